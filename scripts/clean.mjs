@@ -1,0 +1,4 @@
+// Removes what the build makes.
+import { rmSync } from "node:fs";
+
+rmSync(new URL("../build/", import.meta.url), { recursive: true, force: true });
