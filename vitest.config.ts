@@ -1,0 +1,25 @@
+import { defineConfig, type Plugin } from "vitest/config";
+
+/** Tests run the sources, whose binary the build leaves in build/: the path that an entry point gives holds there only. */
+function binaryOfBuild(): Plugin {
+  return {
+    name: "binary-of-build",
+    enforce: "pre",
+    transform(code, id) {
+      if (!/\/hosts\/[^/]+\.ts$/.test(id)) return undefined;
+      return { code: code.replaceAll('"../cairn.wasm"', '"../build/cairn.wasm"'), map: null };
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [binaryOfBuild()],
+  test: {
+    environment: "node",
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});
