@@ -1,3 +1,4 @@
+import "./scripts/node20.mjs";
 import { defineConfig, type Plugin } from "vitest/config";
 
 /** Tests run the sources, whose binary the build leaves in build/: the path that an entry point gives holds there only. */

@@ -1,8 +1,8 @@
 /**
  * Runs vitest with its usual output and ends with one line, `N passed, N failed`.
  *
- * Arguments go to vitest: folders, files, `-t name`. A file that cannot be loaded and an error outside every test count
- * as a failure each, and a run without a single test is one, so that nothing that broke looks like success.
+ * Arguments go to vitest: folders, files, `-t name`. A file that cannot be loaded counts as a failure; so does a run that
+ * went wrong without a failed test (an error outside every test, a crash) or held no test at all.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
