@@ -1,0 +1,142 @@
+/**
+ * A regular file as a device, over `node:fs`. It grows.
+ *
+ * A small commit into space that the file system has not allocated pays for the allocation's journal record: append and
+ * `fdatasync` take twice the time of an overwrite and `fdatasync` (180 and 85 µs on ext4). So when a small write enters
+ * a fresh *window*, 64 KiB aligned to 64 KiB, the rest of the window is filled with zeros under the same sync, and the
+ * next fifteen commits of a block find allocated space. (Filling 1 MiB ahead gains nothing over 64 KiB, and costs a step
+ * of 0.3 to 0.8 ms in place of 25 µs.)
+ *
+ * 1. Only windows that lie wholly in space added by `resize` in this life are filled: nothing below the size at opening.
+ * 2. Within a window only what lies above every write that was ever issued to it is filled; writes are noted when they
+ *    are issued, and filling is synchronous, so it meets no write in flight.
+ * 3. Only windows that were written in this life are filled. Segments are multiples of 64 KiB and aligned to it, so a
+ *    window lies in a segment of this mount: filling never touches what another opener, who took over, may own.
+ * 4. What is known about allocation only chooses the faster way. Nothing is lost when it is wrong.
+ */
+import * as fs from "node:fs";
+import { CairnError } from "../store/error.ts";
+import { BLOCK_SIZE, DescriptorDevice, isOutOfSpace, reasonOf, writeFully } from "./positioned-io.ts";
+
+const WINDOW_SIZE = 64 * 1024;
+const WINDOW_BLOCK_COUNT = WINDOW_SIZE / BLOCK_SIZE;
+const ZEROS = new Uint8Array(WINDOW_SIZE);
+
+/** A device on a regular file. */
+export class FileDevice extends DescriptorDevice {
+  readonly kind = "file";
+  readonly growable: boolean;
+  /** Bytes in the file, which may end within a block. */
+  private fileSize: number;
+  /** Space below is taken as allocated: what the file had of it at opening. */
+  private readonly allocatedAtOpening: number;
+  /** The first window that lies wholly beyond the size at opening. */
+  private readonly freshWindow: number;
+  /** For each window from `freshWindow` on: blocks from its start to the end of the highest write issued to it. */
+  private reach = new Uint8Array(0);
+  /** Cleared when filling met a full disk, until the next `resize`. */
+  private fills = true;
+
+  /** Takes over `descriptor`, open on a regular file, and opens a second one for one-trip commits where that works. */
+  constructor(path: string, descriptor: number, options: { readOnly: boolean }) {
+    const stat = fs.fstatSync(descriptor);
+    const size = stat.size - (stat.size % BLOCK_SIZE);
+    super(path, options.readOnly, descriptor, options.readOnly ? -1 : openDurable(path, stat), size);
+    this.growable = !options.readOnly;
+    this.fileSize = stat.size;
+    this.allocatedAtOpening = Math.min(size, (stat.blocks ?? 0) * 512);
+    this.freshWindow = Math.ceil(stat.size / WINDOW_SIZE);
+  }
+
+  resize(size: number): void {
+    this.checkWritable("resize");
+    if (!Number.isSafeInteger(size) || size < 0 || size % BLOCK_SIZE !== 0) {
+      throw new CairnError("INVALID_ARGUMENT", "resize", `size ${size} must be a multiple of ${BLOCK_SIZE}.`);
+    }
+    try {
+      // A tail of less than a block belongs to nobody, but new space reads as zeros.
+      if (this.fileSize > this.sizeBytes) fs.ftruncateSync(this.descriptor, this.sizeBytes);
+      fs.ftruncateSync(this.descriptor, size);
+    } catch (cause) {
+      throw this.writeError("resize", cause);
+    } finally {
+      this.changed();
+    }
+    this.sizeBytes = size;
+    this.fileSize = size;
+    this.fills = true;
+    const windowCount = Math.ceil(size / WINDOW_SIZE) - this.freshWindow;
+    if (windowCount > this.reach.length) {
+      const grown = new Uint8Array(Math.max(windowCount, this.reach.length * 2));
+      grown.set(this.reach);
+      this.reach = grown;
+    }
+  }
+
+  protected override writing(offset: number, size: number): void {
+    const end = offset + size;
+    const firstIndex = Math.max(0, Math.floor(offset / WINDOW_SIZE) - this.freshWindow);
+    const lastIndex = Math.ceil(end / WINDOW_SIZE) - this.freshWindow - 1;
+    if (lastIndex < 0) return;
+    if (firstIndex < lastIndex) this.reach.fill(WINDOW_BLOCK_COUNT, firstIndex, lastIndex);
+    const blockCount = (end - (lastIndex + this.freshWindow) * WINDOW_SIZE) / BLOCK_SIZE;
+    this.reach[lastIndex] = Math.max(this.reach[lastIndex] as number, blockCount);
+  }
+
+  protected override written(offset: number, size: number): void {
+    const window = Math.ceil((offset + size) / WINDOW_SIZE) - 1;
+    const index = window - this.freshWindow;
+    if (index < 0 || !this.fills || size === 0) return;
+    const reach = this.reach[index] as number;
+    if (reach >= WINDOW_BLOCK_COUNT) return;
+    const start = window * WINDOW_SIZE + reach * BLOCK_SIZE;
+    const end = Math.min((window + 1) * WINDOW_SIZE, this.sizeBytes);
+    if (start >= end) return;
+    try {
+      writeFully(this.descriptor, start, ZEROS.subarray(0, end - start));
+      this.reach[index] = WINDOW_BLOCK_COUNT;
+    } catch (cause) {
+      if (!isOutOfSpace(cause)) throw cause;
+      this.fills = false;
+    }
+  }
+
+  protected override isAllocated(offset: number, size: number): boolean {
+    const end = offset + size;
+    if (end <= this.allocatedAtOpening) return true;
+    const first = Math.floor(offset / WINDOW_SIZE) - this.freshWindow;
+    const last = Math.ceil(end / WINDOW_SIZE) - this.freshWindow - 1;
+    if (first < 0) return false;
+    for (let index = first; index <= last; index += 1) {
+      if (this.reach[index] !== WINDOW_BLOCK_COUNT) return false;
+    }
+    return true;
+  }
+
+  protected override outOfSpace(operation: string, cause: unknown): CairnError {
+    return new CairnError(
+      "NO_SPACE",
+      operation,
+      `${this.path}: no room is left on the file system or in the quota (${reasonOf(cause)}). Free some space; the store goes on from there.`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Opens the file of `path` once more, so that a write returns when it is durable. -1 where that is not known to work, or
+ * where the path names another file by now.
+ */
+function openDurable(path: string, expected: fs.Stats): number {
+  if (process.platform !== "linux") return -1;
+  let descriptor = -1;
+  try {
+    descriptor = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+    const stat = fs.fstatSync(descriptor);
+    if (stat.dev === expected.dev && stat.ino === expected.ino) return descriptor;
+  } catch {
+    // Two trips do what one would have done.
+  }
+  if (descriptor >= 0) fs.closeSync(descriptor);
+  return -1;
+}
