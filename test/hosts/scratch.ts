@@ -1,0 +1,55 @@
+/** Folders that end with their test file, and what real devices need. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { CairnError, type CairnErrorCode } from "../../store/error.ts";
+
+/** A new folder under the system's temporary one, removed after the test file's last test. */
+export function scratchFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "cairn-hosts-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Why loop devices and mounts cannot be used here; `undefined` when they may be tried. */
+export function privilegeMissing(): string | undefined {
+  if (process.platform !== "linux") return "needs Linux";
+  if (process.getuid?.() !== 0) return "needs root";
+  return undefined;
+}
+
+/** Runs a system tool. Returns what it printed, or why it failed. */
+export function run(tool: string, args: string[]): { output: string } | { failure: string } {
+  const { status, stdout, stderr, error } = spawnSync(tool, args, { encoding: "utf8" });
+  if (status === 0) return { output: stdout.trim() };
+  return { failure: `${tool} ${args.join(" ")}: ${error?.message ?? stderr.trim()}` };
+}
+
+/** The `CairnError` that `body` throws or rejects with. */
+export async function errorOf(body: () => unknown): Promise<CairnError> {
+  try {
+    await body();
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** The code of the `CairnError` that `body` throws or rejects with. */
+export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
+  return (await errorOf(body)).code;
+}
+
+/** `size` bytes that no other call with another `seed` gives. */
+export function bytesOf(seed: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  let state = (seed * 2654435761 + 1) >>> 0;
+  for (let index = 0; index < size; index += 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    bytes[index] = state >>> 24 || 1;
+  }
+  return bytes;
+}
