@@ -175,6 +175,8 @@ export abstract class DescriptorDevice implements BlockDevice {
   private syncedCount = 0;
   private inFlightCount = 0;
   private closed = false;
+  private areDescriptorsClosed = false;
+  private closeListeners: (() => void)[] = [];
   private syncFailure: CairnError | undefined;
 
   protected constructor(path: string, readOnly: boolean, descriptor: number, durableDescriptor: number, size: number) {
@@ -263,8 +265,13 @@ export abstract class DescriptorDevice implements BlockDevice {
   }
 
   close(): void {
-    if (this.closed) return;
+    this.closeThen(() => {});
+  }
+
+  /** `close`, then `done`: at once when nothing is in flight, else when the last call has ended. */
+  closeThen(done: () => void): void {
     this.closed = true;
+    this.closeListeners.push(done);
     if (this.inFlightCount === 0) this.closeDescriptors();
   }
 
@@ -409,8 +416,12 @@ export abstract class DescriptorDevice implements BlockDevice {
   }
 
   private closeDescriptors(): void {
-    fs.closeSync(this.descriptor);
-    if (this.durableDescriptor >= 0) fs.closeSync(this.durableDescriptor);
+    if (!this.areDescriptorsClosed) {
+      this.areDescriptorsClosed = true;
+      fs.closeSync(this.descriptor);
+      if (this.durableDescriptor >= 0) fs.closeSync(this.durableDescriptor);
+    }
+    for (const done of this.closeListeners.splice(0)) done();
   }
 }
 
