@@ -166,7 +166,12 @@ class Draft {
     this.path = `${lockPath}.${record.token}`;
     this.content = `${JSON.stringify(record)}\n`;
     this.descriptor = fs.openSync(this.path, "wx");
-    fs.writeSync(this.descriptor, this.content);
+    try {
+      fs.writeSync(this.descriptor, this.content);
+    } catch (cause) {
+      this.discard(false);
+      throw cause;
+    }
   }
 
   /** Puts the lock into a free place and returns the descriptor; `undefined` when the place is taken. */
@@ -186,9 +191,14 @@ class Draft {
       if (errnoOf(cause) === "EEXIST") return undefined;
       throw cause;
     }
-    fs.writeSync(descriptor, this.content);
     fs.closeSync(this.descriptor);
     this.descriptor = descriptor;
+    try {
+      fs.writeSync(descriptor, this.content);
+    } catch (cause) {
+      removeQuietly(path);
+      throw cause;
+    }
     return descriptor;
   }
 
@@ -218,10 +228,12 @@ function withDraft(
     descriptor = body(draft);
   } catch (cause) {
     if (cause instanceof CairnError) throw cause;
+    const isFull = isOutOfSpace(cause);
     throw new CairnError(
-      isOutOfSpace(cause) ? "NO_SPACE" : "DEVICE_WRITE",
+      isFull ? "NO_SPACE" : "DEVICE_WRITE",
       "open",
-      `${file}: its lock file ${path} cannot be made: ${reasonOf(cause)}. Writing needs a lock: make the folder writable, or open with readOnly: true.`,
+      `${file}: its lock file ${path} cannot be made: ${reasonOf(cause)}. Writing needs a lock: ` +
+        `${isFull ? "free some space" : "make the folder writable"}, or open with readOnly: true.`,
       { cause },
     );
   } finally {
