@@ -1,0 +1,102 @@
+/**
+ * A raw block device as a device: `/dev/loop0`, an attached volume. Linux only. It does not grow.
+ *
+ * `stat` gives a block device no size: the kernel tells it in `/sys/dev/block/MAJOR:MINOR/size`, in sectors of 512
+ * bytes. `O_EXCL` without `O_CREAT` excludes every other exclusive opener, and mounts, for as long as it is open.
+ */
+import * as fs from "node:fs";
+import { CairnError } from "../store/error.ts";
+import { BLOCK_SIZE, DescriptorDevice, errnoOf, reasonOf } from "./positioned-io.ts";
+
+const SECTOR_SIZE = 512;
+
+/** A device on a raw block device. */
+export class RawBlockDevice extends DescriptorDevice {
+  readonly kind = "block";
+  readonly growable = false;
+
+  /** Takes over `descriptor`, open on the block device of `path`. */
+  constructor(path: string, descriptor: number, options: { readOnly: boolean }) {
+    const size = readSize(path, descriptor);
+    super(path, options.readOnly, descriptor, options.readOnly ? -1 : openDurable(path, descriptor), size);
+  }
+
+  protected override isAllocated(): boolean {
+    return true;
+  }
+
+  /** Beyond its end a block device answers a write with ENOSPC. */
+  protected override outOfSpace(operation: string, cause: unknown): CairnError {
+    let size = this.sizeBytes;
+    try {
+      size = readSize(this.path, this.descriptor);
+    } catch {
+      // The cause at hand says more than a second failure would.
+    }
+    if (size < this.sizeBytes) return this.shrunk(operation, size);
+    return new CairnError(
+      "DEVICE_WRITE",
+      operation,
+      `${this.path}: the device has no room behind its size of ${size} bytes (${reasonOf(cause)}). Extend the volume beneath it, then open the store again.`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Opens the block device of `path`. Unless `readOnly`, it is opened exclusively: `LOCKED` when it is mounted or open
+ * elsewhere, also in this process. Other failures are thrown as `node:fs` gives them.
+ */
+export function openBlockDevice(path: string, options: { readOnly: boolean }): RawBlockDevice {
+  const flags = options.readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR | fs.constants.O_EXCL;
+  let descriptor: number;
+  try {
+    descriptor = fs.openSync(path, flags);
+  } catch (cause) {
+    if (errnoOf(cause) !== "EBUSY") throw cause;
+    throw new CairnError(
+      "LOCKED",
+      "open",
+      `${path} is mounted, or held by a process that opened it exclusively. Unmount it or close it there, or open it with readOnly: true.`,
+      { cause },
+    );
+  }
+  try {
+    return new RawBlockDevice(path, descriptor, options);
+  } catch (cause) {
+    fs.closeSync(descriptor);
+    throw cause;
+  }
+}
+
+function readSize(path: string, descriptor: number): number {
+  const { rdev } = fs.fstatSync(descriptor, { bigint: true });
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
+  const file = `/sys/dev/block/${major}:${minor}/size`;
+  try {
+    const size = Number(fs.readFileSync(file, "latin1").trim()) * SECTOR_SIZE;
+    if (!Number.isSafeInteger(size)) throw new Error(`${file} holds no number`);
+    return size - (size % BLOCK_SIZE);
+  } catch (cause) {
+    throw new CairnError(
+      "UNSUPPORTED",
+      "open",
+      `${path}: the size of this block device cannot be learnt (${reasonOf(cause)}). Raw block devices need Linux with /sys; use a file instead.`,
+      { cause },
+    );
+  }
+}
+
+/** A second descriptor whose writes return when they are durable. `O_EXCL` is held by the first. */
+function openDurable(path: string, descriptor: number): number {
+  let durable = -1;
+  try {
+    durable = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+    if (fs.fstatSync(durable).rdev === fs.fstatSync(descriptor).rdev) return durable;
+  } catch {
+    // Two trips do what one would have done.
+  }
+  if (durable >= 0) fs.closeSync(durable);
+  return -1;
+}

@@ -1,0 +1,90 @@
+/** A raw block device: a loop device of our own over an image in a scratch folder. */
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { RawBlockDevice } from "../../hosts/block-device.ts";
+import { openTarget, type TargetOptions } from "../../hosts/node-target.ts";
+import { bytesOf, codeOf, errorOf, privilegeMissing, run, scratchFolder } from "./scratch.ts";
+
+const folder = scratchFolder();
+const image = join(folder, "image");
+const BLOCK = 4096;
+const SIZE = 8 * 1024 * 1024;
+const OPTIONS: TargetOptions = { create: true, readOnly: false, format: false };
+
+let loop = "";
+let missing = privilegeMissing();
+
+beforeAll(() => {
+  if (missing !== undefined) return;
+  fs.writeFileSync(image, "");
+  fs.truncateSync(image, SIZE + 512);
+  const attached = run("losetup", ["-f", "--show", image]);
+  if ("failure" in attached) missing = `needs loop devices (${attached.failure})`;
+  else loop = attached.output;
+});
+
+afterAll(() => {
+  if (loop !== "") run("losetup", ["-d", loop]);
+});
+
+beforeEach((context) => {
+  if (missing !== undefined) context.skip(missing);
+});
+
+describe("a block device", () => {
+  test("knows its size, rounded down to a block, and does not grow", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    expect(target.device).toBeInstanceOf(RawBlockDevice);
+    expect(target.device.kind).toBe("block");
+    expect(target.device.growable).toBe(false);
+    expect(target.device.resize).toBeUndefined();
+    expect(target.device.size()).toBe(SIZE);
+    expect(target.created).toBe(false);
+    target.release();
+  });
+
+  test("writes, syncs and reads back, in one trip and in two", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    const { device } = target;
+    device.write(0, bytesOf(1, BLOCK));
+    device.sync();
+    await device.commitAsync?.([{ offset: BLOCK, source: bytesOf(2, 2 * BLOCK) }]);
+    await device.commitAsync?.([
+      { offset: 8 * BLOCK, source: bytesOf(3, BLOCK) },
+      { offset: SIZE - BLOCK, source: bytesOf(4, BLOCK) },
+    ]);
+    target.release();
+    const content = fs.readFileSync(image);
+    expect(new Uint8Array(content.subarray(0, BLOCK))).toEqual(bytesOf(1, BLOCK));
+    expect(new Uint8Array(content.subarray(BLOCK, 3 * BLOCK))).toEqual(bytesOf(2, 2 * BLOCK));
+    expect(new Uint8Array(content.subarray(8 * BLOCK, 9 * BLOCK))).toEqual(bytesOf(3, BLOCK));
+    expect(new Uint8Array(content.subarray(SIZE - BLOCK, SIZE))).toEqual(bytesOf(4, BLOCK));
+    expect(content.subarray(9 * BLOCK, SIZE - BLOCK).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("is LOCKED for a second opener, open to a reader, and leaves no lock file", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    const error = await errorOf(() => openTarget(loop, OPTIONS));
+    expect(error.code).toBe("LOCKED");
+    expect(error.message).toContain(loop);
+    const reader = await openTarget(loop, { ...OPTIONS, readOnly: true });
+    reader.device.read(0, new Uint8Array(BLOCK));
+    expect(await codeOf(() => reader.device.write(0, bytesOf(1, BLOCK)))).toBe("READ_ONLY");
+    reader.release();
+    expect(fs.existsSync(`${loop}.lock`)).toBe(false);
+    target.discard();
+    expect(fs.existsSync(loop)).toBe(true);
+    (await openTarget(loop, OPTIONS)).release();
+  });
+
+  test("is DEVICE_SHRUNK, for reads and writes, when it was made smaller beneath its opener", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    fs.truncateSync(image, SIZE / 2);
+    expect(run("losetup", ["-c", loop])).toHaveProperty("output");
+    expect(target.device.read(0, new Uint8Array(BLOCK))).toBe(BLOCK);
+    expect(await codeOf(() => target.device.read(SIZE / 2, new Uint8Array(BLOCK)))).toBe("DEVICE_SHRUNK");
+    expect(await codeOf(() => target.device.write(SIZE / 2, bytesOf(1, BLOCK)))).toBe("DEVICE_SHRUNK");
+    target.release();
+  });
+});
