@@ -1,0 +1,107 @@
+/**
+ * The device as the engine sees it: blocks at byte offsets, synchronous, with statuses. Short transfers are the
+ * host's to finish; what arrives here short has met the end of the device.
+ */
+import { root, WASI_RETURN } from "../root";
+import { Status } from "../status";
+import {
+  descriptorRead,
+  descriptorSetSize,
+  descriptorStat,
+  descriptorSyncData,
+  descriptorWrite,
+  monotonicClockNow,
+  wallClockNow,
+} from "./imports";
+
+/** Indexes into the `error-code` enumeration of `wasi:filesystem/types`. */
+const ERROR_QUOTA: u32 = 6;
+const ERROR_FILE_TOO_LARGE: u32 = 8;
+const ERROR_INSUFFICIENT_SPACE: u32 = 23;
+
+/** Whether a WASI error code means that there is no room, rather than that the device failed. */
+export function isNoSpace(errorCode: u32): bool {
+  return errorCode == ERROR_INSUFFICIENT_SPACE || errorCode == ERROR_QUOTA || errorCode == ERROR_FILE_TOO_LARGE;
+}
+
+/** Reads `size` bytes at `offset` into `target`. DEVICE_READ, or DEVICE_SHRUNK when the device ends before. */
+export function deviceRead(offset: u64, target: usize, size: u32): i32 {
+  root.deviceReads++;
+  root.wasiReadTarget = <u32>target;
+  descriptorRead(root.device, size, offset, WASI_RETURN);
+  root.wasiReadTarget = 0;
+  if (load<u8>(WASI_RETURN)) {
+    root.wasiErrorCode = load<u8>(WASI_RETURN, 4);
+    root.faultOffset = offset;
+    return Status.DEVICE_READ;
+  }
+  if (load<u32>(WASI_RETURN, 8) < size) {
+    root.faultOffset = offset;
+    return Status.DEVICE_SHRUNK;
+  }
+  const landed = <usize>load<u32>(WASI_RETURN, 4);
+  if (landed != target) memory.copy(target, landed, size);
+  return Status.OK;
+}
+
+/** Writes `size` bytes from `source` at `offset`. DEVICE_WRITE, or NO_SPACE when the host says there is no room. */
+export function deviceWrite(offset: u64, source: usize, size: u32): i32 {
+  root.deviceWrites++;
+  descriptorWrite(root.device, source, size, offset, WASI_RETURN);
+  if (load<u8>(WASI_RETURN)) {
+    const code = <u32>load<u8>(WASI_RETURN, 8);
+    root.wasiErrorCode = code;
+    root.faultOffset = offset;
+    return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;
+  }
+  if (load<u64>(WASI_RETURN, 8) != <u64>size) {
+    root.faultOffset = offset;
+    return Status.DEVICE_WRITE;
+  }
+  return Status.OK;
+}
+
+/** Makes all completed writes durable. DEVICE_WRITE, which must poison: a second sync proves nothing. */
+export function deviceSync(): i32 {
+  root.deviceSyncs++;
+  descriptorSyncData(root.device, WASI_RETURN);
+  if (load<u8>(WASI_RETURN)) {
+    root.wasiErrorCode = load<u8>(WASI_RETURN, 1);
+    return Status.DEVICE_WRITE;
+  }
+  return Status.OK;
+}
+
+/** Size of the device in bytes, or a status below zero. */
+export function deviceSize(): i64 {
+  descriptorStat(root.device, WASI_RETURN);
+  if (load<u8>(WASI_RETURN)) {
+    root.wasiErrorCode = load<u8>(WASI_RETURN, 8);
+    return Status.DEVICE_READ;
+  }
+  return load<i64>(WASI_RETURN, 24);
+}
+
+/** Sets the size of a growable device. NO_SPACE or DEVICE_WRITE. */
+export function deviceSetSize(size: u64): i32 {
+  descriptorSetSize(root.device, size, WASI_RETURN);
+  if (load<u8>(WASI_RETURN)) {
+    const code = <u32>load<u8>(WASI_RETURN, 1);
+    root.wasiErrorCode = code;
+    return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;
+  }
+  return Status.OK;
+}
+
+/** Milliseconds since 1970, never less than the highest that was seen: a clock that goes back does not turn time. */
+export function timeNowMs(): u64 {
+  wallClockNow(WASI_RETURN);
+  const now = load<u64>(WASI_RETURN) * 1000 + <u64>(load<u32>(WASI_RETURN, 8) / 1000000);
+  if (now > root.highestTimeMs) root.highestTimeMs = now;
+  return root.highestTimeMs;
+}
+
+/** Milliseconds of a clock that only goes forward. */
+export function tickMs(): u64 {
+  return monotonicClockNow() / 1000000;
+}

@@ -1,0 +1,414 @@
+/**
+ * The engine `dual`: every key in memory, found by a hash index and by an ordered index over the same nodes; values in
+ * the log, small ones in their node as well.
+ *
+ * Each write first makes sure of everything it needs (sequence, room in the log, memory) and only then changes
+ * anything, so a refused write leaves no trace. The order is: record into the log, then node, then indexes.
+ */
+import { copyWords, pad8 } from "../bytes/compare";
+import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
+import { extentTableGive } from "../index/extent-table";
+import { hashFind, hashInsert, hashRemove } from "../index/hash-index";
+import { keyHash } from "../index/key-hash";
+import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
+import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
+import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
+import { logAppend, logReserve, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
+import { liveAdd, segmentsReserve } from "../log/segments";
+import { streamAbort, streamBegin, streamWrite } from "../log/stream";
+import { sequencesReserve } from "../log/superblock-store";
+import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
+import { slabClassOf, slabClassSize, slabTake } from "../memory/slab";
+import { EXCHANGE_IN, EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, root } from "../root";
+import { Status } from "../status";
+import { recordsDead, recordsLive } from "./live";
+import { nodeGive, snapshotSees, versionKeep, versionsFollow, versionTake } from "./snapshots";
+import { valueOpen } from "./value";
+
+/** Chunks that a write must find free: the worst case of one insert into both indexes, a node and a version. */
+const CHUNKS_PER_WRITE: u32 = 24;
+/** Below this share of the pool, values no longer go into their nodes. */
+const INLINE_POOL_SHARE: u32 = 8;
+/** A record above this size is cut at a segment's end rather than moved to the next. */
+const WHOLE_RECORD_MAX: u32 = 16384;
+/** What an index entry and a node's rounding may take beside key and inline value. */
+const KEY_OVERHEAD: u32 = 128;
+
+/** Flags of a call, as the store passes them. */
+export namespace CallFlags {
+  export const ASCII_VALUE: u32 = 1;
+  export const ASCII_KEY: u32 = 2;
+}
+
+/** The node of the key in KEY_A, or 0. The key is padded here. */
+export function nodeFind(keySize: u32): usize {
+  store<u64>(KEY_A + keySize, 0);
+  const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
+  if (!slot) return 0;
+  const node = <usize>load<u32>(slot);
+  return changetype<KeyNode>(node).flags & NodeFlags.DELETED ? 0 : node;
+}
+
+/** Looks up the key in KEY_A: 0 when absent, else what `valueOpen` answers. */
+export function get(keySize: u32): i32 {
+  const found = nodeFind(keySize);
+  if (!found) return 0;
+  const node = changetype<KeyNode>(found);
+  return valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
+}
+
+/** Whether the key in KEY_A is there: 1 or 0. Never reads the device. */
+export function has(keySize: u32): i32 {
+  return nodeFind(keySize) ? 1 : 0;
+}
+
+/**
+ * Stores the value in EXCHANGE_IN under the key in KEY_A: 1 when the key is new, 0 when it was there, or a status:
+ * KEY_SIZE, VALUE_SIZE, NO_SPACE, OUT_OF_MEMORY before anything changes; DEVICE_WRITE poisons.
+ */
+export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
+  if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
+  if (valueSize > EXCHANGE_SIZE) return Status.VALUE_SIZE;
+  const total = RECORD_HEADER_SIZE + keySize + valueSize;
+  const reserved = logReserve(total, false);
+  if (reserved < 0) return reserved;
+  const ready = writeReady();
+  if (ready < 0) return ready;
+  store<u64>(KEY_A + keySize, 0);
+  const hash = keyHash(KEY_A, keySize, root.hashSeed);
+  const slot = hashFind(KEY_A, keySize, hash);
+  if (total > WHOLE_RECORD_MAX && total + 8192 > segmentRoom()) {
+    const streamed = streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
+    if (streamed < 0) return streamed;
+    const written = streamWrite(EXCHANGE_IN, valueSize);
+    return written < 0 ? written : streamApply(slot, hash, callFlags);
+  }
+  if (slot) return overwrite(slot, keySize, EXCHANGE_IN, valueSize, callFlags);
+  const bodySize = valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed() ? valueSize : 0xffffffff;
+  const node = nodeTake(keySize, bodySize == 0xffffffff ? 0 : bodySize);
+  if (!node) return Status.OUT_OF_MEMORY;
+  const sequence = nextSequence();
+  root.sequence = sequence;
+  const flags = recordFlags(callFlags);
+  const address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
+  nodeFill(
+    changetype<KeyNode>(node),
+    address,
+    sequence,
+    keySize,
+    EXCHANGE_IN,
+    valueSize,
+    nodeFlags(callFlags),
+    bodySize,
+  );
+  liveAdd(address, pad8(total));
+  nodeEnter(changetype<KeyNode>(node), hash);
+  return 1;
+}
+
+/**
+ * Starts to store a value that comes in pieces (`writePart`) under the key in KEY_A, which must stay there until the
+ * last piece is in. Statuses as `set`.
+ */
+export function writeBegin(keySize: u32, valueSize: u32, callFlags: u32): i32 {
+  if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
+  if (valueSize > VALUE_SIZE_MAX) return Status.VALUE_SIZE;
+  const ready = writeReady();
+  if (ready < 0) return ready;
+  store<u64>(KEY_A + keySize, 0);
+  root.streamCallFlags = callFlags;
+  return streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
+}
+
+/** Takes the next `size` bytes from EXCHANGE_IN. After the last: 1 or 0 as `set`; before: 2. A failure ends the value. */
+export function writePart(size: u32): i32 {
+  if (!root.streamActive || size > root.streamSize - root.streamWritten || size > EXCHANGE_SIZE) {
+    return Status.INVALID_ARGUMENT;
+  }
+  const written = streamWrite(EXCHANGE_IN, size);
+  if (written < 0) return written;
+  if (root.streamWritten < root.streamSize) return 2;
+  const hash = keyHash(KEY_A, root.streamKeySize, root.hashSeed);
+  return streamApply(hashFind(KEY_A, root.streamKeySize, hash), hash, root.streamCallFlags);
+}
+
+/** Gives up a value that was begun. */
+export function writeAbort(): void {
+  streamAbort();
+}
+
+/** Deletes the key in KEY_A: 1, or 0 when it was not there, or a status. A full store still deletes. */
+export function remove(keySize: u32): i32 {
+  if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
+  store<u64>(KEY_A + keySize, 0);
+  const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
+  if (!slot) return 0;
+  const node = changetype<KeyNode>(<usize>load<u32>(slot));
+  if (node.flags & NodeFlags.DELETED) return 0;
+  return removeAt(slot, node);
+}
+
+/** Deletes the key of a node that `slot` names. */
+export function removeAt(slot: usize, node: KeyNode): i32 {
+  const keySize = node.keySize;
+  const reserved = logReserve(RECORD_HEADER_SIZE + keySize, true);
+  if (reserved < 0) return reserved;
+  const raised = sequencesReserve(1);
+  if (raised < 0) return raised;
+  const keep = snapshotSees(node);
+  let version: usize = 0;
+  if (keep) {
+    version = versionTake(node);
+    if (!version) return Status.OUT_OF_MEMORY;
+  }
+  const sequence = nextSequence();
+  root.sequence = sequence;
+  liveDrop(node, keySize);
+  if (repeatedInBatch(node)) logVoid(node.address);
+  const flags = node.flags & NodeFlags.ASCII_KEY ? RecordFlags.ASCII_KEY : 0;
+  const address = logAppend(RecordKind.DELETE, flags, sequence, node.key, keySize, 0, 0);
+  root.liveKeyCount--;
+  root.keyBytes -= keySize;
+  root.valueBytes -= node.valueSize;
+  if (keep) versionKeep(node, version, sequence);
+  else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
+  if (node.older) {
+    node.place = placeOf(address, node.sizeClass, (node.flags & NodeFlags.ASCII_KEY) | NodeFlags.DELETED);
+    node.identity = identityOf(sequence, keySize);
+    node.valueSize = 0;
+  } else {
+    hashRemove(slot);
+    treeRemove(changetype<usize>(node));
+    nodeGive(node);
+  }
+  return 1;
+}
+
+/**
+ * Sets aside what a batch needs, so that it cannot fail half-way: `count` operations whose records take `bytes` in
+ * all, of which `resident` may end up in memory. All of them get one sequence. NO_SPACE, OUT_OF_MEMORY.
+ */
+export function batchBegin(count: u32, bytes: f64, resident: f64): i32 {
+  if (root.blocked) return root.blocked;
+  const raised = sequencesReserve(1);
+  if (raised < 0) return raised;
+  const chunks = (resident + <f64>count * <f64>KEY_OVERHEAD) / <f64>CHUNK_SIZE;
+  if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
+  // A record may waste the end of a block and of a segment: an eighth, beside the header of each.
+  const payload = <f64>(root.segmentBlocks - 1) * 4040.0;
+  const segments = <u32>((bytes + bytes / 8.0 + <f64>count * 24.0) / payload) + 3;
+  const status = segmentsReserve(segments, false);
+  if (status < 0) return status;
+  const small = bytes < <f64>(root.frameCount << 10) ? <u32>bytes : 0;
+  const framed = logReserve(small + (small >>> 3), false);
+  if (framed < 0) return framed;
+  root.batchOpen = 1;
+  root.batchSequence = root.sequence + 1;
+  return Status.OK;
+}
+
+/** Ends a batch. Its writes are visible already: nothing else could run in between. */
+export function batchEnd(): void {
+  root.batchOpen = 0;
+}
+
+/** Enters a new node in both indexes. Memory was made sure of. */
+export function nodeEnter(node: KeyNode, hash: u64): void {
+  hashInsert(hash, changetype<usize>(node));
+  treeInsert(changetype<usize>(node));
+  root.liveKeyCount++;
+  root.keyBytes += node.keySize;
+  root.valueBytes += node.valueSize;
+}
+
+/** Memory for a node, or 0. */
+export function nodeTake(keySize: u32, bodySize: u32): usize {
+  const sizeClass = slabClassOf(nodeSizeOf(keySize, bodySize));
+  const node = slabTake(sizeClass);
+  if (!node) return 0;
+  changetype<KeyNode>(node).place = placeOf(0, sizeClass, 0);
+  changetype<KeyNode>(node).older = 0;
+  root.nodeBytes += slabClassSize(sizeClass);
+  return node;
+}
+
+/** Whether values may go into their nodes. */
+export function inlineAllowed(): bool {
+  return chunksAvailable() > (root.poolEnd - root.poolStart) / (<u32>CHUNK_SIZE * INLINE_POOL_SHARE);
+}
+
+/** Fills a new node. `bodySize` is 0xffffffff when the value stays in the log. */
+export function nodeFill(
+  node: KeyNode,
+  address: u64,
+  sequence: u64,
+  keySize: u32,
+  value: usize,
+  valueSize: u32,
+  flags: u32,
+  bodySize: u32,
+): void {
+  const inline = bodySize != 0xffffffff;
+  node.place = placeOf(address, node.sizeClass, inline ? flags | NodeFlags.INLINE : flags);
+  node.identity = identityOf(sequence, keySize);
+  node.valueSize = valueSize;
+  nodeSetKey(node, KEY_A, keySize);
+  if (inline) copyWords(node.body, value, valueSize);
+}
+
+/** Replaces what an existing node holds. */
+function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, callFlags: u32): i32 {
+  let node = changetype<KeyNode>(<usize>load<u32>(slot));
+  const wasDeleted = (node.flags & NodeFlags.DELETED) != 0;
+  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, valueSize) || inlineAllowed());
+  const keep = snapshotSees(node);
+  const version = keep ? versionTake(node) : 0;
+  if (keep && !version) return Status.OUT_OF_MEMORY;
+  const sequence = nextSequence();
+  if (inline && !nodeHolds(node, keySize, valueSize)) {
+    node = nodeMove(slot, node, keySize, valueSize);
+  }
+  root.sequence = sequence;
+  const flags = recordFlags(callFlags);
+  let address = node.address;
+  const inPlace =
+    !keep &&
+    (node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) == 0 &&
+    logUpdateInPlace(address, flags, sequence, keySize, value, node.valueSize, valueSize);
+  if (!inPlace) {
+    if (!wasDeleted) {
+      liveDrop(node, keySize);
+      if (repeatedInBatch(node)) logVoid(node.address);
+    }
+    address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, value, valueSize);
+    liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
+    if (keep) versionKeep(node, version, sequence);
+    else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
+  }
+  root.valueBytes += <u64>valueSize - node.valueSize;
+  node.place = placeOf(
+    address,
+    node.sizeClass,
+    inline ? nodeFlags(callFlags) | NodeFlags.INLINE : nodeFlags(callFlags),
+  );
+  node.identity = identityOf(sequence, keySize);
+  node.valueSize = valueSize;
+  if (inline) copyWords(node.body, value, valueSize);
+  if (wasDeleted) {
+    root.liveKeyCount++;
+    root.keyBytes += keySize;
+  }
+  return wasDeleted ? 1 : 0;
+}
+
+/** Lets a key's node say where the value that was streamed lies. */
+function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
+  const keySize = root.streamKeySize;
+  const table = root.streamTable;
+  const bodySize: u32 = table ? 8 : 0;
+  const flags = table ? nodeFlags(callFlags) | NodeFlags.EXTENTS : nodeFlags(callFlags);
+  const sequence = root.streamSequence;
+  let node: KeyNode;
+  let version: usize = 0;
+  let created = true;
+  if (slot) {
+    node = changetype<KeyNode>(<usize>load<u32>(slot));
+    created = (node.flags & NodeFlags.DELETED) != 0;
+    if (snapshotSees(node)) {
+      version = versionTake(node);
+      if (!version) return refuse();
+    }
+    if (!nodeHolds(node, keySize, bodySize)) node = nodeMove(slot, node, keySize, bodySize);
+    if (!created) {
+      liveDrop(node, keySize);
+      if (repeatedInBatch(node)) logVoid(node.address);
+    }
+    if (version) versionKeep(node, version, sequence);
+    else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
+    root.valueBytes -= node.valueSize;
+  } else {
+    const taken = nodeTake(keySize, bodySize);
+    if (!taken) return refuse();
+    node = changetype<KeyNode>(taken);
+    node.valueSize = 0;
+    node.identity = identityOf(sequence, keySize);
+    nodeSetKey(node, KEY_A, keySize);
+  }
+  root.streamActive = 0;
+  root.sequence = sequence;
+  node.place = placeOf(root.streamAddress, node.sizeClass, flags);
+  node.identity = identityOf(sequence, keySize);
+  node.valueSize = root.streamSize;
+  if (table) store<u64>(node.body, table);
+  recordsLive(node, keySize, node.body);
+  if (!slot) {
+    nodeEnter(node, hash);
+  } else {
+    root.valueBytes += root.streamSize;
+    if (created) {
+      root.liveKeyCount++;
+      root.keyBytes += keySize;
+    }
+  }
+  return created ? 1 : 0;
+}
+
+/** Memory ran out between a value's first and last byte, which the margin of `writeReady` does not let happen. */
+function refuse(): i32 {
+  streamAbort();
+  return Status.OUT_OF_MEMORY;
+}
+
+/** What every write needs beside room in the log. */
+function writeReady(): i32 {
+  if (chunksAvailable() < CHUNKS_PER_WRITE) return Status.OUT_OF_MEMORY;
+  if (root.sequence + 1 >= root.sequenceCeiling) return sequencesReserve(1);
+  return Status.OK;
+}
+
+/** The sequence of the write under way: of its batch, or the next one. */
+function nextSequence(): u64 {
+  return root.batchOpen ? root.batchSequence : root.sequence + 1;
+}
+
+/** Whether a key was written before by the batch that is open: its record of then must not count. */
+function repeatedInBatch(node: KeyNode): bool {
+  return root.batchOpen != 0 && node.sequence == root.batchSequence;
+}
+
+function nodeHolds(node: KeyNode, keySize: u32, bodySize: u32): bool {
+  return slabClassSize(node.sizeClass) >= nodeSizeOf(keySize, bodySize);
+}
+
+/** Moves a node to memory that holds a larger body; both indexes and its versions follow. */
+function nodeMove(slot: usize, node: KeyNode, keySize: u32, bodySize: u32): KeyNode {
+  const taken = changetype<KeyNode>(nodeTake(keySize, bodySize));
+  const sizeClass = taken.sizeClass;
+  const oldSize = slabClassSize(node.sizeClass);
+  memory.copy(changetype<usize>(taken), changetype<usize>(node), oldSize);
+  taken.place = placeOf(node.address, sizeClass, node.flags);
+  store<u32>(slot, <u32>changetype<usize>(taken));
+  treeReplace(changetype<usize>(node), changetype<usize>(taken));
+  versionsFollow(taken);
+  nodeGive(node);
+  return taken;
+}
+
+function recordFlags(callFlags: u32): u32 {
+  return (
+    (callFlags & CallFlags.ASCII_VALUE ? RecordFlags.ASCII_VALUE : 0) |
+    (callFlags & CallFlags.ASCII_KEY ? RecordFlags.ASCII_KEY : 0)
+  );
+}
+
+function nodeFlags(callFlags: u32): u32 {
+  return (
+    (callFlags & CallFlags.ASCII_VALUE ? NodeFlags.ASCII_VALUE : 0) |
+    (callFlags & CallFlags.ASCII_KEY ? NodeFlags.ASCII_KEY : 0)
+  );
+}
+
+/** Counts what a node holds as garbage, unless a snapshot still sees it. */
+function liveDrop(node: KeyNode, keySize: u32): void {
+  if (!snapshotSees(node)) recordsDead(node, keySize, node.body);
+}

@@ -1,0 +1,75 @@
+/**
+ * The record: one key's new state.
+ *
+ * ```
+ *   0  value size    u32; of the whole value, or of this part in an EXTENT record
+ *   4  key size      u16
+ *   6  kind          1 set, 2 delete, 3 extent, 4 void; 5 range tombstone and 6 run entry are reserved
+ *   7  flags         1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents
+ *   8  sequence      u48; the two bytes above it are reserved
+ *  16  expiry        u64 milliseconds since 1970, where flagged
+ *      timestamp     u64, where flagged
+ *      extent        where flagged: u32 size of this part, u32 number of this part; the first record's number is the
+ *                    count of parts
+ *      key, value    without a gap; then padding to 8 bytes
+ * ```
+ *
+ * Header and key lie within one block. A value runs on over the payloads of the blocks that follow in its segment.
+ * Nothing points to another record: compaction moves them.
+ */
+export const RECORD_HEADER_SIZE: u32 = 16;
+export const EXTENT_FIELD_SIZE: u32 = 8;
+const SEQUENCE_MASK: u64 = 0xffffffffffff;
+
+export namespace RecordKind {
+  export const SET: u32 = 1;
+  export const DELETE: u32 = 2;
+  export const EXTENT: u32 = 3;
+  export const VOID: u32 = 4;
+}
+
+export namespace RecordFlags {
+  export const EXPIRY: u32 = 1;
+  export const TIMESTAMP: u32 = 2;
+  export const ASCII_VALUE: u32 = 4;
+  export const ASCII_KEY: u32 = 8;
+  export const EXTENTS: u32 = 16;
+  export const KNOWN: u32 = 31;
+}
+
+@unmanaged
+export class Record {
+  valueSize: u32;
+  keySize: u16;
+  kind: u8;
+  flags: u8;
+  sequenceWord: u64;
+
+  get sequence(): u64 {
+    return this.sequenceWord & SEQUENCE_MASK;
+  }
+}
+
+if (offsetof<Record>() != RECORD_HEADER_SIZE) ERROR("Record layout");
+
+/** Bytes from the record's start to its key. */
+export function recordKeyOffset(flags: u32): u32 {
+  let size = RECORD_HEADER_SIZE;
+  if (flags & RecordFlags.EXPIRY) size += 8;
+  if (flags & RecordFlags.TIMESTAMP) size += 8;
+  if (flags & RecordFlags.EXTENTS) size += EXTENT_FIELD_SIZE;
+  return size;
+}
+
+/** Writes the 16 bytes that every record starts with. */
+export function recordHeaderStore(
+  record: usize,
+  kind: u32,
+  flags: u32,
+  sequence: u64,
+  keySize: u32,
+  valueSize: u32,
+): void {
+  store<u64>(record, <u64>valueSize | ((<u64>keySize) << 32) | ((<u64>kind) << 48) | ((<u64>flags) << 56));
+  store<u64>(record, sequence, 8);
+}

@@ -1,0 +1,107 @@
+/**
+ * The superblock: what must be known before anything else can be read. One block, kept four times in the first MiB of
+ * the device, 256 KiB apart: copies 0 and 1 hold the even generations, 2 and 3 the odd ones.
+ *
+ * ```
+ *     0  magic              "CAIRNKV1"
+ *     8  check              XXH64 of bytes 16 to 4,095 under a fixed seed
+ *    16  format version     u32, 1
+ *    20  engine             u32: 1 dual, 2 append-log, 3 hybrid-log, 4 lsm
+ *    24  incompatible       u64 feature bits: an opener that does not know one must refuse
+ *    32  read-compatible    u64 feature bits: an opener that does not know one may only read
+ *    40  compatible         u64 feature bits: may be ignored
+ *    48  store id           16 random bytes
+ *    64  hash seed          u64 secret of the hash index
+ *    72  generation         u64, grows by one with each superblock
+ *    80  epoch              u32, grows by one with each mount
+ *    84  segment blocks     u32
+ *    88  segment count      u32; the device is at least SEGMENTS_OFFSET and so many segments long
+ *    92  allotment end      u32; the mount of this epoch writes to segments from `allotment start` up to it
+ *    96  allotment start    u32
+ *   100  closed             u32; 1 when the last mount closed in order
+ *   104  sequence ceiling   u64; every sequence ever issued is below it
+ *   112  durable group      u64, log
+ *   120  durable relocated  u64, relocated log
+ *   128  highest time       u64, milliseconds since 1970
+ *   136  mount salt         16 bytes
+ *   152  dropped tombstones u64, highest sequence of a tombstone that is gone
+ *   160  last segment       u32, where the log ended at an orderly close, and
+ *   164  last end           u32, blocks of it that belong to the log
+ *   168  last generation    u64, its life
+ *   176  roots              8 typed roots of 32 bytes: u32 kind, u32 segment, u64 generation, u64 sequence, u64 check
+ *   432  feature name       64 bytes, ASCII, zero-padded: what the newest unknown bit stands for
+ *   496  version needed     16 bytes, ASCII, zero-padded
+ * ```
+ *
+ * A superblock is written to one copy, synced, written to the other, synced: at every instant both copies of the
+ * generation before are whole. Where what an old generation names is to be reused, a second superblock follows first.
+ */
+import { xxh64 } from "../bytes/xxh64";
+import { BLOCK_SIZE } from "../limits";
+
+/** "CAIRNKV1" read as a little-endian word. */
+export const SUPERBLOCK_MAGIC: u64 = 0x31564b4e52494143;
+export const FORMAT_VERSION: u32 = 1;
+const CHECK_SEED: u64 = 0x636169726e2d7362;
+const CHECK_FROM: usize = 16;
+
+/** Feature bits that this build knows. */
+export const INCOMPATIBLE_KNOWN: u64 = 0;
+export const READ_COMPATIBLE_KNOWN: u64 = 0;
+
+export namespace EngineKind {
+  export const DUAL: u32 = 1;
+  export const APPEND_LOG: u32 = 2;
+  export const HYBRID_LOG: u32 = 3;
+  export const LSM: u32 = 4;
+}
+
+@unmanaged
+export class Superblock {
+  magic: u64;
+  check: u64;
+  formatVersion: u32;
+  engine: u32;
+  incompatible: u64;
+  readCompatible: u64;
+  compatible: u64;
+  storeIdLow: u64;
+  storeIdHigh: u64;
+  hashSeed: u64;
+  generation: u64;
+  epoch: u32;
+  segmentBlocks: u32;
+  segmentCount: u32;
+  allotmentEnd: u32;
+  allotmentStart: u32;
+  closed: u32;
+  sequenceCeiling: u64;
+  durableGroup: u64;
+  durableRelocatedGroup: u64;
+  highestTimeMs: u64;
+  saltLow: u64;
+  saltHigh: u64;
+  droppedTombstones: u64;
+  lastSegment: u32;
+  lastEnd: u32;
+  lastGeneration: u64;
+}
+
+if (offsetof<Superblock>("check") != 8) ERROR("Superblock.check");
+if (offsetof<Superblock>("epoch") != 80) ERROR("Superblock.epoch");
+if (offsetof<Superblock>("sequenceCeiling") != 104) ERROR("Superblock.sequenceCeiling");
+if (offsetof<Superblock>() != 176) ERROR("Superblock layout");
+
+/** Writes the checksum. */
+export function superblockSeal(superblock: Superblock): void {
+  superblock.check = superblockCheck(superblock);
+}
+
+/** Whether the bytes are an intact superblock of any version. */
+export function superblockIntact(superblock: Superblock): bool {
+  return superblock.magic == SUPERBLOCK_MAGIC && superblock.check == superblockCheck(superblock);
+}
+
+function superblockCheck(superblock: Superblock): u64 {
+  return xxh64(changetype<usize>(superblock) + CHECK_FROM, <u32>(BLOCK_SIZE - CHECK_FROM), CHECK_SEED);
+}

@@ -1,0 +1,233 @@
+/**
+ * The exports of the binary. They take and give numbers: pointers, sizes, statuses (see status.ts). Keys are placed in
+ * the key exchange, values in the value exchange, whose addresses `layout` names; results stand in the root view's
+ * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
+ */
+import { cacheInitialize } from "./cache/block-cache";
+import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
+import { versionsFree } from "./engine/snapshots";
+import { hashBytes, hashInitialize } from "./index/hash-index";
+import { treeBytes, treeInitialize } from "./index/ordered-index";
+import { BLOCK_SIZE } from "./limits";
+import { logInitialize } from "./log/append";
+import { flushSync } from "./log/group";
+import { segmentAt } from "./log/segments";
+import { superblockCommit } from "./log/superblock-store";
+import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTakeRun } from "./memory/chunks";
+import { slabInitialize } from "./memory/slab";
+import { format as formatDevice, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
+import {
+  EXCHANGE_IN,
+  EXCHANGE_OUT,
+  EXCHANGE_SIZE,
+  KEY_A,
+  KEY_B,
+  PLAN,
+  POOL,
+  ROOT,
+  Root,
+  root,
+  SUPERBLOCK_A,
+} from "./root";
+import { Status } from "./status";
+
+export { cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
+export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
+export { getGroup } from "./engine/group-get";
+export { valueRead } from "./engine/value";
+export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { format, mount, probe };
+
+/** Places that the host reads or writes, in the order of `Layout` in the store. */
+export function layout(what: u32): u32 {
+  switch (what) {
+    case 0:
+      return <u32>ROOT;
+    case 1:
+      return <u32>KEY_A;
+    case 2:
+      return <u32>KEY_B;
+    case 3:
+      return <u32>EXCHANGE_IN;
+    case 4:
+      return <u32>EXCHANGE_OUT;
+    case 5:
+      return EXCHANGE_SIZE;
+    case 6:
+      return <u32>PLAN;
+    case 7:
+      return <u32>SUPERBLOCK_A;
+    case 8:
+      return <u32>(ROOT + offsetof<Root>("resultPointer"));
+    default:
+      return <u32>(ROOT + offsetof<Root>("attention"));
+  }
+}
+
+/**
+ * Lays out a fresh memory of `memorySize` bytes: a write buffer of `writeBufferSize` (a power of two, 64 blocks at
+ * least), a cache of at most `cacheSize` bytes, the rest for the indexes. OUT_OF_MEMORY when it is too small.
+ */
+export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32, flushIntervalMs: u32): i32 {
+  memory.fill(ROOT, 0, offsetof<Root>());
+  chunksInitialize(POOL, <usize>memorySize);
+  slabInitialize();
+  const frames = chunkTakeRun(writeBufferSize / <u32>CHUNK_SIZE);
+  const flight = chunkTakeRun(writeBufferSize / <u32>CHUNK_SIZE / 4);
+  if (!frames || !flight) return Status.OUT_OF_MEMORY;
+  root.flightArea = <u32>flight;
+  root.flightCapacity = writeBufferSize / <u32>BLOCK_SIZE / 4;
+  root.flushIntervalMs = flushIntervalMs;
+  if (!cacheInitialize(max<u32>(64, cacheSize / <u32>BLOCK_SIZE))) return Status.OUT_OF_MEMORY;
+  const hash = hashInitialize();
+  if (hash < 0) return hash;
+  const tree = treeInitialize();
+  if (tree < 0) return tree;
+  logInitialize(frames, writeBufferSize / <u32>BLOCK_SIZE);
+  return chunksAvailable() < 64 ? Status.OUT_OF_MEMORY : Status.OK;
+}
+
+/** See recovery/mount.ts. */
+function probe(device: u32): i32 {
+  return probeDevice(device);
+}
+
+/** See recovery/mount.ts. */
+function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
+  return formatDevice(device, engine, segmentBlocks, flags);
+}
+
+/** See recovery/mount.ts. */
+function mount(device: u32, engine: u32, flags: u32): i32 {
+  const status = mountDevice(device, engine, flags, root.frames);
+  if (status == Status.OK) root.opened = 1;
+  return status;
+}
+
+/** Makes everything durable and records an orderly end. The store takes no further calls. */
+export function close(): i32 {
+  if (root.readOnly) return Status.OK;
+  const flushed = flushSync();
+  if (flushed < 0) return flushed;
+  if (root.segmentOpenBlock < root.segmentBlocks) {
+    root.previousSegment = root.segmentOpen;
+    root.previousEnd = root.segmentOpenBlock + 1;
+    root.previousGeneration = segmentAt(root.segmentOpen).generation;
+  }
+  root.closed = 1;
+  root.sequenceCeiling = root.sequence + 1;
+  const committed = superblockCommit();
+  if (committed < 0) return committed;
+  root.opened = 0;
+  root.blocked = Status.POISONED;
+  return Status.OK;
+}
+
+/** Every later write is refused: something was not made durable, and nobody knows how much of it is on the device. */
+export function poison(): void {
+  root.blocked = Status.POISONED;
+}
+
+/** A cursor's handle as a number that crosses the boundary unsigned, or a status. */
+export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): f64 {
+  return <f64>cursorTake(flags, lowerSize, upperSize);
+}
+
+/** Closes a cursor. */
+export function cursorClose(handle: u32): void {
+  cursorFree(handle);
+}
+
+/** Frees a bounded number of old versions that no snapshot sees. */
+export function maintain(): void {
+  versionsFree();
+}
+
+/** The canonical ABI's allocator: hosts call it only to place what a read returns, and get the frame it is meant for. */
+export function cabi_realloc(_old: usize, _oldSize: usize, _align: usize, _size: usize): usize {
+  return root.wasiReadTarget;
+}
+
+/** A counter or gauge by number, in the order of `STAT_NAMES` in the store. */
+export function stat(what: u32): f64 {
+  switch (what) {
+    case 0:
+      return <f64>root.liveKeyCount;
+    case 1:
+      return <f64>root.keyBytes;
+    case 2:
+      return <f64>root.valueBytes;
+    case 3:
+      return <f64>root.sequence;
+    case 4:
+      return <f64>root.durableSequence;
+    case 5:
+      return <f64>root.snapshotCount;
+    case 6:
+      return <f64>root.versionCount;
+    case 7:
+      return <f64>root.nodeBytes;
+    case 8:
+      return hashBytes();
+    case 9:
+      return treeBytes();
+    case 10:
+      return <f64>root.hashChainLongest;
+    case 11:
+      return <f64>root.treeHeight;
+    case 12:
+      return <f64>root.chunkUsedCount * <f64>CHUNK_SIZE;
+    case 13:
+      return <f64>chunksAvailable() * <f64>CHUNK_SIZE;
+    case 14:
+      return <f64>root.segmentCount;
+    case 15:
+      return <f64>root.segmentFreeCount;
+    case 16:
+      return <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    case 17:
+      return liveBytes();
+    case 18:
+      return <f64>root.epoch;
+    case 19:
+      return <f64>root.flushes;
+    case 20:
+      return <f64>root.blocksWritten;
+    case 21:
+      return <f64>root.bytesAppended;
+    case 22:
+      return <f64>root.deviceReads;
+    case 23:
+      return <f64>root.deviceWrites;
+    case 24:
+      return <f64>root.deviceSyncs;
+    case 25:
+      return <f64>root.cacheFrameCount * <f64>BLOCK_SIZE;
+    case 26:
+      return <f64>root.cacheHits;
+    case 27:
+      return <f64>root.cacheMisses;
+    case 28:
+      return <f64>root.inPlaceUpdates;
+    case 29:
+      return <f64>root.recoveredRecords;
+    case 30:
+      return <f64>root.recoveredTailBlocks;
+    case 31:
+      return <f64>root.highestTimeMs;
+    case 32:
+      return <f64>(root.tailBlock + 1 - root.handedBlock) * <f64>BLOCK_SIZE;
+    case 33:
+      return <f64>root.faultOffset;
+    case 34:
+      return <f64>root.wasiErrorCode;
+    default:
+      return -1;
+  }
+}
+
+function liveBytes(): f64 {
+  let bytes: u64 = 0;
+  for (let i: u32 = 0; i < root.segmentCount; i++) bytes += segmentAt(i).liveBytes;
+  return <f64>bytes;
+}

@@ -1,0 +1,107 @@
+/**
+ * Key nodes: what the engine knows of a key, held once; both indexes point here.
+ *
+ * ```
+ *   0  u64  address (48 bits) | size class of the node (8) | flags (8)
+ *   8  u64  sequence (48 bits) | key size (16)
+ *  16  u32  value size
+ *  20  u32  newest older version that a snapshot may need, or 0
+ *  24  key, zero-padded to 8
+ *      value when INLINE; else, when EXTENTS, a u32 pointer to the extent table
+ * ```
+ *
+ * A version has the same first three words, so that reading one is reading a node; behind them its links:
+ *
+ * ```
+ *   0  u64  address | size class | flags          8  u64  sequence | 0
+ *  16  u32  value size                           20  u32  next older version
+ *  24  u32  next newer version, or the node      28  u32  next in the order of replacement
+ *  32  u64  sequence that replaced it            40  u32  1 when `newer` is the node
+ *  48  value when INLINE; pointer when EXTENTS
+ * ```
+ */
+import { copyWords, pad8 } from "../bytes/compare";
+
+export const NODE_HEADER_SIZE: u32 = 24;
+export const VERSION_HEADER_SIZE: u32 = 48;
+export const ADDRESS_MASK: u64 = 0xffffffffffff;
+
+export namespace NodeFlags {
+  /** The value follows the key. */
+  export const INLINE: u32 = 1;
+  /** The value lies in several extents, listed in a table. */
+  export const EXTENTS: u32 = 2;
+  /** The key was deleted; the node stays while a snapshot sees an older version. */
+  export const DELETED: u32 = 4;
+  /** The value's bytes are ASCII. */
+  export const ASCII_VALUE: u32 = 8;
+  /** The key's bytes are ASCII. */
+  export const ASCII_KEY: u32 = 16;
+}
+
+@unmanaged
+export class KeyNode {
+  place: u64;
+  identity: u64;
+  valueSize: u32;
+  older: u32;
+
+  get address(): u64 {
+    return this.place & ADDRESS_MASK;
+  }
+  get sizeClass(): u32 {
+    return <u32>(this.place >>> 48) & 0xff;
+  }
+  get flags(): u32 {
+    return <u32>(this.place >>> 56);
+  }
+  get sequence(): u64 {
+    return this.identity & ADDRESS_MASK;
+  }
+  get keySize(): u32 {
+    return <u32>(this.identity >>> 48);
+  }
+  get key(): usize {
+    return changetype<usize>(this) + NODE_HEADER_SIZE;
+  }
+  /** Where the inline value or the pointer to the extent table lies. */
+  get body(): usize {
+    return changetype<usize>(this) + NODE_HEADER_SIZE + ((this.keySize + 7) & ~7);
+  }
+}
+
+@unmanaged
+export class Version {
+  place: u64;
+  identity: u64;
+  valueSize: u32;
+  older: u32;
+  newer: u32;
+  queueNext: u32;
+  replacedBy: u64;
+  newerIsNode: u32;
+  reserved: u32;
+}
+
+if (offsetof<KeyNode>() != NODE_HEADER_SIZE) ERROR("KeyNode layout");
+if (offsetof<Version>() != VERSION_HEADER_SIZE) ERROR("Version layout");
+
+/** Packs address, size class and flags into the first word. */
+export function placeOf(address: u64, sizeClass: u32, flags: u32): u64 {
+  return address | ((<u64>sizeClass) << 48) | ((<u64>flags) << 56);
+}
+
+/** Packs sequence and key size into the second word. */
+export function identityOf(sequence: u64, keySize: u32): u64 {
+  return sequence | ((<u64>keySize) << 48);
+}
+
+/** Bytes that a node of this shape takes. */
+export function nodeSizeOf(keySize: u32, bodySize: u32): u32 {
+  return NODE_HEADER_SIZE + pad8(keySize) + pad8(bodySize);
+}
+
+/** Writes a node's key; the source is padded. */
+export function nodeSetKey(node: KeyNode, key: usize, keySize: u32): void {
+  copyWords(node.key, key, keySize);
+}

@@ -1,0 +1,429 @@
+/**
+ * The tail of the log: blocks in a ring of frames, filled by append.
+ *
+ * ```
+ *   residentBlock         handedBlock                         tailBlock
+ *        │ handed over, still    │ sealed, may be updated          │ open
+ *        │ readable in memory    │ in place until handed over      │
+ *        └───────────────────────┴────────────────────────────────┘
+ * ```
+ *
+ * Invariants: (1) a block that was handed to the device keeps its bytes; (2) every block not handed over belongs to
+ * the current group; (3) a frame is used again only when its block was handed over; (4) checksums trail the tail, so
+ * that no hand-over has more than CHECK_LAG of them to compute.
+ */
+import { copyBytes, pad8 } from "../bytes/compare";
+import { deviceWrite, tickMs } from "../device/device";
+import {
+  BLOCK_HEADER_SIZE,
+  BLOCK_PAYLOAD_SIZE,
+  BlockFlags,
+  BlockHeader,
+  blockCheck,
+  LAST_PAYLOAD_SIZE,
+  NO_RECORD,
+  trailerOf,
+} from "../format/block";
+import {
+  RECORD_HEADER_SIZE,
+  Record,
+  RecordFlags,
+  RecordKind,
+  recordHeaderStore,
+  recordKeyOffset,
+} from "../format/record";
+import { SEGMENT_HEADER_SIZE, SEGMENT_MAGIC, SegmentHeader, SegmentKind, segmentHeaderOf } from "../format/segment";
+import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { Attention, root } from "../root";
+import { Status } from "../status";
+import { segmentAt, segmentBlockOf, segmentOf, segmentOffset, segmentsReserve, segmentTake } from "./segments";
+import { fenceCheck } from "./superblock-store";
+
+const CHECK_LAG: u64 = 64;
+const WRITE_OUT_BLOCKS: u64 = 64;
+
+/** Sets up an empty ring of `frameCount` frames, a power of two, at `frames`. */
+export function logInitialize(frames: usize, frameCount: u32): void {
+  root.frames = <u32>frames;
+  root.frameCount = frameCount;
+  root.frameMask = frameCount - 1;
+  root.tailBlock = 0;
+  root.tailOpen = 0;
+  root.handedBlock = 1;
+  root.checkedBlock = 1;
+  root.mutableFrom = 0;
+  root.mutableTo = 0;
+  root.flightFrom = 0;
+  root.flightTo = 0;
+  root.groupDirty = 0;
+}
+
+/** The frame of a block that is in the ring. */
+export function frameOf(block: u64): usize {
+  return <usize>root.frames + ((<usize>(<u32>block & root.frameMask)) << BLOCK_SIZE_LOG2);
+}
+
+/** The frame that holds the block at a device address, or 0 when the ring does not hold it. */
+export function frameAtAddress(address: u64): usize {
+  const state = segmentAt(segmentOf(address));
+  if (!state.firstBlock) return 0;
+  const block = state.firstBlock + segmentBlockOf(address);
+  if (block > root.tailBlock || block + root.frameCount <= root.tailBlock) return 0;
+  return frameOf(block);
+}
+
+/**
+ * Makes sure that records of `size` bytes in all can be appended: segments, frames. NO_SPACE before anything changes.
+ * Cheap when the open segment has room.
+ */
+export function logReserve(size: u32, intoReserve: bool): i32 {
+  if (root.blocked) return root.blocked;
+  // One block for a skipped end, one for the end of the group, one for a segment's header.
+  const blocks = size / BLOCK_PAYLOAD_SIZE + 4;
+  if (root.tailBlock + 1 - root.handedBlock + blocks > root.frameCount) {
+    const status = framesReserve(blocks);
+    if (status < 0) return status;
+  }
+  const room = root.segmentBlocks - root.segmentOpenBlock;
+  const segments: u32 = room > blocks ? 1 : 2 + blocks / (root.segmentBlocks - 1);
+  if (root.growable && root.segmentFreeCount >= segments) return Status.OK;
+  return segmentsReserve(segments, intoReserve);
+}
+
+/** Payload bytes that the open segment still takes. */
+export function segmentRoom(): u32 {
+  if (root.segmentOpenBlock >= root.segmentBlocks) return 0;
+  const open = root.tailOpen ? BLOCK_PAYLOAD_SIZE - root.tailUsed : 0;
+  return (root.segmentBlocks - 1 - root.segmentOpenBlock) * BLOCK_PAYLOAD_SIZE + open;
+}
+
+/**
+ * Appends a record whose value lies in one piece and fits a segment. Everything was reserved. Its address, never 0.
+ */
+export function logAppend(
+  kind: u32,
+  flags: u32,
+  sequence: u64,
+  key: usize,
+  keySize: u32,
+  value: usize,
+  valueSize: u32,
+): u64 {
+  const head = RECORD_HEADER_SIZE + keySize;
+  const total = pad8(head + valueSize);
+  let used = root.tailUsed;
+  if (!root.tailOpen || used + head > BLOCK_PAYLOAD_SIZE) {
+    blockNext();
+    used = root.tailUsed;
+  }
+  if (used + total > BLOCK_PAYLOAD_SIZE && total > segmentRoom()) {
+    // The value would run out of the segment: it starts the next one.
+    segmentAbandonRest();
+    blockNext();
+    used = root.tailUsed;
+  }
+  const frame = <usize>root.tailFrame;
+  const record = frame + BLOCK_HEADER_SIZE + used;
+  recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
+  const header = changetype<BlockHeader>(frame);
+  if (header.first == <u16>NO_RECORD) header.first = <u16>used;
+  const address = root.tailOffset + BLOCK_HEADER_SIZE + used;
+  if (!root.groupDirty) groupOpen();
+  root.bytesAppended += total;
+  if (used + total <= BLOCK_PAYLOAD_SIZE) {
+    store<u64>(record + total - 8, 0);
+    copyBytes(record + RECORD_HEADER_SIZE, key, keySize);
+    copyBytes(record + head, value, valueSize);
+    root.tailUsed = used + total;
+  } else {
+    copyBytes(record + RECORD_HEADER_SIZE, key, keySize);
+    root.tailUsed = used + head;
+    logBytes(value, valueSize);
+    logAlign();
+  }
+  return address;
+}
+
+/**
+ * Appends the head of a record whose value comes in pieces: as many bytes as promised follow through `logBytes`, then
+ * `logAlign`. With the flag EXTENTS, `partSize` and `part` stand between header and key. Its address.
+ */
+export function logAppendHead(
+  kind: u32,
+  flags: u32,
+  sequence: u64,
+  key: usize,
+  keySize: u32,
+  valueSize: u32,
+  partSize: u32,
+  part: u32,
+): u64 {
+  const keyOffset = recordKeyOffset(flags);
+  const head = keyOffset + keySize;
+  if (!root.tailOpen || root.tailUsed + head > BLOCK_PAYLOAD_SIZE) blockNext();
+  const used = root.tailUsed;
+  const frame = <usize>root.tailFrame;
+  const record = frame + BLOCK_HEADER_SIZE + used;
+  recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
+  if (flags & RecordFlags.EXTENTS) {
+    store<u32>(record, partSize, 16);
+    store<u32>(record, part, 20);
+  }
+  copyBytes(record + keyOffset, key, keySize);
+  const header = changetype<BlockHeader>(frame);
+  if (header.first == <u16>NO_RECORD) header.first = <u16>used;
+  root.tailUsed = used + head;
+  if (!root.groupDirty) groupOpen();
+  root.bytesAppended += pad8(head + partSize);
+  return root.tailOffset + BLOCK_HEADER_SIZE + used;
+}
+
+/** Appends bytes of the value that is under way, over as many blocks of the segment as it takes. */
+export function logBytes(source: usize, size: u32): void {
+  while (size) {
+    if (root.tailUsed == BLOCK_PAYLOAD_SIZE) blockNext();
+    const piece = min(size, BLOCK_PAYLOAD_SIZE - root.tailUsed);
+    copyBytes(<usize>root.tailFrame + BLOCK_HEADER_SIZE + root.tailUsed, source, piece);
+    root.tailUsed += piece;
+    source += piece;
+    size -= piece;
+  }
+}
+
+/** Pads the tail to 8 bytes after a value. */
+export function logAlign(): void {
+  while (root.tailUsed & 7) {
+    store<u8>(<usize>root.tailFrame + BLOCK_HEADER_SIZE + root.tailUsed, 0);
+    root.tailUsed++;
+  }
+}
+
+/**
+ * Gives a record that was not handed over a new value of the same padded size, under a new sequence. The record lies
+ * in one block. False when it cannot: the record is appended anew then.
+ */
+export function logUpdateInPlace(
+  address: u64,
+  flags: u32,
+  sequence: u64,
+  keySize: u32,
+  value: usize,
+  oldSize: u32,
+  valueSize: u32,
+): bool {
+  if (address < root.mutableFrom || address >= root.mutableTo) return false;
+  const head = RECORD_HEADER_SIZE + keySize;
+  const total = pad8(head + valueSize);
+  if (total != pad8(head + oldSize)) return false;
+  const inBlock = <u32>address & (<u32>BLOCK_SIZE - 1);
+  if (inBlock + total > <u32>BLOCK_SIZE) return false;
+  const block = segmentAt(root.segmentOpen).firstBlock + segmentBlockOf(address);
+  const record = frameOf(block) + inBlock;
+  const previous = changetype<Record>(record);
+  if ((<u32>previous.flags & ~(RecordFlags.ASCII_KEY | RecordFlags.ASCII_VALUE)) != 0) return false;
+  recordHeaderStore(record, RecordKind.SET, flags, sequence, keySize, valueSize);
+  // The key's last bytes may share the final word: clear only what lies behind the new value.
+  copyBytes(record + head, value, valueSize);
+  for (let i = head + valueSize; i < total; i++) store<u8>(record + i, 0);
+  checkAnew(block);
+  root.inPlaceUpdates++;
+  return true;
+}
+
+/** Turns a record that was not handed over into padding. False when it was. */
+export function logVoid(address: u64): bool {
+  if (address < root.mutableFrom || address >= root.mutableTo) return false;
+  const block = segmentAt(root.segmentOpen).firstBlock + segmentBlockOf(address);
+  changetype<Record>(frameOf(block) + (<u32>address & (<u32>BLOCK_SIZE - 1))).kind = <u8>RecordKind.VOID;
+  checkAnew(block);
+  return true;
+}
+
+function groupOpen(): void {
+  root.groupDirty = 1;
+  root.groupStartMs = tickMs();
+}
+
+/** Ends the current group: seals the tail under the end flag, with the durable marks. The caller reserved a block. */
+export function groupSeal(): void {
+  if (!root.tailOpen || root.tailUsed > LAST_PAYLOAD_SIZE) blockNext();
+  const frame = <usize>root.tailFrame;
+  const trailer = trailerOf(frame);
+  const header = changetype<BlockHeader>(frame);
+  blockSeal();
+  header.flags |= <u16>BlockFlags.GROUP_END;
+  trailer.durableGroup = root.durableGroup;
+  trailer.durableRelocatedGroup = 0;
+  trailer.highestTimeMs = root.highestTimeMs;
+  trailer.sequence = root.sequence;
+  root.group++;
+  root.groupDirty = 0;
+}
+
+/** Computes the checksums of all blocks below `block`. */
+export function checksAdvance(block: u64): void {
+  while (root.checkedBlock < block) {
+    const frame = frameOf(root.checkedBlock);
+    changetype<BlockHeader>(frame).check = blockCheck(frame);
+    root.checkedBlock++;
+  }
+}
+
+/** Hands blocks below `to` to the device, synchronously and without a sync. NO_SPACE leaves them as they were. */
+export function writeOut(to: u64): i32 {
+  checksAdvance(to);
+  while (root.handedBlock < to) {
+    const from = root.handedBlock;
+    const run = runLength(from, to);
+    const frame = frameOf(from);
+    const offset = changetype<BlockHeader>(frame).deviceBlock << BLOCK_SIZE_LOG2;
+    const status = deviceWrite(offset, frame, run << BLOCK_SIZE_LOG2);
+    if (status < 0) return status;
+    handOver(from + run);
+    root.blocksWritten += run;
+  }
+  return Status.OK;
+}
+
+/** Marks blocks below `to` as handed over: from now on they keep their bytes. */
+export function handOver(to: u64): void {
+  root.handedBlock = to;
+  if (root.segmentOpenBlock < root.segmentBlocks) {
+    const first = segmentAt(root.segmentOpen).firstBlock;
+    if (to > first) root.mutableFrom = segmentOffset(root.segmentOpen) + ((to - first) << BLOCK_SIZE_LOG2);
+  }
+}
+
+/** Blocks from `from` on, below `to`, that are neighbours both in memory and on the device. */
+export function runLength(from: u64, to: u64): u32 {
+  const ringLeft = root.frameCount - (<u32>from & root.frameMask);
+  const limit = <u32>min<u64>(to - from, <u64>ringLeft);
+  const start = changetype<BlockHeader>(frameOf(from)).deviceBlock;
+  let run: u32 = 1;
+  while (run < limit && changetype<BlockHeader>(frameOf(from + run)).deviceBlock == start + run) run++;
+  return run;
+}
+
+/** Seals the open block, so that the next record starts a new one. */
+export function tailSeal(): void {
+  if (root.tailOpen) blockSeal();
+}
+
+/** Leaves the rest of the open segment unused. */
+export function segmentAbandonRest(): void {
+  if (root.tailOpen) blockSeal();
+  segmentClose(root.segmentOpenBlock + 1);
+}
+
+/** Sealed blocks must leave so that `blocks` frames come free. */
+function framesReserve(blocks: u32): i32 {
+  const fenced = fenceCheck();
+  if (fenced < 0) return fenced;
+  const sealed = root.tailBlock + (root.tailOpen ? 0 : 1);
+  const needed = root.tailBlock + 1 + blocks - root.frameCount;
+  return writeOut(min<u64>(sealed, max<u64>(needed, root.handedBlock + WRITE_OUT_BLOCKS)));
+}
+
+/** Seals the open block, if any, and opens the next one, in the next segment when this one is full. */
+function blockNext(): void {
+  if (root.tailOpen) blockSeal();
+  if (root.segmentOpenBlock + 1 >= root.segmentBlocks) segmentNext();
+  else root.segmentOpenBlock++;
+  blockStart();
+  if (root.tailBlock - root.checkedBlock > CHECK_LAG) checksAdvance(root.checkedBlock + 1);
+  if (root.flushIntervalMs && tickMs() - root.groupStartMs >= root.flushIntervalMs)
+    root.attention |= Attention.FLUSH_DUE;
+  if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
+}
+
+function blockStart(): void {
+  root.tailBlock++;
+  const frame = frameOf(root.tailBlock);
+  const offset = segmentOffset(root.segmentOpen) + ((<u64>root.segmentOpenBlock) << BLOCK_SIZE_LOG2);
+  const header = changetype<BlockHeader>(frame);
+  header.check = 0;
+  header.checkHigh = 0;
+  header.generation = segmentAt(root.segmentOpen).generation;
+  header.deviceBlock = offset >> BLOCK_SIZE_LOG2;
+  header.group = root.group;
+  header.used = 0;
+  header.flags = 0;
+  header.first = <u16>NO_RECORD;
+  header.reserved = 0;
+  header.reservedLong = 0;
+  root.tailFrame = <u32>frame;
+  root.tailOffset = offset;
+  root.tailUsed = 0;
+  root.tailOpen = 1;
+  root.mutableTo = offset + BLOCK_SIZE;
+}
+
+function blockSeal(): void {
+  const frame = <usize>root.tailFrame;
+  const used = root.tailUsed;
+  changetype<BlockHeader>(frame).used = <u16>used;
+  memory.fill(frame + BLOCK_HEADER_SIZE + used, 0, BLOCK_PAYLOAD_SIZE - used);
+  root.tailOpen = 0;
+}
+
+/** Ends the open segment at `end` blocks. */
+function segmentClose(end: u32): void {
+  if (root.segmentOpenBlock >= root.segmentBlocks) return;
+  const state = segmentAt(root.segmentOpen);
+  state.end = end;
+  root.previousSegment = root.segmentOpen;
+  root.previousEnd = end;
+  root.previousGeneration = state.generation;
+  root.segmentOpenBlock = root.segmentBlocks;
+}
+
+/** Opens a free segment and writes its header block. */
+function segmentNext(): void {
+  segmentClose(root.segmentBlocks);
+  const index = segmentTake();
+  const state = segmentAt(index);
+  const former = state.generation;
+  root.generationCounter++;
+  root.segmentOrdinal++;
+  state.generation = ((<u64>root.epoch) << 32) | root.generationCounter;
+  state.kind = SegmentKind.LOG;
+  state.ordinal = root.segmentOrdinal;
+  state.previousSegment = root.previousSegment;
+  state.previousGeneration = root.previousGeneration;
+  state.previousEnd = root.previousEnd;
+  state.end = 0;
+  state.liveBytes = 0;
+  state.next = 0;
+  state.firstBlock = root.tailBlock + 1;
+  if (root.previousGeneration) segmentAt(root.previousSegment).next = index + 1;
+  root.segmentOpen = index;
+  root.segmentOpenBlock = 0;
+  root.mutableFrom = segmentOffset(index) + BLOCK_SIZE;
+  blockStart();
+  segmentHeaderFill(segmentHeaderOf(<usize>root.tailFrame), index, former);
+  changetype<BlockHeader>(<usize>root.tailFrame).flags = <u16>BlockFlags.SEGMENT_HEADER;
+  root.tailUsed = SEGMENT_HEADER_SIZE;
+  blockSeal();
+  root.segmentOpenBlock = 1;
+}
+
+/** Fills a segment's header from its state. */
+export function segmentHeaderFill(header: SegmentHeader, index: u32, former: u64): void {
+  const state = segmentAt(index);
+  header.magic = SEGMENT_MAGIC;
+  header.kind = state.kind;
+  header.ordinal = state.ordinal;
+  header.previousGeneration = state.previousGeneration;
+  header.previousSegment = state.previousSegment;
+  header.previousEnd = state.previousEnd;
+  header.saltLow = root.saltLow;
+  header.saltHigh = root.saltHigh;
+  header.formerGeneration = former;
+}
+
+/** Brings the checksum of a block that changed after it was computed up to date. */
+function checkAnew(block: u64): void {
+  if (block >= root.checkedBlock) return;
+  const frame = frameOf(block);
+  changetype<BlockHeader>(frame).check = blockCheck(frame);
+}

@@ -1,0 +1,80 @@
+/**
+ * Writing and comparing superblocks. The one that is written is built from the root view; see format/superblock.ts
+ * for the order of the copies.
+ */
+import { deviceRead, deviceSync, deviceWrite } from "../device/device";
+import { FORMAT_VERSION, SUPERBLOCK_MAGIC, Superblock, superblockIntact, superblockSeal } from "../format/superblock";
+import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
+import { root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { Status } from "../status";
+
+/**
+ * Writes the next superblock to its two copies, one after the other, each synced. NO_SPACE (a copy-on-write file
+ * system may refuse even an overwrite) leaves a state to go on from; DEVICE_WRITE must poison.
+ */
+export function superblockCommit(): i32 {
+  root.superblockGeneration++;
+  superblockBuild(changetype<Superblock>(SUPERBLOCK_A));
+  const first = (<u32>root.superblockGeneration & 1) << 1;
+  for (let copy = first; copy < first + 2; copy++) {
+    const written = deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);
+    if (written < 0) {
+      // Refused whole before anything of this generation was written: its number may be used again.
+      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration--;
+      return written;
+    }
+    const synced = deviceSync();
+    if (synced < 0) return synced;
+  }
+  return Status.OK;
+}
+
+/** Raises the ceiling of the sequences when `count` more would reach it. */
+export function sequencesReserve(count: u64): i32 {
+  if (root.sequence + count < root.sequenceCeiling) return Status.OK;
+  root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
+  return superblockCommit();
+}
+
+/**
+ * FENCED when a later mount has written a superblock: one that took over goes to the other pair of copies. One read
+ * of a block, two when the first copy is just being written.
+ */
+export function fenceCheck(): i32 {
+  const first = (<u32>(root.superblockGeneration + 1) & 1) << 1;
+  const superblock = changetype<Superblock>(SUPERBLOCK_B);
+  for (let copy = first; copy < first + 2; copy++) {
+    const status = deviceRead(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
+    if (status < 0) return status;
+    if (!superblockIntact(superblock)) continue;
+    return superblock.epoch > root.epoch ? Status.FENCED : Status.OK;
+  }
+  return Status.OK;
+}
+
+function superblockBuild(superblock: Superblock): void {
+  memory.fill(changetype<usize>(superblock), 0, BLOCK_SIZE);
+  superblock.magic = SUPERBLOCK_MAGIC;
+  superblock.formatVersion = FORMAT_VERSION;
+  superblock.engine = root.engine;
+  superblock.storeIdLow = root.storeIdLow;
+  superblock.storeIdHigh = root.storeIdHigh;
+  superblock.hashSeed = root.hashSeed;
+  superblock.generation = root.superblockGeneration;
+  superblock.epoch = root.epoch;
+  superblock.segmentBlocks = root.segmentBlocks;
+  superblock.segmentCount = root.segmentCount;
+  superblock.allotmentStart = root.allotmentStart;
+  superblock.allotmentEnd = root.allotmentEnd;
+  superblock.closed = root.closed;
+  superblock.sequenceCeiling = root.sequenceCeiling;
+  superblock.durableGroup = root.durableGroup;
+  superblock.highestTimeMs = root.highestTimeMs;
+  superblock.saltLow = root.saltLow;
+  superblock.saltHigh = root.saltHigh;
+  superblock.droppedTombstones = root.droppedTombstones;
+  superblock.lastSegment = root.previousSegment;
+  superblock.lastEnd = root.previousEnd;
+  superblock.lastGeneration = root.previousGeneration;
+  superblockSeal(superblock);
+}

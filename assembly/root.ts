@@ -1,0 +1,273 @@
+/**
+ * The root view: every piece of the engine's state that outlives a call hangs off it, in linear memory at a fixed
+ * address, so that an instance attached to the same memory sees the same store. Module globals hold constants only.
+ *
+ * ```
+ *        0  null guard, never used
+ *    0x400  Root
+ *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
+ *   0x2A00  key exchange: key B                               (a range's upper bound)
+ *   0x3400  key exchange: key C                               (a cursor's position)
+ *   0x3E00  WASI return area, 128 bytes
+ *   0x4000  superblock scratch, one block
+ *   0x5000  superblock scratch, a second block
+ *   0x6000  plan of a group: 16-byte pieces
+ *   0x8000  working space of the indexes
+ *  0x10000  constants of the module
+ *  0x20000  value exchange, inwards, 128 KiB
+ *  0x40000  value exchange, outwards, 128 KiB and a block
+ *  0x62000  chunk directory of the hash index
+ *   ......  write buffer, then chunks of 64 KiB to the end of the memory
+ * ```
+ */
+
+export const ROOT: usize = 0x400;
+export const KEY_A: usize = 0x2000;
+export const KEY_B: usize = 0x2a00;
+export const KEY_C: usize = 0x3400;
+export const WASI_RETURN: usize = 0x3e00;
+export const SUPERBLOCK_A: usize = 0x4000;
+export const SUPERBLOCK_B: usize = 0x5000;
+export const PLAN: usize = 0x6000;
+export const PLAN_PIECES_MAX: u32 = 512;
+export const WORKSPACE: usize = 0x8000;
+export const EXCHANGE_IN: usize = 0x20000;
+export const EXCHANGE_SIZE: u32 = 128 << 10;
+export const EXCHANGE_OUT: usize = 0x40000;
+export const HASH_DIRECTORY: usize = 0x62000;
+export const HASH_DIRECTORY_SIZE: usize = 256 << 10;
+export const POOL: usize = HASH_DIRECTORY + HASH_DIRECTORY_SIZE;
+
+/** Size classes of the slab allocator, see memory/slab.ts. */
+export const SLAB_CLASS_COUNT: i32 = 80;
+
+@unmanaged
+export class Root {
+  // What a call hands back beside its status; the store reads these words directly.
+  resultPointer: u32 = 0;
+  resultSize: u32 = 0;
+  resultFlags: u32 = 0;
+  /** Bit set for the store's attention after a write: see `Attention`. */
+  attention: u32 = 0;
+
+  // Life cycle
+  opened: u32 = 0;
+  device: u32 = 0;
+  readOnly: u32 = 0;
+  growable: u32 = 0;
+
+  // Memory: the chunk pool
+  poolStart: u32 = 0;
+  poolEnd: u32 = 0;
+  chunkFresh: u32 = 0;
+  chunkFree: u32 = 0;
+  chunkFreeCount: u32 = 0;
+  chunkUsedCount: u32 = 0;
+  chunkReserve: u32 = 0;
+  memorySize: u32 = 0;
+
+  // Hash index
+  hashSeed: u64 = 0;
+  hashBucketCount: u32 = 0;
+  hashMaskHigh: u32 = 0;
+  hashMaskLow: u32 = 0;
+  hashOverflowCount: u32 = 0;
+  keyCount: u32 = 0;
+  hashChainLongest: u32 = 0;
+
+  // Ordered index
+  treeRoot: u32 = 0;
+  /** Levels: 1 when the root is a leaf. */
+  treeHeight: u32 = 0;
+  treeLeafFirst: u32 = 0;
+  treeLeafLast: u32 = 0;
+  treeNodeCount: u32 = 0;
+  /** Entries, each a key node. */
+  treeEntryCount: u32 = 0;
+  /** Bytes of the slab items that hold separators. */
+  treeSeparatorBytes: u32 = 0;
+  /** The largest key that was put in since the index was set up; bounds the size of a separator. */
+  treeKeySizeMax: u32 = 0;
+  /** Changes whenever an entry may have moved or gone, so that a cursor knows when to seek again. */
+  treeVersion: u32 = 0;
+  /** The leaf of the last insert or remove, or 0. */
+  treeFingerLeaf: u32 = 0;
+  /** The entry that a walk stands on; leaf 0 is beyond either end. */
+  treePositionLeaf: u32 = 0;
+  treePositionIndex: u32 = 0;
+
+  // Key nodes and versions
+  nodeBytes: u64 = 0;
+  versionOldest: u32 = 0;
+  versionNewest: u32 = 0;
+  versionCount: u32 = 0;
+  /** Open snapshots, oldest first, and the highest sequence that one of them sees. */
+  snapshotOldest: u32 = 0;
+  snapshotNewest: u32 = 0;
+  snapshotCount: u32 = 0;
+  snapshotSequence: u64 = 0;
+  /** Keys that are visible now; `keyCount` also counts deleted ones that a snapshot still sees. */
+  liveKeyCount: u32 = 0;
+  inlineValueCount: u32 = 0;
+  keyBytes: u64 = 0;
+  valueBytes: u64 = 0;
+
+  // Sequences
+  sequence: u64 = 0;
+  sequenceCeiling: u64 = 0;
+  highestTimeMs: u64 = 0;
+  batchSequence: u64 = 0;
+
+  // Device and segments
+  storeIdLow: u64 = 0;
+  storeIdHigh: u64 = 0;
+  checkSeed: u64 = 0;
+  segmentBlocks: u32 = 0;
+  segmentSizeLog2: u32 = 0;
+  segmentCount: u32 = 0;
+  /** Directory of the chunks that hold the segment table. */
+  segmentDirectory: u32 = 0;
+  /** Free segments of this mount's allotment, and where the search for the next one starts. */
+  segmentFreeCount: u32 = 0;
+  segmentSearch: u32 = 0;
+  allotmentStart: u32 = 0;
+  allotmentEnd: u32 = 0;
+  /** The open segment of the log and the block of it that the tail fills; `segmentBlocks` when none is open. */
+  segmentOpen: u32 = 0;
+  segmentOpenBlock: u32 = 0;
+  epoch: u32 = 0;
+  generationCounter: u32 = 0;
+  segmentOrdinal: u64 = 0;
+  superblockGeneration: u64 = 0;
+  engine: u32 = 0;
+  closed: u32 = 0;
+  saltLow: u64 = 0;
+  saltHigh: u64 = 0;
+  droppedTombstones: u64 = 0;
+  // The place where the stream goes on: what the next segment's header names as its predecessor.
+  previousSegment: u32 = 0;
+  previousEnd: u32 = 0;
+  previousGeneration: u64 = 0;
+  previousGroup: u64 = 0;
+
+  // Write buffer: a ring of frames; blocks are numbered from 1 in the order in which they were opened
+  frames: u32 = 0;
+  frameCount: u32 = 0;
+  frameMask: u32 = 0;
+  tailFrame: u32 = 0;
+  tailUsed: u32 = 0;
+  tailOpen: u32 = 0;
+  /** Number of the open block, or of the last one. */
+  tailBlock: u64 = 0;
+  /** Device offset of the payload of the open block. */
+  tailOffset: u64 = 0;
+  /** Blocks below this number were handed to the device. */
+  handedBlock: u64 = 0;
+  /** Blocks below this number carry their checksum. */
+  checkedBlock: u64 = 0;
+  /** Records at this address and above, in the open segment, may still be updated in place. */
+  mutableFrom: u64 = 0;
+  mutableTo: u64 = 0;
+  /** Blocks of the group in flight: [flightFrom, flightTo); none when equal. */
+  flightFrom: u64 = 0;
+  flightTo: u64 = 0;
+  flightGroup: u64 = 0;
+  flightSequence: u64 = 0;
+  planPieceCount: u32 = 0;
+  batchOpen: u32 = 0;
+  group: u64 = 0;
+  /** Whether the current group holds anything. */
+  groupDirty: u32 = 0;
+  flushIntervalMs: u32 = 0;
+  groupStartMs: u64 = 0;
+  durableGroup: u64 = 0;
+  durableSequence: u64 = 0;
+  /** Why writes are refused: 0, NO_SPACE while a group waits for room, POISONED, READ_ONLY. */
+  blocked: i32 = 0;
+  /** Copy of the blocks in flight, so that no frame is pinned while the host writes. */
+  flightArea: u32 = 0;
+  flightCapacity: u32 = 0;
+
+  // The value that is being streamed into the log
+  streamActive: u32 = 0;
+  streamKeySize: u32 = 0;
+  streamSize: u32 = 0;
+  streamWritten: u32 = 0;
+  streamPartRemaining: u32 = 0;
+  streamPart: u32 = 0;
+  streamFlags: u32 = 0;
+  streamCallFlags: u32 = 0;
+  streamTable: u32 = 0;
+  streamParts: u32 = 0;
+  streamPartMax: u32 = 0;
+  streamSequence: u64 = 0;
+  streamAddress: u64 = 0;
+  // Where the log stood when it started
+  streamStartSegment: u32 = 0;
+  streamStartOpenBlock: u32 = 0;
+  streamStartOrdinal: u64 = 0;
+  streamStartPreviousGeneration: u64 = 0;
+  streamStartPrevious: u32 = 0;
+  streamStartPreviousEnd: u32 = 0;
+  streamStartDirty: u32 = 0;
+
+  // The value that is being read
+  readAddress: u64 = 0;
+  readSequence: u64 = 0;
+  readSize: u32 = 0;
+  readKeySize: u32 = 0;
+  readTable: u32 = 0;
+  wasiReadTarget: u32 = 0;
+  wasiErrorCode: u32 = 0;
+  /** Device offset of the last fault, for messages. */
+  faultOffset: u64 = 0;
+
+  /** Where touched memory ends up, so that touching is not optimised away. */
+  touched: u32 = 0;
+
+  // Replay: a value that runs on into the next block
+  replayCarry: u32 = 0;
+  replayNode: u32 = 0;
+  replaySequence: u64 = 0;
+  // Complete groups behind the durable mark: segments as index + 1, 0 when there are none
+  tailFromSegment: u32 = 0;
+  tailFromBlock: u32 = 0;
+  tailToSegment: u32 = 0;
+  tailToBlock: u32 = 0;
+
+  // Block cache
+  cacheInfo: u32 = 0;
+  cachePointers: u32 = 0;
+  cacheFrameCount: u32 = 0;
+  cacheCapacity: u32 = 0;
+  cacheHand: u32 = 0;
+  cacheTable: u32 = 0;
+  cacheTableMask: u32 = 0;
+  cacheHits: u64 = 0;
+  cacheMisses: u64 = 0;
+
+  // Counters
+  flushes: u64 = 0;
+  blocksWritten: u64 = 0;
+  bytesAppended: u64 = 0;
+  deviceReads: u64 = 0;
+  deviceWrites: u64 = 0;
+  deviceSyncs: u64 = 0;
+  recoveredRecords: u64 = 0;
+  recoveredTailBlocks: u64 = 0;
+  inPlaceUpdates: u64 = 0;
+}
+
+if (offsetof<Root>() > KEY_A - ROOT) ERROR("Root outgrew its place");
+
+export namespace Attention {
+  /** The oldest write that is not on the device is older than the flush interval. */
+  export const FLUSH_DUE: u32 = 1;
+  /** Enough is buffered that writing it out now is worth a trip. */
+  export const BUFFER_FULL: u32 = 2;
+  /** Old versions wait to be freed. */
+  export const VERSIONS_DUE: u32 = 4;
+}
+
+// @ts-ignore: top-level constants of unmanaged views are how state is reached
+export const root: Root = changetype<Root>(ROOT);
