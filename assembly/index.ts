@@ -221,6 +221,8 @@ export function stat(what: u32): f64 {
       return <f64>root.faultOffset;
     case 34:
       return <f64>root.wasiErrorCode;
+    case 35:
+      return <f64>root.blocked;
     default:
       return -1;
   }

@@ -77,6 +77,8 @@ export type Realloc = (oldPointer: number, oldSize: number, alignment: number, n
 export class WasiTable {
   /** What was thrown last beneath an import. Whoever reports a failed call attaches it, then clears it. */
   lastCause: unknown;
+  /** Whether a call of the core to its host is under way: the core must not be called then. */
+  entered = false;
   /** For `WebAssembly.instantiate`: the WASI modules, and the memory as `env.memory`. */
   readonly imports: WebAssembly.Imports;
   private readonly devices = new Map<number, BlockDevice>();
@@ -94,6 +96,7 @@ export class WasiTable {
     const call = (handle: number, result: number, errorAt: number, body: (device: BlockDevice) => void): void => {
       const pointer = result >>> 0;
       let code: number;
+      this.entered = true;
       try {
         const device = this.devices.get(handle);
         if (device === undefined) throw new CairnError("CLOSED", "wasi", `handle ${handle} names no device.`);
@@ -103,6 +106,8 @@ export class WasiTable {
       } catch (cause) {
         this.lastCause = cause;
         code = errorCodeOf(cause);
+      } finally {
+        this.entered = false;
       }
       area().setUint8(pointer, 1);
       area().setUint8(pointer + errorAt, code);

@@ -1,0 +1,286 @@
+/**
+ * Group commit: when what was written is handed to the device, and who is told.
+ *
+ * One group is in flight at a time; while it is, the next one fills. Promises of a group settle together, when the host
+ * has reported that all of it is written and synced. A group that met a full device is held and submitted again; one
+ * that failed poisons the store.
+ */
+import { type Core, FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.ts";
+import type { DevicePiece } from "./device.ts";
+import { CairnError } from "./error.ts";
+
+interface Waiter {
+  resolve(value: unknown): void;
+  reject(reason: unknown): void;
+  value: unknown;
+}
+
+/** Turns of the microtask queue that a group waits for company: as many as an `await` or two of its writers take. */
+const COMPANY_TURNS = 3;
+
+const STAT_BLOCKED = 35;
+const STATUS_NO_SPACE = -8;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+/** Hands groups to the device for one store. */
+export class Committer {
+  /** Set when the store is poisoned: the first cause. */
+  poisoned: CairnError | undefined;
+  private readonly core: Core;
+  private readonly intervalMs: number;
+  private readonly report: (event: { type: "flushed"; bytes: number; ms: number } | { type: "full" }) => void;
+  private readonly onPoison: (error: CairnError) => void;
+  private waiting: Waiter[] = [];
+  private flying: Waiter[] = [];
+  private flight: Promise<void> | undefined;
+  private scheduled = false;
+  private timer: Timer | undefined;
+  private armed = false;
+
+  /** `intervalMs` 0: nothing is written until somebody asks. */
+  constructor(
+    core: Core,
+    intervalMs: number,
+    report: (event: { type: "flushed"; bytes: number; ms: number } | { type: "full" }) => void,
+    onPoison: (error: CairnError) => void,
+  ) {
+    this.core = core;
+    this.intervalMs = intervalMs;
+    this.report = report;
+    this.onPoison = onPoison;
+  }
+
+  /** Something was written: it will be on the device after the interval at the latest. */
+  wrote(): void {
+    if (!this.armed && this.intervalMs > 0) this.arm();
+  }
+
+  /** Resolves with `value` when everything written before this call is durable. */
+  durable<T>(value: T): Promise<T> {
+    if (this.poisoned !== undefined) return Promise.reject(this.poisonError());
+    if (this.core.exports.groupPending() === 0) {
+      if (this.flight === undefined) return Promise.resolve(value);
+      return new Promise<T>((resolve, reject) => {
+        this.flying.push({ resolve: resolve as (value: unknown) => void, reject, value });
+      });
+    }
+    this.schedule();
+    return new Promise<T>((resolve, reject) => {
+      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject, value });
+    });
+  }
+
+  /** Puts the current group in flight now, unless one is. */
+  begin(): void {
+    this.scheduled = false;
+    if (this.flight !== undefined || this.poisoned !== undefined) return;
+    const { core } = this;
+    let pieces: number;
+    try {
+      pieces = core.exports.groupBegin();
+    } catch (cause) {
+      this.poison(trap(cause));
+      return;
+    }
+    if (pieces < 0) {
+      this.failed(pieces);
+      return;
+    }
+    if (pieces === 0) {
+      this.settle(this.take());
+      return;
+    }
+    this.flying = this.take();
+    this.flight = this.fly(this.plan(pieces));
+  }
+
+  /** Makes everything durable before it returns; throws what `flushSync` of the store throws. */
+  flushSync(operation: string): void {
+    if (this.poisoned !== undefined) throw this.poisonError();
+    let status: number;
+    try {
+      status = this.core.exports.flushSync();
+    } catch (cause) {
+      throw this.poison(trap(cause));
+    }
+    if (status < 0) {
+      const error = this.core.error(status, operation);
+      if (error.code !== "NO_SPACE") throw this.poison(error);
+      this.full(error);
+      throw error;
+    }
+    // Whoever waited for this group, or for the one in flight, whose bytes were written again, need wait no longer.
+    const done = this.flying.concat(this.take());
+    this.flying = [];
+    this.settle(done);
+  }
+
+  /** Tries again to write a group that met a full device. True when none is held any more. */
+  resubmit(): boolean {
+    const { core } = this;
+    if (core.exports.stat(STAT_BLOCKED) !== STATUS_NO_SPACE) return true;
+    if (this.flight !== undefined || this.poisoned !== undefined) return false;
+    const status = core.exports.flushSync();
+    if (status < 0) {
+      const error = core.error(status, "flush");
+      if (error.code !== "NO_SPACE") this.poison(error);
+    }
+    return status >= 0;
+  }
+
+  /** Resolves when nothing is in flight. */
+  async idle(): Promise<void> {
+    while (this.flight !== undefined) await this.flight;
+  }
+
+  /** No timer fires any more. */
+  stop(): void {
+    if (this.timer !== undefined) clearTimeout(this.timer);
+    this.timer = undefined;
+    this.armed = true;
+  }
+
+  /** Whether a group is in flight. */
+  get busy(): boolean {
+    return this.flight !== undefined;
+  }
+
+  /** From now on every call is refused with this cause. Returns it. */
+  poison(error: CairnError): CairnError {
+    if (this.poisoned !== undefined) return error;
+    this.poisoned = error;
+    try {
+      this.core.exports.poison();
+    } catch {
+      // The instance trapped: it is not called again.
+    }
+    this.stop();
+    const waiters = this.flying.concat(this.take());
+    this.flying = [];
+    for (const waiter of waiters) waiter.reject(error);
+    this.onPoison(error);
+    return error;
+  }
+
+  /** What a call on a poisoned store throws. */
+  poisonError(): CairnError {
+    const cause = this.poisoned as CairnError;
+    const message = `the store takes no further calls: ${cause.message} Open it again.`;
+    return new CairnError("POISONED", cause.operation, message, { cause });
+  }
+
+  private arm(): void {
+    this.armed = true;
+    const timer = setTimeout(() => {
+      this.armed = false;
+      this.timer = undefined;
+      if (this.poisoned !== undefined || this.core.exports.groupPending() === 0) return;
+      // A group that is in flight, or held, is looked at again after another interval.
+      if (this.flight === undefined && this.resubmit()) this.begin();
+      else this.arm();
+    }, this.intervalMs);
+    (timer as { unref?: () => void }).unref?.();
+    this.timer = timer;
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.flight !== undefined) return;
+    this.scheduled = true;
+    let turns = COMPANY_TURNS;
+    const turn = (): void => {
+      if (turns-- > 0) queueMicrotask(turn);
+      else this.begin();
+    };
+    queueMicrotask(turn);
+  }
+
+  private plan(count: number): DevicePiece[] {
+    const { core } = this;
+    const pieces: DevicePiece[] = [];
+    for (let i = 0; i < count; i++) {
+      const at = core.plan + i * 4;
+      const pointer = (core.words[at + 2] as number) >>> 0;
+      const size = core.words[at + 3] as number;
+      pieces.push({ offset: core.floats[at >> 1] as number, source: core.bytes.subarray(pointer, pointer + size) });
+    }
+    return pieces;
+  }
+
+  private async fly(pieces: readonly DevicePiece[]): Promise<void> {
+    const { device } = this.core;
+    const start = performance.now();
+    let failure: unknown;
+    try {
+      if (device.commitAsync !== undefined) {
+        await device.commitAsync(pieces);
+      } else {
+        await device.writeAsync(pieces);
+        await device.syncAsync();
+      }
+    } catch (cause) {
+      failure = cause ?? new Error("the device rejected without a reason");
+    }
+    this.land(pieces, failure, performance.now() - start);
+  }
+
+  private land(pieces: readonly DevicePiece[], failure: unknown, ms: number): void {
+    this.flight = undefined;
+    if (this.poisoned !== undefined) return;
+    const full = failure instanceof CairnError && failure.code === "NO_SPACE";
+    let status: number;
+    try {
+      status = this.core.exports.groupFinish(
+        failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED,
+      );
+    } catch (cause) {
+      this.poison(trap(cause));
+      return;
+    }
+    if (status < 0) {
+      this.failed(status, failure);
+      return;
+    }
+    const done = this.flying;
+    this.flying = [];
+    this.settle(done);
+    let bytes = 0;
+    for (const piece of pieces) bytes += piece.source.length;
+    this.report({ type: "flushed", bytes, ms });
+    if (this.waiting.length > 0) this.schedule();
+    else if (this.core.exports.groupPending() !== 0) this.wrote();
+  }
+
+  private failed(status: number, cause?: unknown): void {
+    const plain = this.core.error(status, "flush");
+    const error = cause === undefined ? plain : new CairnError(plain.code, "flush", plain.message, { cause });
+    if (error.code === "NO_SPACE") this.full(error);
+    else this.poison(error);
+  }
+
+  /** The group is held: its writes stay visible, its promises are refused, and it is tried again. */
+  private full(error: CairnError): void {
+    const waiters = this.flying.concat(this.take());
+    this.flying = [];
+    for (const waiter of waiters) waiter.reject(error);
+    this.report({ type: "full" });
+  }
+
+  private take(): Waiter[] {
+    const waiters = this.waiting;
+    this.waiting = [];
+    return waiters;
+  }
+
+  private settle(waiters: readonly Waiter[]): void {
+    for (const waiter of waiters) waiter.resolve(waiter.value);
+  }
+}
+
+/** A trap of the binary, which is a bug: the instance may be half updated. */
+export function trap(cause: unknown): CairnError {
+  if (cause instanceof CairnError) return cause;
+  const message =
+    "the engine stopped at an internal check. What was acknowledged is on the device; please report this.";
+  return new CairnError("POISONED", "engine", message, { cause });
+}

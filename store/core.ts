@@ -1,0 +1,223 @@
+/**
+ * The binary, seen from TypeScript: its exports, its memory, and what its statuses mean.
+ *
+ * 1. The memory is created with its initial size equal to its maximum, so it never grows and views never detach.
+ * 2. Pointers over 2 GiB arrive as negative numbers: `>>> 0`.
+ * 3. After a trap, or a status that poisons, no export that writes is called again.
+ */
+import type { BlockDevice } from "./device.ts";
+import { CairnError, type CairnErrorCode } from "./error.ts";
+
+/** The exports of `cairn.wasm`; see `assembly/index.ts`. */
+export interface CoreExports {
+  initialize(memorySize: number, writeBufferSize: number, cacheSize: number, flushIntervalMs: number): number;
+  layout(what: number): number;
+  probe(device: number): number;
+  format(device: number, engine: number, segmentBlocks: number, flags: number): number;
+  mount(device: number, engine: number, flags: number): number;
+  close(): number;
+  poison(): void;
+  get(keySize: number): number;
+  has(keySize: number): number;
+  set(keySize: number, valueSize: number, flags: number): number;
+  remove(keySize: number): number;
+  getGroup(count: number): void;
+  valueRead(offset: number): number;
+  writeBegin(keySize: number, valueSize: number, flags: number): number;
+  writePart(size: number): number;
+  writeAbort(): void;
+  batchBegin(count: number, bytes: number, resident: number): number;
+  batchEnd(): void;
+  groupPending(): number;
+  groupBegin(): number;
+  groupFinish(result: number): number;
+  flushSync(): number;
+  maintain(): void;
+  cursorOpen(flags: number, lowerSize: number, upperSize: number): number;
+  cursorClose(handle: number): void;
+  cursorNext(handle: number, count: number, mode: number): number;
+  cursorSeek(handle: number, keySize: number): number;
+  cursorCount(handle: number): number;
+  cursorWeigh(handle: number): number;
+  cursorDelete(handle: number, count: number): number;
+  stat(what: number): number;
+  cabi_realloc(oldPointer: number, oldSize: number, alignment: number, newSize: number): number;
+}
+
+/** What a host gives the store to run the core over a device. */
+export interface CoreHost {
+  /** The compiled `cairn.wasm`. */
+  module: WebAssembly.Module;
+  /** The import object over a device for a memory, the device's handle, and what was thrown last beneath an import. */
+  bind(
+    device: BlockDevice,
+    memory: WebAssembly.Memory,
+    realloc: CoreExports["cabi_realloc"],
+  ): { imports: WebAssembly.Imports; handle: number; table: { lastCause: unknown; entered: boolean } };
+  /** The runtime's fastest way from memory to strings, where it has one. */
+  text?: (memory: WebAssembly.Memory) => TextAccess;
+  /** Calls back when the process ends in order; the result takes the registration back. */
+  onExit?(callback: () => void): () => void;
+}
+
+/** Reads strings out of memory. Ends are exclusive. */
+export interface TextAccess {
+  /** Bytes that are known to be ASCII. */
+  ascii(start: number, end: number): string;
+  /** Bytes that hold UTF-8. */
+  utf8(start: number, end: number): string;
+}
+
+const PAGE_SIZE = 65_536;
+
+/** Bits of a call's flags. */
+export const ASCII_VALUE = 1;
+export const ASCII_KEY = 2;
+/** Bits of a result's flags. */
+export const RESULT_ASCII_VALUE = 8;
+/** Bits of `attention`. */
+export const FLUSH_DUE = 1;
+export const BUFFER_FULL = 2;
+export const VERSIONS_DUE = 4;
+/** Bits of `mount`. */
+export const MOUNT_READ_ONLY = 1;
+export const MOUNT_GROWABLE = 2;
+/** What `get` answers. */
+export const AT_MEMORY = 1;
+export const IN_PIECES = 2;
+/** How a group in flight ended. */
+export const FLIGHT_DONE = 0;
+export const FLIGHT_NO_SPACE = 1;
+export const FLIGHT_FAILED = 2;
+
+/** Codes by status, `-1` first; see `assembly/status.ts`. */
+const STATUS_CODES: readonly CairnErrorCode[] = [
+  "NOT_A_STORE",
+  "UNSUPPORTED_FORMAT",
+  "ENGINE_MISMATCH",
+  "CORRUPT",
+  "DEVICE_READ",
+  "DEVICE_WRITE",
+  "DEVICE_SHRUNK",
+  "NO_SPACE",
+  "OUT_OF_MEMORY",
+  "KEY_SIZE",
+  "VALUE_SIZE",
+  "BATCH_SIZE",
+  "FENCED",
+  "POISONED",
+  "REENTRANT",
+  "INVALID_ARGUMENT",
+  "READ_ONLY",
+  "SNAPSHOT_EXPIRED",
+];
+
+/** What happened and what to do, by code. */
+const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
+  NOT_A_STORE: "the target holds something that is not a Cairn store. Check the path; format: true would erase it.",
+  UNSUPPORTED_FORMAT: "the store was written by a newer version of Cairn.",
+  ENGINE_MISMATCH: "the store was formatted with another engine. Open it with that one.",
+  CORRUPT: "the device gave bytes that are not what was written.",
+  DEVICE_READ: "the device failed to read.",
+  DEVICE_WRITE: "the device failed to write or to sync. Open the store again: what was acknowledged is there.",
+  DEVICE_SHRUNK: "the device is smaller than the store on it. Restore its size, or restore a backup.",
+  NO_SPACE: "no room is left on the device. Free some, or delete records; nothing was changed.",
+  OUT_OF_MEMORY: "the memory budget is used up. Open the store with a larger memoryBytes; nothing was changed.",
+  FENCED: "another opener has taken the store over. Close this one.",
+  POISONED: "an earlier write or sync failed, so nothing more is accepted. Open the store again.",
+  READ_ONLY: "the store was opened with readOnly: true.",
+};
+
+const STAT_FAULT_OFFSET = 33;
+
+/** An instance of the core over a device. */
+export class Core {
+  readonly exports: CoreExports;
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: Uint8Array;
+  readonly words: Int32Array;
+  readonly floats: Float64Array;
+  readonly text: TextAccess;
+  readonly device: BlockDevice;
+  readonly handle: number;
+  readonly host: CoreHost;
+  /** Byte places. */
+  readonly keyA: number;
+  readonly keyB: number;
+  readonly exchangeIn: number;
+  readonly exchangeOut: number;
+  readonly exchangeSize: number;
+  readonly superblock: number;
+  /** Word places. */
+  readonly plan: number;
+  readonly result: number;
+  readonly attention: number;
+  private readonly table: { lastCause: unknown; entered: boolean };
+
+  private constructor(
+    host: CoreHost,
+    device: BlockDevice,
+    memory: WebAssembly.Memory,
+    exports: CoreExports,
+    bound: ReturnType<CoreHost["bind"]>,
+  ) {
+    this.host = host;
+    this.device = device;
+    this.memory = memory;
+    this.exports = exports;
+    this.handle = bound.handle;
+    this.table = bound.table;
+    this.bytes = new Uint8Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
+    this.floats = new Float64Array(memory.buffer);
+    this.text = host.text?.(memory) ?? decoderText(this.bytes);
+    this.keyA = exports.layout(1);
+    this.keyB = exports.layout(2);
+    this.exchangeIn = exports.layout(3);
+    this.exchangeOut = exports.layout(4);
+    this.exchangeSize = exports.layout(5);
+    this.plan = exports.layout(6) >> 2;
+    this.superblock = exports.layout(7);
+    this.result = exports.layout(8) >> 2;
+    this.attention = exports.layout(9) >> 2;
+  }
+
+  /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */
+  static async create(host: CoreHost, device: BlockDevice, memoryBytes: number): Promise<Core> {
+    const pages = Math.floor(memoryBytes / PAGE_SIZE);
+    let memory: WebAssembly.Memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    } catch (cause) {
+      const message = `the system refused ${memoryBytes} bytes of address space. Pass a smaller memoryBytes.`;
+      throw new CairnError("OUT_OF_MEMORY", "open", message, { cause });
+    }
+    const late: { exports?: CoreExports } = {};
+    const bound = host.bind(device, memory, (a, b, c, d) => (late.exports as CoreExports).cabi_realloc(a, b, c, d));
+    const instance = await WebAssembly.instantiate(host.module, bound.imports);
+    late.exports = instance.exports as unknown as CoreExports;
+    return new Core(host, device, memory, late.exports, bound);
+  }
+
+  /** Whether a host call of the core is under way: then nothing may call the core. */
+  get entered(): boolean {
+    return this.table.entered;
+  }
+
+  /** What a status below zero means, with the cause that the host kept. */
+  error(status: number, operation: string, detail?: string): CairnError {
+    const code = STATUS_CODES[-status - 1] ?? "CORRUPT";
+    const cause = this.table.lastCause;
+    this.table.lastCause = undefined;
+    let message = `${operation}: ${detail ?? MESSAGES[code] ?? code}`;
+    if (code === "CORRUPT" || code === "DEVICE_READ")
+      message += ` Device offset ${this.exports.stat(STAT_FAULT_OFFSET)}.`;
+    return new CairnError(code, operation, message, cause === undefined ? undefined : { cause });
+  }
+}
+
+function decoderText(bytes: Uint8Array): TextAccess {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const utf8 = (start: number, end: number): string => decoder.decode(bytes.subarray(start, end));
+  return { ascii: utf8, utf8 };
+}

@@ -1,0 +1,145 @@
+/**
+ * Encodings: how keys and values become bytes.
+ *
+ * A key of `"utf8"` orders by its UTF-8 bytes, which is the order of code points. A codec is the program's own; what it
+ * throws is reported with its name, and nothing is changed then.
+ */
+import { CairnError } from "./error.ts";
+
+/** An encoding of the program's own. `encode` gives bytes or a string, `decode` takes bytes. */
+export interface Codec<T = unknown> {
+  name: string;
+  encode(value: T): Uint8Array | string;
+  decode(bytes: Uint8Array): T;
+}
+
+/** How values become bytes. */
+export type ValueEncoding = "utf8" | "binary" | "json" | Codec;
+/** How keys become bytes. */
+export type KeyEncoding = "utf8" | "binary" | "json" | Codec;
+
+/** What a program passes and gets under an encoding. */
+export type Encoded<E> = E extends "utf8"
+  ? string
+  : E extends "binary"
+    ? Uint8Array
+    : E extends "json"
+      ? unknown
+      : E extends Codec<infer T>
+        ? T
+        : never;
+
+/** Turns what a program passes into a string (stored as UTF-8) or bytes, and back. */
+export interface Format {
+  readonly name: string;
+  /** Whether bytes come out as they are. */
+  readonly kind: "utf8" | "binary" | "codec";
+  encode(value: unknown, what: "key" | "value", operation: string): string | Uint8Array;
+  /** `text` is given where the bytes were asked for as a string. */
+  decode(bytes: Uint8Array, what: "key" | "value", operation: string): unknown;
+  /** Decodes from a string, for encodings whose bytes are text. */
+  decodeText?(text: string, what: "key" | "value", operation: string): unknown;
+}
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+const UTF8: Format = {
+  name: "utf8",
+  kind: "utf8",
+  encode(value, what, operation) {
+    if (typeof value !== "string") throw wrongType(value, what, operation, "a string under the encoding utf8");
+    return value;
+  },
+  decode: (bytes) => decoder.decode(bytes),
+  decodeText: (text) => text,
+};
+
+const BINARY: Format = {
+  name: "binary",
+  kind: "binary",
+  encode(value, what, operation) {
+    if (!(value instanceof Uint8Array))
+      throw wrongType(value, what, operation, "a Uint8Array under the encoding binary");
+    return value;
+  },
+  decode: (bytes) => bytes,
+};
+
+const JSON_FORMAT: Format = {
+  name: "json",
+  kind: "codec",
+  encode(value, what, operation) {
+    let text: string | undefined;
+    try {
+      text = JSON.stringify(value);
+    } catch (cause) {
+      throw codecFailed("json", "encode", what, operation, cause);
+    }
+    if (text === undefined) throw wrongType(value, what, operation, "a value that JSON can represent");
+    return text;
+  },
+  decode: (bytes, what, operation) => parse(decoder.decode(bytes), what, operation),
+  decodeText: parse,
+};
+
+function parse(text: string, what: "key" | "value", operation: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw codecFailed("json", "decode", what, operation, cause);
+  }
+}
+
+/** The format of an option of `open`. `INVALID_ARGUMENT`, or `UNSUPPORTED` for what this version does not have. */
+export function formatOf(encoding: unknown, option: string): Format {
+  if (encoding === undefined || encoding === "utf8") return UTF8;
+  if (encoding === "binary") return BINARY;
+  if (encoding === "json") return JSON_FORMAT;
+  if (encoding === "tuple") {
+    throw new CairnError("UNSUPPORTED", "open", `${option}: "tuple" is not supported by this version.`);
+  }
+  if (isCodec(encoding)) return codecFormat(encoding);
+  const message = `${option} must be "utf8", "binary", "json" or a codec { name, encode, decode }.`;
+  throw new CairnError("INVALID_ARGUMENT", "open", message);
+}
+
+function isCodec(value: unknown): value is Codec {
+  if (typeof value !== "object" || value === null) return false;
+  const codec = value as Partial<Codec>;
+  return typeof codec.name === "string" && typeof codec.encode === "function" && typeof codec.decode === "function";
+}
+
+function codecFormat(codec: Codec): Format {
+  return {
+    name: codec.name,
+    kind: "codec",
+    encode(value, what, operation) {
+      let encoded: unknown;
+      try {
+        encoded = codec.encode(value);
+      } catch (cause) {
+        throw codecFailed(codec.name, "encode", what, operation, cause);
+      }
+      if (typeof encoded === "string" || encoded instanceof Uint8Array) return encoded;
+      const message = `${operation}: the codec ${codec.name} must encode a ${what} to a string or a Uint8Array.`;
+      throw new CairnError("INVALID_ARGUMENT", operation, message);
+    },
+    decode(bytes, what, operation) {
+      try {
+        return codec.decode(bytes);
+      } catch (cause) {
+        throw codecFailed(codec.name, "decode", what, operation, cause);
+      }
+    },
+  };
+}
+
+function codecFailed(name: string, step: string, what: string, operation: string, cause: unknown): CairnError {
+  const message = `${operation}: the encoding ${name} failed to ${step} a ${what}. Nothing was changed.`;
+  return new CairnError("INVALID_ARGUMENT", operation, message, { cause });
+}
+
+function wrongType(value: unknown, what: string, operation: string, expected: string): CairnError {
+  const got = value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+  return new CairnError("INVALID_ARGUMENT", operation, `${operation}: the ${what} must be ${expected}, not ${got}.`);
+}

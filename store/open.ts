@@ -1,0 +1,111 @@
+/** Opening: from a device to a store. Hosts bring the device; see `hosts/node.ts`. */
+import { Core, type CoreHost, MOUNT_GROWABLE, MOUNT_READ_ONLY } from "./core.ts";
+import type { BlockDevice } from "./device.ts";
+import { CairnError } from "./error.ts";
+import type { Settings } from "./options.ts";
+import { type Ending, Store } from "./store.ts";
+
+const ENGINE_DUAL = 1;
+const SEGMENT_BLOCKS_DEFAULT = 256;
+const PROBED_BLANK = 0;
+const PROBED_STORE = 1;
+const STATUS_NOT_A_STORE = -1;
+const STATUS_UNSUPPORTED_FORMAT = -2;
+const STATUS_CORRUPT = -4;
+const FEATURE_NAME_OFFSET = 432;
+const FEATURE_NAME_SIZE = 64;
+const VERSION_NEEDED_SIZE = 16;
+const STAT_RECOVERED_RECORDS = 29;
+const STAT_RECOVERED_TAIL_BLOCKS = 30;
+
+/** What `openStore` gets beside the settings. */
+export interface Opening extends Ending {
+  device: BlockDevice;
+  host: CoreHost;
+  /** Blocks of 4,096 bytes in a segment when a store is formatted: a power of two, 16 to 16,384. Default 256. */
+  segmentBlocks?: number;
+}
+
+/** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
+export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
+  const start = performance.now();
+  const { device, host } = opening;
+  const core = await Core.create(host, device, settings.memoryBytes);
+  const interval = settings.durability === "manual" ? 0 : settings.flushIntervalMs;
+  check(
+    core,
+    core.exports.initialize(core.memory.buffer.byteLength, settings.writeBufferBytes, settings.cacheBytes, interval),
+  );
+  const growable = device.growable === true && device.resize !== undefined ? MOUNT_GROWABLE : 0;
+  let probed = core.exports.probe(core.handle);
+  if (probed !== PROBED_STORE && mayFormat(probed, settings)) {
+    if (probed !== PROBED_BLANK) erase(device);
+    check(
+      core,
+      core.exports.format(core.handle, ENGINE_DUAL, opening.segmentBlocks ?? SEGMENT_BLOCKS_DEFAULT, growable),
+    );
+    probed = core.exports.probe(core.handle);
+  }
+  if (probed === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
+  if (probed === PROBED_BLANK) {
+    throw new CairnError("NOT_A_STORE", "open", "open: the target is blank, and a readOnly opening formats nothing.");
+  }
+  check(core, probed);
+  const mounted = core.exports.mount(core.handle, ENGINE_DUAL, growable | (settings.readOnly ? MOUNT_READ_ONLY : 0));
+  if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
+  check(core, mounted);
+  const store = new Store<K, V>(core, settings, opening);
+  const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
+  const emit = (event: Parameters<NonNullable<Settings["onEvent"]>>[0]): void => {
+    try {
+      settings.onEvent?.(event);
+    } catch {
+      // A listener's failure is not the store's.
+    }
+  };
+  if (tailBlocks > 0) emit({ type: "recovered", records: core.exports.stat(STAT_RECOVERED_RECORDS), tailBlocks });
+  emit({ type: "opened", records: core.exports.stat(0), ms: performance.now() - start });
+  return store;
+}
+
+/** Whether a target that holds no store is to hold one now. */
+function mayFormat(probed: number, settings: Settings): boolean {
+  if (settings.readOnly) return false;
+  if (probed === PROBED_BLANK) return true;
+  return (
+    settings.format &&
+    (probed === STATUS_NOT_A_STORE || probed === STATUS_CORRUPT || probed === STATUS_UNSUPPORTED_FORMAT)
+  );
+}
+
+/** Takes from a device what would make it look like a store, or like one that was. */
+function erase(device: BlockDevice): void {
+  const zeros = new Uint8Array(65_536);
+  const end = Math.min(device.size(), 1_048_576);
+  for (let offset = 0; offset + 4096 <= end; offset += zeros.length) {
+    device.write(offset, zeros.subarray(0, Math.min(zeros.length, end - offset)));
+  }
+  device.sync();
+}
+
+function check(core: Core, status: number): void {
+  if (status < 0) throw core.error(status, "open");
+}
+
+function unsupportedFormat(core: Core): CairnError {
+  const at = core.superblock + FEATURE_NAME_OFFSET;
+  const feature = zeroEnded(core.bytes.subarray(at, at + FEATURE_NAME_SIZE));
+  const version = zeroEnded(core.bytes.subarray(at + FEATURE_NAME_SIZE, at + FEATURE_NAME_SIZE + VERSION_NEEDED_SIZE));
+  const what = feature === "" ? "a newer format" : `the feature ${feature}`;
+  const need = version === "" ? "a newer version of cairn-kv" : `cairn-kv ${version} or later`;
+  return new CairnError(
+    "UNSUPPORTED_FORMAT",
+    "open",
+    `open: the store uses ${what}. It needs ${need}; nothing was changed.`,
+  );
+}
+
+function zeroEnded(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+}

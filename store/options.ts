@@ -1,0 +1,166 @@
+/** The options of `open`: what they are, what they default to, and what this version refuses. */
+import { type Encoded, type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
+import { CairnError } from "./error.ts";
+
+/** What `set` and `delete` promise when they return. */
+export type Durability = "interval" | "sync" | "manual";
+
+/** Something that happened in a store, for loggers and metrics. `type` names it; the rest depends on it. */
+export type StoreEvent =
+  | { type: "opened"; records: number; ms: number }
+  | { type: "recovered"; records: number; tailBlocks: number }
+  | { type: "flushed"; bytes: number; ms: number }
+  | { type: "full" }
+  | { type: "poisoned"; error: CairnError }
+  | { type: "slow"; operation: string; ms: number };
+
+/** Options of `open`. */
+export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8"> {
+  /** How the store finds keys; fixed when it is formatted. Only `"dual"`, the default, exists in this version. */
+  engine?: "dual";
+  /** Whether a missing file is created. Default `true`. */
+  create?: boolean;
+  /** Whether a target that holds something else is erased. Default `false`. */
+  format?: boolean;
+  /** Never writes a byte and takes no lock; sees what was durable at opening. Default `false`. */
+  readOnly?: boolean;
+  /** What `set` and `delete` promise when they return. Default `"interval"`. */
+  durability?: Durability;
+  /** Longest time, in milliseconds, that a write stays in memory only under `"interval"`. Default 100. */
+  flushIntervalMs?: number;
+  /** Memory for blocks read from the device, in bytes. Default 256 MiB. */
+  cacheBytes?: number;
+  /** Memory for the newest part of the log, in bytes; rounded up to a power of two. Default 16 MiB. */
+  writeBufferBytes?: number;
+  /** The whole memory of the store, in bytes, reserved at opening as address space. Default 2 GiB, at most 3.5 GiB. */
+  memoryBytes?: number;
+  /** How keys become bytes. Default `"utf8"`. */
+  keyEncoding?: K;
+  /** How values become bytes. Default `"utf8"`. */
+  valueEncoding?: V;
+  /** Called with each event; what it throws is ignored. */
+  onEvent?: (event: StoreEvent) => void;
+  /** `"none"`, the only one in this version. */
+  compression?: "none";
+}
+
+/** Key type of a store opened with an encoding. */
+export type KeyOf<K> = Encoded<K>;
+/** Value type of a store opened with an encoding. */
+export type ValueOf<V> = Encoded<V>;
+
+/** Options with everything decided. */
+export interface Settings {
+  create: boolean;
+  format: boolean;
+  readOnly: boolean;
+  durability: Durability;
+  flushIntervalMs: number;
+  cacheBytes: number;
+  writeBufferBytes: number;
+  memoryBytes: number;
+  keys: Format;
+  values: Format;
+  onEvent: ((event: StoreEvent) => void) | undefined;
+}
+
+const MIB = 1_048_576;
+export const MEMORY_BYTES_MIN = 16 * MIB;
+const MEMORY_BYTES_MAX = 3.5 * 1024 * MIB;
+const WRITE_BUFFER_BYTES_MIN = 256 * 1024;
+const WRITE_BUFFER_BYTES_MAX = 256 * MIB;
+
+const KNOWN = [
+  "engine",
+  "create",
+  "format",
+  "readOnly",
+  "durability",
+  "flushIntervalMs",
+  "cacheBytes",
+  "writeBufferBytes",
+  "memoryBytes",
+  "keyEncoding",
+  "valueEncoding",
+  "onEvent",
+  "compression",
+];
+/** Options of the contract that this version does not honour yet, and so refuses. */
+const LATER = ["history", "encryption", "compaction", "onProgress"];
+
+/** Checks options and fills in defaults. `INVALID_ARGUMENT` names the option; `UNSUPPORTED` what is not there yet. */
+export function readOptions(options: unknown): Settings {
+  if (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))) {
+    throw invalid("options must be an object.");
+  }
+  const given = (options ?? {}) as Record<string, unknown>;
+  for (const name of Object.keys(given)) {
+    if (given[name] === undefined || KNOWN.includes(name)) continue;
+    if (LATER.includes(name)) throw unsupported(`the option ${name} is not supported by this version.`);
+    throw invalid(`there is no option ${name}.`);
+  }
+  const engine = given["engine"];
+  if (engine === "hybrid-log" || engine === "append-log" || engine === "lsm") {
+    throw unsupported(`the engine "${engine}" is not supported by this version; "dual" is.`);
+  }
+  if (engine !== undefined && engine !== "dual") throw invalid('engine must be "dual".');
+  if (given["compression"] === "lz4") throw unsupported('compression "lz4" is not supported by this version.');
+  if (given["compression"] !== undefined && given["compression"] !== "none")
+    throw invalid('compression must be "none".');
+  const durability = given["durability"] ?? "interval";
+  if (durability !== "interval" && durability !== "sync" && durability !== "manual") {
+    throw invalid('durability must be "interval", "sync" or "manual".');
+  }
+  const onEvent = given["onEvent"];
+  if (onEvent !== undefined && typeof onEvent !== "function") throw invalid("onEvent must be a function.");
+  const memoryBytes = bytes(given, "memoryBytes", 2048 * MIB, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
+  const share = Math.floor(memoryBytes / 4);
+  const settings: Settings = {
+    create: flag(given, "create", true),
+    format: flag(given, "format", false),
+    readOnly: flag(given, "readOnly", false),
+    durability,
+    flushIntervalMs: bytes(given, "flushIntervalMs", 100, 1, 3_600_000),
+    cacheBytes: Math.min(bytes(given, "cacheBytes", Math.min(256 * MIB, share), 0, MEMORY_BYTES_MAX), memoryBytes / 2),
+    writeBufferBytes: powerOfTwo(
+      bytes(given, "writeBufferBytes", Math.min(16 * MIB, share), WRITE_BUFFER_BYTES_MIN, WRITE_BUFFER_BYTES_MAX),
+    ),
+    memoryBytes,
+    keys: formatOf(given["keyEncoding"], "keyEncoding"),
+    values: formatOf(given["valueEncoding"], "valueEncoding"),
+    onEvent: onEvent as Settings["onEvent"],
+  };
+  if (settings.writeBufferBytes > memoryBytes / 2) {
+    throw invalid("writeBufferBytes must be at most half of memoryBytes.");
+  }
+  if (settings.readOnly && settings.format) throw invalid("format and readOnly exclude each other.");
+  return settings;
+}
+
+function flag(given: Record<string, unknown>, name: string, initial: boolean): boolean {
+  const value = given[name] ?? initial;
+  if (typeof value !== "boolean") throw invalid(`${name} must be true or false.`);
+  return value;
+}
+
+function bytes(given: Record<string, unknown>, name: string, initial: number, least: number, most: number): number {
+  const value = given[name] ?? initial;
+  if (typeof value !== "number" || !Number.isFinite(value) || value < least || value > most) {
+    throw invalid(`${name} must be a number from ${least} to ${most}.`);
+  }
+  return Math.floor(value);
+}
+
+function powerOfTwo(size: number): number {
+  let power = WRITE_BUFFER_BYTES_MIN;
+  while (power < size) power *= 2;
+  return power;
+}
+
+function invalid(message: string): CairnError {
+  return new CairnError("INVALID_ARGUMENT", "open", `open: ${message}`);
+}
+
+function unsupported(message: string): CairnError {
+  return new CairnError("UNSUPPORTED", "open", `open: ${message}`);
+}

@@ -1,0 +1,68 @@
+/** Bytes in the core's memory as what a program gets: strings, bytes of its own, or what a codec makes of them. */
+import type { Core } from "./core.ts";
+import type { Format } from "./encoding.ts";
+import { SHORT_STRING_SIZE_MAX, shortString } from "./text.ts";
+
+/** Small results share slabs of this size, so that each costs no buffer of its own. */
+const SLAB_SIZE = 8192;
+/** Results up to this size are cut from a slab and copied word by word; larger ones get a buffer of their own. */
+const SLAB_RESULT_SIZE_MAX = 256;
+
+/** Reads keys, or values, of one store. */
+export class Reader {
+  private readonly core: Core;
+  private readonly format: Format;
+  private readonly what: "key" | "value";
+  private slab = new Uint8Array(0);
+  private slabWords = new Int32Array(0);
+  private slabUsed = 0;
+
+  constructor(core: Core, format: Format, what: "key" | "value") {
+    this.core = core;
+    this.format = format;
+    this.what = what;
+  }
+
+  /** The `size` bytes at `pointer`; `ascii` when all of them are known to be. */
+  read(pointer: number, size: number, ascii: boolean, operation: string): unknown {
+    const { format } = this;
+    if (format.kind === "utf8") return this.text(pointer, size, ascii);
+    if (format.kind === "binary") return this.bytes(pointer, size);
+    if (format.decodeText !== undefined) {
+      return format.decodeText(this.text(pointer, size, ascii), this.what, operation);
+    }
+    return format.decode(this.bytes(pointer, size), this.what, operation);
+  }
+
+  /** Bytes that are a program's own already, as what it gets. */
+  own(bytes: Uint8Array, operation: string): unknown {
+    return this.format.decode(bytes, this.what, operation);
+  }
+
+  private text(pointer: number, size: number, ascii: boolean): string {
+    if (!ascii) return this.core.text.utf8(pointer, pointer + size);
+    if (size <= SHORT_STRING_SIZE_MAX) return shortString(this.core.bytes, pointer, size);
+    return this.core.text.ascii(pointer, pointer + size);
+  }
+
+  private bytes(pointer: number, size: number): Uint8Array {
+    const { core } = this;
+    if (size > SLAB_RESULT_SIZE_MAX) return core.bytes.slice(pointer, pointer + size);
+    if (this.slabUsed + size > this.slab.length) {
+      this.slab = new Uint8Array(SLAB_SIZE);
+      this.slabWords = new Int32Array(this.slab.buffer);
+      this.slabUsed = 0;
+    }
+    const at = this.slabUsed;
+    if ((pointer & 3) === 0) {
+      let from = pointer >>> 2;
+      for (let to = at >> 2, end = (at + size + 3) >> 2; to < end; to++) {
+        this.slabWords[to] = core.words[from++] as number;
+      }
+    } else {
+      for (let i = 0; i < size; i++) this.slab[at + i] = core.bytes[pointer + i] as number;
+    }
+    this.slabUsed = (at + size + 3) & ~3;
+    return this.slab.subarray(at, at + size);
+  }
+}

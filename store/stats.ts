@@ -1,0 +1,100 @@
+/** What `stats()` reports. Every name carries its unit. */
+import type { Core } from "./core.ts";
+
+/** Counters since opening, and gauges. Sizes in bytes. */
+export interface StoreStats {
+  /** Keys in the store. */
+  keyCount: number;
+  /** Bytes of all keys, and of all values, as stored. */
+  keyBytes: number;
+  valueBytes: number;
+  /** Newest version, and the newest one that is on stable storage. */
+  version: number;
+  durableVersion: number;
+  /** Open iterators and snapshots, and older versions kept for them. */
+  snapshotCount: number;
+  olderVersionCount: number;
+  /** Age of the oldest open iterator, in milliseconds; 0 when there is none. */
+  oldestSnapshotAgeMs: number;
+  /** Memory: key nodes with their small values; both indexes; everything; what is left of the budget. */
+  nodeMemoryBytes: number;
+  hashIndexMemoryBytes: number;
+  orderedIndexMemoryBytes: number;
+  memoryUsedBytes: number;
+  memoryFreeBytes: number;
+  memoryBudgetBytes: number;
+  /** Longest chain of buckets in the hash index. More than 8 means that something is wrong with the keys' hashes. */
+  hashChainLongest: number;
+  orderedIndexHeight: number;
+  /** The device: its size, its segments, bytes of records that are live. */
+  deviceBytes: number;
+  segmentCount: number;
+  segmentFreeCount: number;
+  segmentBytes: number;
+  liveBytes: number;
+  /** Written since opening: groups, blocks, record bytes; bytes that wait in the write buffer. */
+  flushCount: number;
+  blockWriteCount: number;
+  appendedBytes: number;
+  bufferedBytes: number;
+  inPlaceUpdateCount: number;
+  deviceReadCount: number;
+  deviceWriteCount: number;
+  deviceSyncCount: number;
+  /** The cache of blocks read from the device. */
+  cacheUsedBytes: number;
+  cacheHitCount: number;
+  cacheMissCount: number;
+  /** What opening replayed, and what it brought to safety from behind the last durable mark. */
+  recoveredRecordCount: number;
+  recoveredTailBlockCount: number;
+  /** Number of mounts of this store so far. */
+  epoch: number;
+}
+
+const NUMBERS: Partial<Record<keyof StoreStats, number>> = {
+  keyCount: 0,
+  keyBytes: 1,
+  valueBytes: 2,
+  version: 3,
+  durableVersion: 4,
+  snapshotCount: 5,
+  olderVersionCount: 6,
+  nodeMemoryBytes: 7,
+  hashIndexMemoryBytes: 8,
+  orderedIndexMemoryBytes: 9,
+  hashChainLongest: 10,
+  orderedIndexHeight: 11,
+  memoryUsedBytes: 12,
+  memoryFreeBytes: 13,
+  segmentCount: 14,
+  segmentFreeCount: 15,
+  segmentBytes: 16,
+  liveBytes: 17,
+  epoch: 18,
+  flushCount: 19,
+  blockWriteCount: 20,
+  appendedBytes: 21,
+  deviceReadCount: 22,
+  deviceWriteCount: 23,
+  deviceSyncCount: 24,
+  cacheUsedBytes: 25,
+  cacheHitCount: 26,
+  cacheMissCount: 27,
+  inPlaceUpdateCount: 28,
+  recoveredRecordCount: 29,
+  recoveredTailBlockCount: 30,
+  bufferedBytes: 32,
+};
+
+/** Reads all counters and gauges of a core. */
+export function readStats(core: Core, oldestSnapshotAgeMs: number): StoreStats {
+  const stats: Partial<StoreStats> = {};
+  for (const [name, number] of Object.entries(NUMBERS)) {
+    stats[name as keyof StoreStats] = core.exports.stat(number);
+  }
+  stats.oldestSnapshotAgeMs = oldestSnapshotAgeMs;
+  stats.memoryBudgetBytes = core.memory.buffer.byteLength;
+  stats.deviceBytes = core.device.size();
+  return stats as StoreStats;
+}

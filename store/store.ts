@@ -1,0 +1,692 @@
+/**
+ * The store: the synchronous calls over the core, and their promises.
+ *
+ * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
+ * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
+ */
+import { Batch, type BatchOperation, type PreparedOperation, prepare, refuseOptions, sizeOf, weigh } from "./batch.ts";
+import { Committer, trap } from "./commit.ts";
+import {
+  ASCII_KEY,
+  ASCII_VALUE,
+  AT_MEMORY,
+  BUFFER_FULL,
+  type Core,
+  FLUSH_DUE,
+  RESULT_ASCII_VALUE,
+  VERSIONS_DUE,
+} from "./core.ts";
+import type { Format } from "./encoding.ts";
+import { CairnError } from "./error.ts";
+import { Cursors, EntryIterator, KeyIterator, readPieces, ValueIterator } from "./iterator.ts";
+import type { Durability, Settings, StoreEvent } from "./options.ts";
+import { type Range, spanOf, WHOLE } from "./range.ts";
+import type { Reader } from "./reader.ts";
+import { readStats, type StoreStats } from "./stats.ts";
+import { ASCII_LOOP_SIZE_MAX, asciiIn } from "./text.ts";
+
+/** Longest key, in bytes as encoded. */
+export const KEY_SIZE_MAX = 2048;
+/** Longest value, in bytes as encoded. */
+export const VALUE_SIZE_MAX = 64 * 1024 * 1024;
+const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
+/** Keys that one call of the core looks up. */
+const GROUP_COUNT = 32;
+/** Keys that one call of the core deletes. */
+const CLEAR_COUNT = 256;
+/** A stretch of synchronous waiting that is worth an event. */
+const SLOW_MS = 100;
+
+const encoder = new TextEncoder();
+
+/** What a store needs of whoever opened its device. */
+export interface Ending {
+  /** Gives up the device and its lock. */
+  release(): void;
+}
+
+/** An open store. `K` and `V` are what keys and values are under its encodings. */
+export class Store<K = string, V = string> {
+  private readonly core: Core;
+  private readonly keyFormat: Format;
+  private readonly valueFormat: Format;
+  private readonly keysAreText: boolean;
+  private readonly valuesAreText: boolean;
+  private readonly valueReader: Reader;
+  private readonly committer: Committer;
+  private readonly cursors: Cursors;
+  private readonly durability: Durability;
+  private readonly ending: Ending;
+  private readonly onEvent: ((event: StoreEvent) => void) | undefined;
+  private readonly keyArea: Uint8Array;
+  private readonly valueArea: Uint8Array;
+  private keyFlags = 0;
+  private open = true;
+  private closing: Promise<void> | undefined;
+  private offExit: (() => void) | undefined;
+
+  /** Stores come from `open`. */
+  constructor(core: Core, settings: Settings, ending: Ending) {
+    this.core = core;
+    this.keyFormat = settings.keys;
+    this.valueFormat = settings.values;
+    this.keysAreText = settings.keys.kind === "utf8";
+    this.valuesAreText = settings.values.kind === "utf8";
+    this.durability = settings.durability;
+    this.ending = ending;
+    this.onEvent = settings.onEvent;
+    this.keyArea = core.bytes.subarray(core.keyA, core.keyA + KEY_SIZE_MAX);
+    this.valueArea = core.bytes.subarray(core.exchangeIn, core.exchangeIn + core.exchangeSize);
+    this.committer = new Committer(
+      core,
+      settings.durability === "manual" ? 0 : settings.flushIntervalMs,
+      (event) => this.emit(event),
+      (error) => this.emit({ type: "poisoned", error }),
+    );
+    this.cursors = new Cursors(
+      core,
+      settings.keys,
+      settings.values,
+      (operation) => this.ready(operation),
+      (status, operation) => this.error(status, operation),
+    );
+    this.valueReader = this.cursors.valueReader;
+    if (!settings.readOnly) this.offExit = core.host.onExit?.(() => this.exit());
+  }
+
+  /** The value of a key, or `undefined`. Reads the device only when the value is neither small nor cached. */
+  get(key: K): V | undefined {
+    this.ready("get");
+    const size = this.keyIn(key, "get");
+    const { core } = this;
+    let status: number;
+    try {
+      status = core.exports.get(size);
+    } catch (cause) {
+      throw this.trapped(cause);
+    }
+    if (status === 0) return undefined;
+    if (status !== AT_MEMORY) return this.getSlowly(status, "get");
+    const { words, result } = core;
+    return this.valueReader.read(
+      (words[result] as number) >>> 0,
+      words[result + 1] as number,
+      ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0,
+      "get",
+    ) as V;
+  }
+
+  /** The values of many keys, in their order, `undefined` for those that are not there. */
+  async getMany(keys: readonly K[]): Promise<(V | undefined)[]> {
+    this.ready("getMany");
+    if (!Array.isArray(keys)) throw invalid("getMany", "the keys must be an array.");
+    const encoded = keys.map((key) => this.keyBytes(key, "getMany"));
+    const found: (V | undefined)[] = [];
+    let from = 0;
+    while (from < encoded.length) {
+      const to = this.groupIn(encoded, from);
+      this.guard(() => this.core.exports.getGroup(to - from));
+      this.groupOut(encoded, from, to, found);
+      from = to;
+    }
+    return found;
+  }
+
+  /** Whether a key is there. Never reads the device. */
+  has(key: K): boolean {
+    this.ready("has");
+    const size = this.keyIn(key, "has");
+    return this.guard(() => this.core.exports.has(size)) === 1;
+  }
+
+  /**
+   * Stores a value. Visible when it returns; durable as the option `durability` says. Always `true`. `KEY_SIZE`,
+   * `VALUE_SIZE`, `NO_SPACE` and `OUT_OF_MEMORY` before anything changes.
+   */
+  set(key: K, value: V, options?: object): boolean {
+    this.ready("set");
+    if (options !== undefined) refuseOptions(options, "set");
+    this.write(key, value, "set");
+    if (this.durability === "sync") this.committer.flushSync("set");
+    return true;
+  }
+
+  /** Deletes a key: whether it was there. Visible when it returns; durable as the option `durability` says. */
+  delete(key: K): boolean {
+    this.ready("delete");
+    const deleted = this.erase(key, "delete");
+    if (deleted && this.durability === "sync") this.committer.flushSync("delete");
+    return deleted;
+  }
+
+  /** `set`, as a promise that resolves when the write is on stable storage. Concurrent ones share one sync. */
+  put(key: K, value: V, options?: object): Promise<boolean> {
+    try {
+      this.ready("put");
+      if (options !== undefined) refuseOptions(options, "put");
+      this.write(key, value, "put");
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.committer.durable(true);
+  }
+
+  /** `delete`, as a promise that resolves when the deletion is on stable storage. */
+  del(key: K): Promise<boolean> {
+    try {
+      this.ready("del");
+      return this.committer.durable(this.erase(key, "del"));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** A batch to fill. */
+  batch(): Batch<K, V>;
+  /**
+   * Does all operations at once, as a promise that resolves, with what each of them returned, when they are on stable
+   * storage. After a crash all of them are there, or none. `BATCH_SIZE` over 1 GiB.
+   */
+  batch(operations: readonly BatchOperation<K, V>[]): Promise<boolean[]>;
+  batch(operations?: readonly BatchOperation<K, V>[]): Batch<K, V> | Promise<boolean[]> {
+    if (operations === undefined) {
+      this.ready("batch");
+      return new Batch<K, V>(
+        (list) => this.runBatch(list, true),
+        (value) => this.committer.durable(value),
+      );
+    }
+    try {
+      return this.committer.durable(this.runBatch(operations, false));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Keys and values of a range, through a snapshot of this moment. */
+  entries(range?: Range<K>): EntryIterator<K, V> {
+    this.ready("entries");
+    return new EntryIterator<K, V>(this.cursors, spanOf(range, this.keyFormat, "entries"));
+  }
+
+  /** Keys of a range, through a snapshot of this moment. Never reads the device. */
+  keys(range?: Range<K>): KeyIterator<K> {
+    this.ready("keys");
+    return new KeyIterator<K>(this.cursors, spanOf(range, this.keyFormat, "keys"));
+  }
+
+  /** Values of a range in the order of their keys, through a snapshot of this moment. */
+  values(range?: Range<K>): ValueIterator<K, V> {
+    this.ready("values");
+    return new ValueIterator<K, V>(this.cursors, spanOf(range, this.keyFormat, "values"));
+  }
+
+  /** All entries: `for (const [key, value] of store)`. */
+  [Symbol.iterator](): EntryIterator<K, V> {
+    return this.entries();
+  }
+
+  /** How many keys a range holds. About 1 ns a key; without a range, at once. */
+  count(range?: Range<K>): number {
+    this.ready("count");
+    if (range === undefined) return this.core.exports.stat(0);
+    const span = spanOf(range, this.keyFormat, "count");
+    const cursor = this.cursors.take({ ...span, reverse: false }, "count");
+    try {
+      return Math.min(
+        this.guard(() => this.core.exports.cursorCount(cursor.handle)),
+        span.limit,
+      );
+    } finally {
+      this.cursors.close(cursor);
+    }
+  }
+
+  /**
+   * Deletes the keys of a range, all at once, without one the whole store: how many there were. Visible when it returns,
+   * durable as the option `durability` says; after a crash all of them are gone, or none. Values are not read.
+   */
+  clear(range?: Range<K>): number {
+    this.ready("clear");
+    const span = range === undefined ? WHOLE : spanOf(range, this.keyFormat, "clear");
+    if (span.reverse || span.limit !== Number.POSITIVE_INFINITY) {
+      throw invalid("clear", "a range to clear has no reverse and no limit.");
+    }
+    const deleted = this.clearSpan(span);
+    this.afterWrite();
+    if (deleted > 0 && this.durability === "sync") this.committer.flushSync("clear");
+    return deleted;
+  }
+
+  /** Resolves when everything written before is on stable storage. */
+  flush(): Promise<void> {
+    try {
+      this.ready("flush");
+      if (!this.committer.busy) this.committer.resubmit();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.committer.durable(undefined);
+  }
+
+  /** Returns when everything written before is on stable storage. Blocks the thread for a sync of the device. */
+  flushSync(): void {
+    this.ready("flushSync");
+    const start = performance.now();
+    this.committer.flushSync("flushSync");
+    const ms = performance.now() - start;
+    if (ms > SLOW_MS) this.emit({ type: "slow", operation: "flushSync", ms });
+  }
+
+  /** Counters and gauges, every name with its unit. */
+  stats(): StoreStats {
+    this.ready("stats");
+    return readStats(this.core, this.cursors.oldestAgeMs());
+  }
+
+  /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  /** `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private async end(): Promise<void> {
+    this.open = false;
+    this.offExit?.();
+    this.committer.stop();
+    this.cursors.abandon();
+    try {
+      await this.committer.idle();
+      if (this.committer.poisoned !== undefined) return;
+      const status = this.guard(() => this.core.exports.close());
+      if (status < 0) throw this.error(status, "close");
+      await this.committer.durable(undefined).catch(() => undefined);
+    } finally {
+      this.ending.release();
+    }
+  }
+
+  /** The process ends in order and nobody closed the store. Never throws. */
+  private exit(): void {
+    try {
+      if (this.open && this.committer.poisoned === undefined) this.core.exports.flushSync();
+      this.ending.release();
+    } catch {
+      // What could not be flushed was not acknowledged either.
+    }
+  }
+
+  /** Throws when the store takes no calls. */
+  private ready(operation: string): void {
+    if (this.open && this.committer.poisoned === undefined && !this.core.entered) return;
+    if (!this.open) {
+      throw new CairnError("CLOSED", operation, `${operation}: the store is closed. Open it again.`);
+    }
+    if (this.committer.poisoned !== undefined) throw this.committer.poisonError();
+    const message = `${operation}: the store was called from inside one of its own device's calls.`;
+    throw new CairnError("REENTRANT", operation, message);
+  }
+
+  private write(key: K, value: V, operation: string): void {
+    const encodedKey = this.keysAreText ? key : this.keyFormat.encode(key, "key", operation);
+    const encoded = this.valuesAreText ? value : this.valueFormat.encode(value, "value", operation);
+    if (typeof encoded === "string") {
+      if (!this.writeText(encodedKey, encoded, operation)) {
+        this.writeLarge(encodedKey, encoder.encode(encoded), sizeOf(encoded) === encoded.length, operation);
+      }
+    } else if (encoded instanceof Uint8Array) {
+      this.writeBytes(encodedKey, encoded, operation);
+    } else {
+      this.valueFormat.encode(value, "value", operation);
+    }
+    this.afterWrite();
+  }
+
+  /** False when the text does not fit the exchange area. */
+  private writeText(key: unknown, text: string, operation: string): boolean {
+    const { core } = this;
+    const { length } = text;
+    let size = -1;
+    let flags = ASCII_VALUE;
+    if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.exchangeIn, text);
+    if (size < 0) {
+      if (length > this.valueArea.length) return false;
+      const { read, written } = encoder.encodeInto(text, this.valueArea);
+      if (read < length) return false;
+      size = written;
+      if (written !== length) flags = 0;
+    }
+    this.commitSet(this.keyEncodedIn(key, operation), size, flags, operation);
+    return true;
+  }
+
+  private writeBytes(key: unknown, bytes: Uint8Array, operation: string): void {
+    const size = bytes.length;
+    if (size > this.valueArea.length) {
+      this.writeLarge(key, bytes, false, operation);
+      return;
+    }
+    this.core.bytes.set(bytes, this.core.exchangeIn);
+    this.commitSet(this.keyEncodedIn(key, operation), size, 0, operation);
+  }
+
+  private commitSet(keySize: number, valueSize: number, flags: number, operation: string): void {
+    const { core } = this;
+    let status: number;
+    try {
+      status = core.exports.set(keySize, valueSize, flags | this.keyFlags);
+    } catch (cause) {
+      throw this.trapped(cause);
+    }
+    if (status >= 0) return;
+    // A group that met a full device is held; when it can be written now, so can this.
+    if (this.retries(status)) status = this.guard(() => core.exports.set(keySize, valueSize, flags | this.keyFlags));
+    if (status < 0) throw this.error(status, operation);
+  }
+
+  private writeLarge(key: unknown, bytes: Uint8Array, ascii: boolean, operation: string): void {
+    const { core } = this;
+    const size = bytes.length;
+    if (size > VALUE_SIZE_MAX) throw valueSize(size, operation);
+    const keySize = this.keyEncodedIn(key, operation);
+    const flags = this.keyFlags | (ascii ? ASCII_VALUE : 0);
+    let status = this.guard(() => core.exports.writeBegin(keySize, size, flags));
+    if (status < 0 && this.retries(status)) status = this.guard(() => core.exports.writeBegin(keySize, size, flags));
+    if (status < 0) throw this.error(status, operation);
+    for (let offset = 0; offset < size; ) {
+      const piece = bytes.subarray(offset, offset + core.exchangeSize);
+      core.bytes.set(piece, core.exchangeIn);
+      status = this.guard(() => core.exports.writePart(piece.length));
+      if (status < 0) throw this.error(status, operation);
+      offset += piece.length;
+    }
+  }
+
+  private erase(key: K, operation: string): boolean {
+    const size = this.keyIn(key, operation);
+    const { core } = this;
+    let status: number;
+    try {
+      status = core.exports.remove(size);
+    } catch (cause) {
+      throw this.trapped(cause);
+    }
+    if (status < 0 && this.retries(status)) status = this.guard(() => core.exports.remove(size));
+    if (status < 0) throw this.error(status, operation);
+    if (status === 1) this.afterWrite();
+    return status === 1;
+  }
+
+  private runBatch(operations: readonly BatchOperation<K, V>[], syncs: boolean): boolean[] {
+    this.ready("batch");
+    if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
+    if (operations.length === 0) return [];
+    let records = 0;
+    let resident = 0;
+    const prepared: PreparedOperation[] = [];
+    for (let i = 0; i < operations.length; i++) {
+      const operation = prepare(operations[i], i, this.keyFormat, this.valueFormat);
+      this.checkSizes(operation, i);
+      const weight = weigh(operation);
+      records += weight.record;
+      resident += weight.resident;
+      prepared.push(operation);
+    }
+    if (records > BATCH_SIZE_MAX) {
+      const exact = prepared.reduce((sum, { key, value = "" }) => sum + sizeOf(key) + sizeOf(value) + 24, 0);
+      if (exact > BATCH_SIZE_MAX) {
+        const message = `batch: ${prepared.length} operations of ${exact} bytes exceed the limit of ${BATCH_SIZE_MAX}. Split them.`;
+        throw new CairnError("BATCH_SIZE", "batch", message);
+      }
+    }
+    const { core } = this;
+    let status = this.guard(() => core.exports.batchBegin(prepared.length, records, resident));
+    if (status < 0 && this.retries(status)) {
+      status = this.guard(() => core.exports.batchBegin(prepared.length, records, resident));
+    }
+    if (status < 0) throw this.error(status, "batch");
+    try {
+      return this.apply(prepared);
+    } finally {
+      core.exports.batchEnd();
+      this.afterWrite();
+      if (syncs && this.durability === "sync" && this.committer.poisoned === undefined) {
+        this.committer.flushSync("batch");
+      }
+    }
+  }
+
+  /** Does a batch whose needs are set aside. What fails now is the device, and half a batch is never made durable. */
+  private apply(prepared: readonly PreparedOperation[]): boolean[] {
+    const results: boolean[] = [];
+    try {
+      for (const { key, value } of prepared) {
+        if (value === undefined) {
+          const size = this.keyEncodedIn(key, "batch");
+          const status = this.guard(() => this.core.exports.remove(size));
+          if (status < 0) throw this.error(status, "batch");
+          results.push(status === 1);
+          continue;
+        }
+        if (typeof value !== "string") this.writeBytes(key, value, "batch");
+        else if (!this.writeText(key, value, "batch")) {
+          this.writeLarge(key, encoder.encode(value), sizeOf(value) === value.length, "batch");
+        }
+        results.push(true);
+      }
+    } catch (error) {
+      throw this.committer.poison(trap(error));
+    }
+    return results;
+  }
+
+  private checkSizes(operation: PreparedOperation, index: number): void {
+    const keySize = sizeOf(operation.key);
+    if (keySize === 0 || keySize > KEY_SIZE_MAX) throw keySizeError(keySize, `batch: operation ${index}`, "batch");
+    const { value } = operation;
+    if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
+      throw valueSize(sizeOf(value), "batch");
+    }
+  }
+
+  private clearSpan(span: typeof WHOLE): number {
+    const { core } = this;
+    const cursor = this.cursors.take(span, "clear");
+    try {
+      const count = this.guard(() => core.exports.cursorCount(cursor.handle));
+      if (count === 0) return 0;
+      const bytes = this.guard(() => core.exports.cursorWeigh(cursor.handle));
+      const status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
+      if (status < 0) throw this.error(status, "clear");
+    } finally {
+      this.cursors.close(cursor);
+    }
+    const walk = this.cursors.take(span, "clear");
+    let deleted = 0;
+    try {
+      while (true) {
+        const status = this.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
+        if (status === 0) return deleted;
+        if (status < 0) throw this.committer.poison(this.error(status, "clear"));
+        deleted += status;
+      }
+    } finally {
+      core.exports.batchEnd();
+      this.cursors.close(walk);
+    }
+  }
+
+  /** What the core asks for after a write. */
+  private afterWrite(): void {
+    const { core } = this;
+    if ((core.words[core.attention] as number) !== 0) this.attend();
+    this.committer.wrote();
+  }
+
+  private attend(): void {
+    const { core, committer } = this;
+    const attention = core.words[core.attention] as number;
+    core.words[core.attention] = 0;
+    if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
+    if (this.durability === "manual") return;
+    if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
+    if (!committer.busy) committer.begin();
+    // The event loop does not turn: what is due goes out here.
+    else if ((attention & FLUSH_DUE) !== 0) committer.flushSync("set");
+  }
+
+  /** Whether a write that was refused for want of room may be tried again. */
+  private retries(status: number): boolean {
+    return (
+      status === STATUS_NO_SPACE &&
+      this.core.exports.stat(STAT_BLOCKED) === STATUS_NO_SPACE &&
+      this.committer.resubmit()
+    );
+  }
+
+  /** Encodes a key into KEY_A: its size. */
+  private keyIn(key: unknown, operation: string): number {
+    return this.keyEncodedIn(this.keysAreText ? key : this.keyFormat.encode(key, "key", operation), operation);
+  }
+
+  /** Puts an encoded key into KEY_A: its size. */
+  private keyEncodedIn(key: unknown, operation: string): number {
+    const { core } = this;
+    if (typeof key === "string") {
+      const { length } = key;
+      if (length <= ASCII_LOOP_SIZE_MAX) {
+        const size = asciiIn(core.bytes, core.words, core.keyA, key);
+        if (size > 0) {
+          this.keyFlags = ASCII_KEY;
+          return size;
+        }
+      }
+      const { read, written } = encoder.encodeInto(key, this.keyArea);
+      if (read < length || length === 0) throw keySizeError(sizeOf(key), operation, operation);
+      this.keyFlags = written === length ? ASCII_KEY : 0;
+      return written;
+    }
+    if (!(key instanceof Uint8Array)) {
+      this.keyFormat.encode(key, "key", operation);
+      throw invalid(operation, "the key could not be encoded.");
+    }
+    if (key.length === 0 || key.length > KEY_SIZE_MAX) throw keySizeError(key.length, operation, operation);
+    core.bytes.set(key, core.keyA);
+    this.keyFlags = 0;
+    return key.length;
+  }
+
+  private keyBytes(key: K, operation: string): Uint8Array {
+    const encoded = this.keyFormat.encode(key, "key", operation);
+    const bytes = typeof encoded === "string" ? encoder.encode(encoded) : encoded;
+    if (bytes.length === 0 || bytes.length > KEY_SIZE_MAX) throw keySizeError(bytes.length, operation, operation);
+    return bytes;
+  }
+
+  /** Puts as many keys as a group takes into the exchange area: the index behind the last one. */
+  private groupIn(keys: readonly Uint8Array[], from: number): number {
+    const { core } = this;
+    let at = core.exchangeIn;
+    let to = from;
+    while (to < keys.length && to - from < GROUP_COUNT) {
+      const key = keys[to] as Uint8Array;
+      const padded = (key.length + 7) & ~7;
+      core.words[at >> 2] = key.length;
+      core.bytes.fill(0, at + 8, at + 8 + padded);
+      core.bytes.set(key, at + 8);
+      at += 8 + padded;
+      to++;
+    }
+    return to;
+  }
+
+  private groupOut(keys: readonly Uint8Array[], from: number, to: number, found: (V | undefined)[]): void {
+    const { core } = this;
+    const later: number[] = [];
+    for (let i = from; i < to; i++) {
+      const at = (core.exchangeOut >> 2) + (i - from) * 4;
+      const state = core.words[at] as number;
+      if (state === 0) found[i] = undefined;
+      else if (state === 1) {
+        found[i] = this.valueReader.read(
+          (core.words[at + 2] as number) >>> 0,
+          core.words[at + 3] as number,
+          ((core.words[at + 1] as number) & RESULT_ASCII_VALUE) !== 0,
+          "getMany",
+        ) as V;
+      } else later.push(i);
+    }
+    for (const i of later) {
+      const key = keys[i] as Uint8Array;
+      core.bytes.set(key, core.keyA);
+      const status = this.guard(() => core.exports.get(key.length));
+      found[i] = status === 0 ? undefined : this.getSlowly(status, "getMany");
+    }
+  }
+
+  private getSlowly(status: number, operation: string): V {
+    if (status < 0) throw this.error(status, operation);
+    const { core } = this;
+    const size = core.words[core.result + 1] as number;
+    if (status === AT_MEMORY) {
+      const ascii = ((core.words[core.result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
+      return this.valueReader.read((core.words[core.result] as number) >>> 0, size, ascii, operation) as V;
+    }
+    const bytes = readPieces(core, size, (failed) => this.error(failed, operation));
+    return this.valueReader.own(bytes, operation) as V;
+  }
+
+  /** A status as an error. What leaves the device in doubt poisons the store. */
+  private error(status: number, operation: string): CairnError {
+    const error = this.core.error(status, operation);
+    if (error.code === "DEVICE_WRITE" || error.code === "FENCED") return this.committer.poison(error);
+    if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);
+    return error;
+  }
+
+  private guard<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (cause) {
+      throw this.trapped(cause);
+    }
+  }
+
+  private trapped(cause: unknown): CairnError {
+    return this.committer.poison(trap(cause));
+  }
+
+  private emit(event: StoreEvent): void {
+    if (this.onEvent === undefined) return;
+    try {
+      this.onEvent(event);
+    } catch {
+      // A listener's failure is not the store's.
+    }
+  }
+}
+
+const STATUS_NO_SPACE = -8;
+const STAT_BLOCKED = 35;
+
+function keySizeError(size: number, prefix: string, operation: string): CairnError {
+  const message =
+    size === 0
+      ? `${prefix}: a key is not empty.`
+      : `${prefix}: a key of ${size} bytes exceeds the limit of ${KEY_SIZE_MAX}.`;
+  return new CairnError("KEY_SIZE", operation, message);
+}
+
+function valueSize(size: number, operation: string): CairnError {
+  const message = `${operation}: a value of ${size} bytes exceeds the limit of ${VALUE_SIZE_MAX}.`;
+  return new CairnError("VALUE_SIZE", operation, message);
+}
+
+function invalid(operation: string, message: string): CairnError {
+  return new CairnError("INVALID_ARGUMENT", operation, `${operation}: ${message}`);
+}
