@@ -84,7 +84,7 @@ async function loadPackageFiles(store: Store): Promise<PackageFile[]> {
   }
 
   const start = performance.now();
-  for (const { key, text } of packageFiles) store.set(key, text);
+  for (const { key, text } of files) store.set(key, text);
   const setMs = performance.now() - start;
   await store.flush();
   const durableMs = performance.now() - start;

@@ -9,7 +9,7 @@ export const set: StoreCommand<KeyFormOptions> = {
   summary: "store a value under a key",
 
   define(command) {
-    command.argument("<key>").argument("<value>", "the value, or - to read it from standard input");
+    command.argument("<key>").argument("<value>", "the value; - reads it from standard input (not in the shell)");
     addKeyFormOptions(command);
     addExamples(command, [
       "cairn set app.cairn user:1 Ada",

@@ -13,6 +13,7 @@ import { EXIT_FAILED, EXIT_NOT_FOUND, messageOf } from "../failure.ts";
 import { HISTORY_COUNT_MAX, History } from "../history.ts";
 import { Output } from "../output.ts";
 import { KEY_BOUNDS } from "../range-options.ts";
+import { formatCount } from "../text.ts";
 import { splitWords } from "../words.ts";
 import { count } from "./count.ts";
 import { remove } from "./delete.ts";
@@ -68,7 +69,7 @@ class Shell {
       completer: (line: string) => this.#completions(line, commands),
     });
     lines.on("SIGINT", () => this.#breakOff(lines));
-    console.error(`${target}: ${this.#store.count()} keys. "help" lists the commands.`);
+    console.error(`${target}: ${formatCount(this.#store.stats().keyCount)} keys. "help" lists the commands.`);
     lines.prompt();
     for await (const line of lines) {
       history.add(line);
