@@ -6,6 +6,7 @@
  * 3. It reports success only after a flush.
  */
 import { type FileHandle, open as openFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import { type Command, Option } from "commander";
 import type { ByteStore } from "../byte-store.ts";
 import { addExamples } from "../command.ts";
@@ -37,7 +38,7 @@ interface LoadOptions {
 /** What is loaded from. */
 interface Input {
   name: string;
-  chunks: AsyncIterable<Uint8Array>;
+  stream: Readable;
   /** `undefined` for standard input and for what is no regular file. */
   size: number | undefined;
 }
@@ -90,7 +91,7 @@ async function load(target: string, file: string | undefined, options: LoadOptio
 async function openInput(file: string | undefined): Promise<Input> {
   if (file === undefined || file === "-") {
     if (process.stdin.isTTY) console.error("reading lines from the terminal; Ctrl-D ends them");
-    return { name: "standard input", chunks: process.stdin, size: undefined };
+    return { name: "standard input", stream: process.stdin, size: undefined };
   }
   let handle: FileHandle;
   try {
@@ -103,8 +104,8 @@ async function openInput(file: string | undefined): Promise<Input> {
     await handle.close();
     throw new CommandFailure(`${file} is a directory; name a file`);
   }
-  const chunks = handle.createReadStream({ highWaterMark: READ_SIZE });
-  return { name: file, chunks, size: stat.isFile() ? stat.size : undefined };
+  const stream = handle.createReadStream({ highWaterMark: READ_SIZE });
+  return { name: file, stream, size: stat.isFile() ? stat.size : undefined };
 }
 
 /** How the input's rows are read; called with the chunks, so that they can be counted on their way. */
@@ -127,18 +128,16 @@ async function loadInto(store: ByteStore, readRows: ReadRows, input: Input, opti
   const { startProgress } = await import("../progress.ts");
   const startMs = performance.now();
   const tally: Tally = { bytesRead: 0, lineCount: 0, durableCount: 0, skipped: [], skippedCount: 0 };
-  const interruption = new AbortController();
-  const interrupt = (): void => interruption.abort();
+  const interrupt = (): void => void input.stream.destroy(new CommandFailure("interrupted"));
   process.once("SIGINT", interrupt);
   const progress = startProgress(input.size);
   const batches = new Batches(store, tally);
 
   let failure: unknown;
   try {
-    for await (const rows of readRows(counted(input.chunks, tally))) {
+    for await (const rows of readRows(counted(input.stream, tally))) {
       await storeRows(rows, batches, tally, options);
       progress.update(tally.bytesRead, tally.lineCount);
-      if (interruption.signal.aborted) throw new CommandFailure("interrupted");
     }
   } catch (error) {
     failure = error;

@@ -69,7 +69,8 @@ class Shell {
       completer: (line: string) => this.#completions(line, commands),
     });
     lines.on("SIGINT", () => this.#breakOff(lines));
-    console.error(`${target}: ${formatCount(this.#store.stats().keyCount)} keys. "help" lists the commands.`);
+    const { keyCount } = this.#store.stats();
+    console.error(`${target}: ${formatCount(keyCount)} ${keyCount === 1 ? "key" : "keys"}. "help" lists the commands.`);
     lines.prompt();
     for await (const line of lines) {
       history.add(line);
