@@ -97,9 +97,9 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
   return formatDevice(device, engine, segmentBlocks, flags);
 }
 
-/** See recovery/mount.ts. */
-function mount(device: u32, engine: u32, flags: u32): i32 {
-  const status = mountDevice(device, engine, flags, root.frames);
+/** See recovery/mount.ts. `uncached` is a handle of the same device whose writes bypass the host's cache, or the same. */
+function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
+  const status = mountDevice(device, uncached, engine, flags, root.frames);
   if (status == Status.OK) root.opened = 1;
   return status;
 }

@@ -53,6 +53,8 @@ export class Root {
   // Life cycle
   opened: u32 = 0;
   device: u32 = 0;
+  /** Handle of the same device whose writes bypass the host's cache; the same one where there is none. */
+  deviceUncached: u32 = 0;
   readOnly: u32 = 0;
   growable: u32 = 0;
 
@@ -175,6 +177,8 @@ export class Root {
   flightSequence: u64 = 0;
   planPieceCount: u32 = 0;
   batchOpen: u32 = 0;
+  /** Blocks not handed over hold values that are nowhere else in memory: they may be read back. */
+  readBack: u32 = 0;
   group: u64 = 0;
   /** Whether the current group holds anything. */
   groupDirty: u32 = 0;

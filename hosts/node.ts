@@ -54,7 +54,8 @@ export async function nodeHost(): Promise<CoreHost> {
     module: await compiled,
     bind(device, memory, realloc) {
       const table = new WasiTable(memory, realloc);
-      return { imports: table.imports, handle: table.add(device), table };
+      const handle = table.add(device);
+      return { imports: table.imports, handle, uncachedHandle: handle, table };
     },
     text: bufferText,
     onExit(callback) {

@@ -18,6 +18,8 @@ interface Waiter {
 /** Turns of the microtask queue that a group waits for company: as many as an `await` or two of its writers take. */
 const COMPANY_TURNS = 3;
 
+/** The size in a piece of the plan; the bit above says that it will hardly be read back. */
+const PIECE_SIZE_MASK = 0x7fff_ffff;
 const STAT_BLOCKED = 35;
 const STATUS_NO_SPACE = -8;
 
@@ -201,7 +203,7 @@ export class Committer {
     for (let i = 0; i < count; i++) {
       const at = core.plan + i * 4;
       const pointer = (core.words[at + 2] as number) >>> 0;
-      const size = core.words[at + 3] as number;
+      const size = (core.words[at + 3] as number) & PIECE_SIZE_MASK;
       pieces.push({ offset: core.floats[at >> 1] as number, source: core.bytes.subarray(pointer, pointer + size) });
     }
     return pieces;

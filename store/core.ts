@@ -14,7 +14,7 @@ export interface CoreExports {
   layout(what: number): number;
   probe(device: number): number;
   format(device: number, engine: number, segmentBlocks: number, flags: number): number;
-  mount(device: number, engine: number, flags: number): number;
+  mount(device: number, uncached: number, engine: number, flags: number): number;
   close(): number;
   poison(): void;
   get(keySize: number): number;
@@ -48,12 +48,12 @@ export interface CoreExports {
 export interface CoreHost {
   /** The compiled `cairn.wasm`. */
   module: WebAssembly.Module;
-  /** The import object over a device for a memory, the device's handle, and what was thrown last beneath an import. */
+  /** The import object over a device for a memory, the device's handles, and what was thrown last beneath an import. */
   bind(
     device: BlockDevice,
     memory: WebAssembly.Memory,
     realloc: CoreExports["cabi_realloc"],
-  ): { imports: WebAssembly.Imports; handle: number; table: { lastCause: unknown; entered: boolean } };
+  ): { imports: WebAssembly.Imports; handle: number; uncachedHandle: number; table: { lastCause: unknown; entered: boolean } };
   /** The runtime's fastest way from memory to strings, where it has one. */
   text?: (memory: WebAssembly.Memory) => TextAccess;
   /** Calls back when the process ends in order; the result takes the registration back. */
@@ -140,6 +140,7 @@ export class Core {
   readonly text: TextAccess;
   readonly device: BlockDevice;
   readonly handle: number;
+  readonly uncachedHandle: number;
   readonly host: CoreHost;
   /** Byte places. */
   readonly keyA: number;
@@ -166,6 +167,7 @@ export class Core {
     this.memory = memory;
     this.exports = exports;
     this.handle = bound.handle;
+    this.uncachedHandle = bound.uncachedHandle;
     this.table = bound.table;
     this.bytes = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);

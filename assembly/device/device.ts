@@ -46,8 +46,17 @@ export function deviceRead(offset: u64, target: usize, size: u32): i32 {
 
 /** Writes `size` bytes from `source` at `offset`. DEVICE_WRITE, or NO_SPACE when the host says there is no room. */
 export function deviceWrite(offset: u64, source: usize, size: u32): i32 {
+  return writeThrough(root.device, offset, source, size);
+}
+
+/** `deviceWrite` of bytes that will hardly be read back: the host may keep them out of its cache. */
+export function deviceWriteUncached(offset: u64, source: usize, size: u32): i32 {
+  return writeThrough(root.deviceUncached, offset, source, size);
+}
+
+function writeThrough(handle: u32, offset: u64, source: usize, size: u32): i32 {
   root.deviceWrites++;
-  descriptorWrite(root.device, source, size, offset, WASI_RETURN);
+  descriptorWrite(handle, source, size, offset, WASI_RETURN);
   if (load<u8>(WASI_RETURN)) {
     const code = <u32>load<u8>(WASI_RETURN, 8);
     root.wasiErrorCode = code;

@@ -8,7 +8,7 @@
 import { copyWords, pad8 } from "../bytes/compare";
 import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { extentTableGive } from "../index/extent-table";
-import { hashFind, hashInsert, hashRemove } from "../index/hash-index";
+import { hashBucketOf, hashFind, hashInsert, hashPeek, hashRemove } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
@@ -51,9 +51,15 @@ export function nodeFind(keySize: u32): usize {
 
 /** Looks up the key in KEY_A: 0 when absent, else what `valueOpen` answers. */
 export function get(keySize: u32): i32 {
-  const found = nodeFind(keySize);
-  if (!found) return 0;
-  const node = changetype<KeyNode>(found);
+  store<u64>(KEY_A + keySize, 0);
+  const hash = keyHash(KEY_A, keySize, root.hashSeed);
+  // The lines that a small value lies in are asked for together with the key's, not after it.
+  const likely = hashPeek(hashBucketOf(hash), hash);
+  root.touched = load<u32>(likely, 64) + load<u32>(likely, 128);
+  const slot = hashFind(KEY_A, keySize, hash);
+  if (!slot) return 0;
+  const node = changetype<KeyNode>(<usize>load<u32>(slot));
+  if (node.flags & NodeFlags.DELETED) return 0;
   return valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
 }
 
@@ -89,6 +95,7 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (!node) return Status.OUT_OF_MEMORY;
   const sequence = nextSequence();
   root.sequence = sequence;
+  if (bodySize == 0xffffffff) root.readBack = 1;
   const flags = recordFlags(callFlags);
   const address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
   nodeFill(
@@ -269,6 +276,7 @@ function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, call
     node = nodeMove(slot, node, keySize, valueSize);
   }
   root.sequence = sequence;
+  if (!inline) root.readBack = 1;
   const flags = recordFlags(callFlags);
   let address = node.address;
   const inPlace =

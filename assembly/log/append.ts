@@ -13,7 +13,7 @@
  * that no hand-over has more than CHECK_LAG of them to compute.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { deviceWrite, tickMs } from "../device/device";
+import { deviceWrite, deviceWriteUncached, tickMs } from "../device/device";
 import {
   BLOCK_HEADER_SIZE,
   BLOCK_PAYLOAD_SIZE,
@@ -277,7 +277,8 @@ export function writeOut(to: u64): i32 {
     const run = runLength(from, to);
     const frame = frameOf(from);
     const offset = changetype<BlockHeader>(frame).deviceBlock << BLOCK_SIZE_LOG2;
-    const status = deviceWrite(offset, frame, run << BLOCK_SIZE_LOG2);
+    const size = run << BLOCK_SIZE_LOG2;
+    const status = root.readBack ? deviceWrite(offset, frame, size) : deviceWriteUncached(offset, frame, size);
     if (status < 0) return status;
     handOver(from + run);
     root.blocksWritten += run;
@@ -288,6 +289,7 @@ export function writeOut(to: u64): i32 {
 /** Marks blocks below `to` as handed over: from now on they keep their bytes. */
 export function handOver(to: u64): void {
   root.handedBlock = to;
+  if (to > root.tailBlock) root.readBack = 0;
   if (root.segmentOpenBlock < root.segmentBlocks) {
     const first = segmentAt(root.segmentOpen).firstBlock;
     if (to > first) root.mutableFrom = segmentOffset(root.segmentOpen) + ((to - first) << BLOCK_SIZE_LOG2);

@@ -7,7 +7,7 @@
  * before it was issued, and the flight's may not have.
  *
  * ```
- * piece of the plan, 16 bytes:  0 f64 device offset    8 u32 pointer    12 u32 size
+ * piece of the plan, 16 bytes:  0 f64 device offset    8 u32 pointer    12 u32 size (bit 31: keep out of caches)
  * ```
  */
 
@@ -20,6 +20,8 @@ import { checksAdvance, frameOf, groupSeal, handOver, runLength, writeOut } from
 import { fenceCheck } from "./superblock-store";
 
 const PIECE_SIZE_LOG2: usize = 4;
+/** In a piece's size: it will hardly be read back. */
+const UNCACHED_BIT: u32 = 0x80000000;
 
 /** How the host says that a group in flight ended. */
 export namespace FlightResult {
@@ -87,7 +89,7 @@ export function flushSync(): i32 {
   if (inFlight) {
     for (let i: u32 = 0; i < root.planPieceCount; i++) {
       const piece = PLAN + ((<usize>i) << PIECE_SIZE_LOG2);
-      const status = deviceWrite(<u64>load<f64>(piece), load<u32>(piece, 8), load<u32>(piece, 12));
+      const status = deviceWrite(<u64>load<f64>(piece), load<u32>(piece, 8), load<u32>(piece, 12) & ~UNCACHED_BIT);
       if (status < 0) return hold(status);
     }
   }
@@ -136,7 +138,7 @@ function planBuild(): void {
       const piece = PLAN + ((<usize>count) << PIECE_SIZE_LOG2);
       store<f64>(piece, <f64>(deviceBlock << BLOCK_SIZE_LOG2));
       store<u32>(piece, <u32>target, 8);
-      store<u32>(piece, size, 12);
+      store<u32>(piece, root.readBack ? size : size | UNCACHED_BIT, 12);
       count++;
     }
     expected = deviceBlock + run;

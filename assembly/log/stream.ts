@@ -71,6 +71,7 @@ export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64):
   }
   remember();
   root.streamActive = 1;
+  root.readBack = 1;
   root.streamKeySize = keySize;
   root.streamSize = size;
   root.streamWritten = 0;

@@ -134,9 +134,10 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
 }
 
 /** Mounts the store that `probe` found. See the head of this file; statuses of all kinds, none of them an assertion. */
-export function mount(device: u32, engine: u32, flags: u32, frame: usize): i32 {
+export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
   const superblock = changetype<Superblock>(SUPERBLOCK_A);
   root.device = device;
+  root.deviceUncached = uncached;
   root.readOnly = flags & MountFlags.READ_ONLY ? 1 : 0;
   root.growable = flags & MountFlags.GROWABLE ? 1 : 0;
   const accepted = superblockAccept(superblock, engine);
