@@ -1,21 +1,46 @@
 /** Stores as the tool opens them: keys and values are bytes. Loaded only by commands that touch a store. */
 import { existsSync } from "node:fs";
-import { CairnError, open } from "../../hosts/node.ts";
+import { CairnError, open, type Store } from "../../hosts/node.ts";
 import { VALUE_SIZE_MAX } from "../../store/store.ts";
 import { CommandFailure } from "./failure.ts";
 
-/** Opens `target` with binary encodings. */
-export async function openBytes(target: string, options: { create: boolean }) {
+/** How a command opens its store. */
+export interface Opening {
+  /** Whether a missing store is created. */
+  create: boolean;
+  /** Take no lock and write nothing: the last durable state, also while another process has the store open. */
+  readOnly?: boolean;
+}
+
+/** A store whose keys and values are bytes. */
+export type ByteStore = Store<Uint8Array, Uint8Array>;
+
+/** Opens `target`, runs `work` on it, and closes it. Where both fail, what `work` threw tells more. */
+export async function withStore<Result>(
+  target: string,
+  opening: Opening,
+  work: (store: ByteStore) => Promise<Result>,
+): Promise<Result> {
+  const store = await openBytes(target, opening);
+  let result: Result;
   try {
-    return await open(target, { create: options.create, keyEncoding: "binary", valueEncoding: "binary" });
+    result = await work(store);
+  } catch (error) {
+    await store.close().catch(() => {});
+    throw error;
+  }
+  await store.close();
+  return result;
+}
+
+async function openBytes(target: string, opening: Opening): Promise<ByteStore> {
+  try {
+    return await open(target, { ...opening, keyEncoding: "binary", valueEncoding: "binary" });
   } catch (error) {
     if (!(error instanceof CairnError) || error.code !== "NOT_A_STORE" || existsSync(target)) throw error;
     throw new CommandFailure(`${target} does not exist; "cairn load" and "cairn set" create a store`);
   }
 }
-
-/** A store whose keys and values are bytes. */
-export type ByteStore = Awaited<ReturnType<typeof openBytes>>;
 
 /** All of standard input, when it fits into one value. */
 export async function readStandardInput(): Promise<Uint8Array> {

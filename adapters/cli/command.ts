@@ -25,8 +25,8 @@ export interface Call<Options> {
 
 /** A command on one open store. */
 export interface StoreCommand<Options = object> {
-  /** Whether a missing store is created. */
-  create: boolean;
+  /** Whether it only reads, changes an existing store, or creates a missing one. */
+  access: "read" | "change" | "create";
   summary: string;
   /** Adds the arguments after the store, options, and examples. */
   define(command: Command): void;
@@ -39,25 +39,29 @@ export function onStore<Options extends object>(spec: StoreCommand<Options>): (c
   return (command) => {
     command.argument("<store>", "file or block device of the store");
     spec.define(command);
+    if (spec.access === "read") {
+      command.option(
+        "--read-only",
+        "take no lock: the last durable state, also while another process has the store open",
+      );
+    }
     command.action(async () => {
       const [target, ...args] = command.processedArgs as [string, ...(string | undefined)[]];
-      const { openBytes, readStandardInput } = await import("./byte-store.ts");
+      const { readStandardInput, withStore } = await import("./byte-store.ts");
+      const options = command.opts<Options & { readOnly?: true }>();
       const output = new Output(process.stdout);
-      const store = await openBytes(target, { create: spec.create });
-      try {
-        const options = command.opts<Options>();
-        const { signal } = new AbortController();
+      const { signal } = new AbortController();
+      const opening = { create: spec.access === "create", readOnly: options.readOnly === true };
+      process.exitCode = await withStore(target, opening, async (store) => {
         const status = await spec.run({ store, output, args, options, signal, readInput: readStandardInput });
         await output.flush();
-        process.exitCode = status;
-      } finally {
-        await store.close();
-      }
+        return status;
+      });
     });
   };
 }
 
-/** Adds examples, lines that begin with `$`-less commands, below a command's help. */
+/** Adds examples, one command a line, below a command's help. */
 export function addExamples(command: Command, lines: string[]): void {
   command.addHelpText("after", `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`);
 }

@@ -64,13 +64,16 @@ describe("the store", () => {
     expect(cairn(["get", scratch("."), "a"])).toMatchObject({ status: 1, out: "" });
   });
 
-  test("that another process has open is reported as locked", async () => {
+  test("that another process has open is reported as locked, and read without its lock when told to", async () => {
     const path = scratch("locked.cairn");
+    cairn(["set", path, "a", "b"]);
     const store = await open(path);
-    const run = cairn(["set", path, "a", "b"]);
+    const locked = cairn(["get", path, "a"]);
+    const readOnly = cairn(["get", path, "a", "--read-only"]);
     await store.close();
-    expect(run.status).toBe(1);
-    expect(run.err).toMatch(/\(LOCKED\)\n$/);
+    expect(locked).toMatchObject({ status: 1, out: "" });
+    expect(locked.err).toMatch(/\(LOCKED\)\n$/);
+    expect(readOnly).toEqual({ status: 0, out: "b\n", err: "" });
   });
 
   test("has its counters shown as JSON where no person reads", () => {

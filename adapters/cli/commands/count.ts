@@ -4,7 +4,7 @@ import { EXIT_OK } from "../failure.ts";
 import { addRangeOptions, type RangeOptions, rangeOf } from "../range-options.ts";
 
 export const count: StoreCommand<RangeOptions> = {
-  create: false,
+  access: "read",
   summary: "count the keys of a range",
 
   define(command) {

@@ -4,7 +4,7 @@ import { EXIT_NOT_FOUND, EXIT_OK } from "../failure.ts";
 import { addKeyFormOptions, type KeyFormOptions, keyOf } from "../range-options.ts";
 
 export const remove: StoreCommand<KeyFormOptions> = {
-  create: false,
+  access: "change",
   summary: "delete a key",
 
   define(command) {

@@ -5,7 +5,7 @@ import { addKeyFormOptions, type KeyFormOptions, keyOf } from "../range-options.
 import { base64Of, textOf } from "../text.ts";
 
 export const get: StoreCommand<KeyFormOptions & { raw?: true }> = {
-  create: false,
+  access: "read",
   summary: "print the value of a key",
 
   define(command) {

@@ -77,15 +77,10 @@ export function define(command: Command): void {
 async function load(target: string, file: string | undefined, options: LoadOptions): Promise<void> {
   const input = await openInput(file);
   const fields: FieldNames = options.value === undefined ? { key: options.key } : options;
-  const groups = await rowsOf(input, fields, options);
+  const readRows = await rowReader(input, fields, options);
 
-  const { openBytes } = await import("../byte-store.ts");
-  const store = await openBytes(target, { create: true });
-  try {
-    await loadInto(store, groups, input, options);
-  } finally {
-    await store.close();
-  }
+  const { withStore } = await import("../byte-store.ts");
+  await withStore(target, { create: true }, (store) => loadInto(store, readRows, input, options));
 }
 
 async function openInput(file: string | undefined): Promise<Input> {
@@ -111,7 +106,7 @@ async function openInput(file: string | undefined): Promise<Input> {
 /** How the input's rows are read; called with the chunks, so that they can be counted on their way. */
 type ReadRows = (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Row[]>;
 
-async function rowsOf(input: Input, fields: FieldNames, options: LoadOptions): Promise<ReadRows> {
+async function rowReader(input: Input, fields: FieldNames, options: LoadOptions): Promise<ReadRows> {
   const isCsv = options.csv || (!options.ndjson && /\.[ct]sv$/i.test(input.name));
   if (!isCsv) {
     if (options.delimiter !== undefined) throw new CommandFailure("--delimiter is for CSV only", EXIT_BAD_USE);

@@ -19,7 +19,7 @@ interface ScanOptions extends RangeOptions {
 }
 
 export const scan: StoreCommand<ScanOptions> = {
-  create: false,
+  access: "read",
   summary: "print a range of keys and values as NDJSON",
 
   define(command) {

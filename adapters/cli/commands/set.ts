@@ -5,7 +5,7 @@ import { addKeyFormOptions, type KeyFormOptions, keyOf } from "../range-options.
 import { bytesOf } from "../text.ts";
 
 export const set: StoreCommand<KeyFormOptions> = {
-  create: true,
+  access: "create",
   summary: "store a value under a key",
 
   define(command) {

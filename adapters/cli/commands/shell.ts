@@ -34,15 +34,12 @@ export function define(command: Command): void {
 }
 
 async function runShell(target: string): Promise<void> {
-  const { openBytes } = await import("../byte-store.ts");
-  const store = await openBytes(target, { create: true });
-  try {
+  const { withStore } = await import("../byte-store.ts");
+  const failedCount = await withStore(target, { create: true }, (store) => {
     const shell = new Shell(store);
-    const failedCount = process.stdin.isTTY && process.stderr.isTTY ? await shell.prompt(target) : await shell.read();
-    if (failedCount > 0) process.exitCode = EXIT_FAILED;
-  } finally {
-    await store.close();
-  }
+    return process.stdin.isTTY && process.stderr.isTTY ? shell.prompt(target) : shell.read();
+  });
+  if (failedCount > 0) process.exitCode = EXIT_FAILED;
 }
 
 class Shell {

@@ -4,7 +4,7 @@ import { EXIT_OK } from "../failure.ts";
 import { formatBytes, formatCount } from "../text.ts";
 
 export const stats: StoreCommand<{ json?: true }> = {
-  create: false,
+  access: "read",
   summary: "print the store's counters and gauges",
 
   define(command) {
