@@ -17,8 +17,10 @@ const STORE_PATH = "demo.cairn";
 const DOCUMENT_COUNT_WANTED = 300;
 const RANGE_PREFIX = "package/@types/";
 
-/** Written by the child. The second key part is the number of the run, so that no run finds the keys of another. */
+/** What the child writes begins with this. */
 const CRASH_PREFIX = "crash/";
+/** The argument that makes this program the child. */
+const WRITE_UNTIL_KILLED = "write-until-killed";
 const WRITER_COUNT = 8;
 /** The child is killed at some moment between these, counted from its first acknowledged write. */
 const KILL_AFTER_MS_MIN = 300;
@@ -35,9 +37,8 @@ async function main(): Promise<void> {
   await store.close();
 
   heading("Killing a process in the midst of durable writes");
-  const run = String(Date.now());
-  const acknowledged = await writeUntilKilled(run);
-  const lostCount = await lookFor(acknowledged, run, files);
+  const acknowledged = await writeUntilKilled();
+  const lostCount = await lookFor(acknowledged, files);
 
   heading("Try next");
   const cairn = `node ${relative(process.cwd(), fileURLToPath(new URL("../adapters/cli/main.js", import.meta.url)))}`;
@@ -140,9 +141,9 @@ function crashValue(key: string): string {
 }
 
 /** Starts the child, kills it in the midst of its writes, and returns the keys that it had reported as acknowledged. */
-async function writeUntilKilled(run: string): Promise<string[]> {
+async function writeUntilKilled(): Promise<string[]> {
   const program = fileURLToPath(import.meta.url);
-  const child = spawn(process.execPath, [program, "write-until-killed", run], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [program, WRITE_UNTIL_KILLED], { stdio: ["ignore", "pipe", "inherit"] });
   const acknowledged: string[] = [];
   let startMs: number | undefined;
   let killMs = 0;
@@ -171,12 +172,12 @@ async function writeUntilKilled(run: string): Promise<string[]> {
 }
 
 /** What the child does. It never returns. */
-async function writeForever(run: string): Promise<void> {
+async function writeForever(): Promise<void> {
   const store = await open(STORE_PATH);
   let nextNumber = 0;
   const writer = async (): Promise<void> => {
     for (;;) {
-      const key = `${CRASH_PREFIX}${run}/${String(nextNumber++).padStart(8, "0")}`;
+      const key = `${CRASH_PREFIX}${String(nextNumber++).padStart(8, "0")}`;
       await store.put(key, crashValue(key));
       process.stdout.write(`${key} acknowledged\n`);
     }
@@ -185,13 +186,13 @@ async function writeForever(run: string): Promise<void> {
 }
 
 /** Opens the store that the child left, and returns how many of the acknowledged writes are not there. */
-async function lookFor(acknowledged: string[], run: string, files: PackageFile[]): Promise<number> {
+async function lookFor(acknowledged: string[], files: PackageFile[]): Promise<number> {
   const start = performance.now();
   const store = await open(STORE_PATH);
   const ms = performance.now() - start;
   const foundCount = acknowledged.filter((key) => store.get(key) === crashValue(key)).length;
   const lostCount = acknowledged.length - foundCount;
-  const writtenCount = store.count({ prefix: `${CRASH_PREFIX}${run}/` });
+  const writtenCount = store.count({ prefix: CRASH_PREFIX });
   const documentCount = files.filter(({ key, text }) => store.get(key) === text).length;
   await store.close();
   if (documentCount < files.length) throw new Error(`only ${documentCount} documents are there after the kill`);
@@ -215,8 +216,7 @@ function rate(count: number, ms: number): string {
 }
 
 try {
-  const [mode, run] = process.argv.slice(2);
-  if (mode === "write-until-killed" && run !== undefined) await writeForever(run);
+  if (process.argv[2] === WRITE_UNTIL_KILLED) await writeForever();
   else await main();
 } catch (error) {
   console.error(error instanceof CairnError ? `${error.message} (${error.code})` : error);
