@@ -3,13 +3,55 @@
  * index.ts; nothing imports this file.
  */
 
+import { BlockHeader } from "./format/block";
+import { Record } from "./format/record";
+import { keyHash } from "./index/key-hash";
 import { identityOf, KeyNode, nodeSetKey, nodeSizeOf, placeOf } from "./index/key-node";
 import { treeInsert, treeRemove } from "./index/ordered-index";
 import { treeCollectForward, treeFirst, treeSeek } from "./index/tree-cursor";
-import { chunkGive, chunksInitialize, chunkTake } from "./memory/chunks";
-import { slabClassOf, slabGive, slabInitialize, slabTake } from "./memory/slab";
-import { KEY_A, root } from "./root";
+import { BLOCK_SIZE_LOG2 } from "./limits";
+import { logInitialize } from "./log/append";
+import { segmentsEnsure, segmentsRecount } from "./log/segments";
+import { CHUNK_SIZE, chunkGive, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
+import { SLAB_ITEM_SIZE_MAX, slabClassOf, slabGive, slabInitialize, slabTake } from "./memory/slab";
+import { KEY_A, POOL, ROOT, Root, root, SLAB_CLASS_COUNT } from "./root";
 
+export {
+  bytesEqual,
+  commonPrefix,
+  compareKeys,
+  copyBytes,
+  copyWords,
+  keyEquals,
+  loadBigEndian,
+  pad8,
+} from "./bytes/compare";
+export { xxh64 } from "./bytes/xxh64";
+export { cacheClaim, cacheDrop, cacheFind, cacheFrame, cacheInitialize, cacheKeep } from "./cache/block-cache";
+export { blockCheck, blockValid } from "./format/block";
+export { recordHeaderStore, recordKeyOffset } from "./format/record";
+export { segmentHeaderValid } from "./format/segment";
+export { superblockIntact, superblockSeal } from "./format/superblock";
+export {
+  extentAddress,
+  extentCount,
+  extentSet,
+  extentSize,
+  extentTableGive,
+  extentTableTake,
+} from "./index/extent-table";
+export {
+  hashBytes,
+  hashCount,
+  hashFind,
+  hashInitialize,
+  hashInsert,
+  hashPeek,
+  hashRemove,
+  hashReserve,
+} from "./index/hash-index";
+export { keyHash } from "./index/key-hash";
+export { nodeSizeOf } from "./index/key-node";
 export {
   treeBytes,
   treeInitialize,
@@ -28,7 +70,21 @@ export {
   treeSeek,
 } from "./index/tree-cursor";
 export { treeVerify } from "./index/tree-verify";
-export { chunksAvailable } from "./memory/chunks";
+export {
+  logAlign,
+  logAppend,
+  logAppendHead,
+  logBytes,
+  logReserve,
+  logUpdateInPlace,
+  logVoid,
+  segmentRoom,
+} from "./log/append";
+export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { streamBegin, streamWrite } from "./log/stream";
+export { superblockCommit } from "./log/superblock-store";
+export { chunksAvailable, chunksInitialize, chunkTakeRun } from "./memory/chunks";
+export { slabCanTake, slabClassOf, slabClassSize, slabGive, slabInitialize, slabTake } from "./memory/slab";
 
 /** Sets up chunks and slabs over [start, end). */
 export function memoryInitialize(start: usize, end: usize): void {
@@ -116,4 +172,131 @@ export function treeWalk(out: usize, block: u32): u32 {
     count += taken;
   }
   return count;
+}
+
+export function slabClassCount(): u32 {
+  return SLAB_CLASS_COUNT;
+}
+export function slabItemSizeMax(): u32 {
+  return SLAB_ITEM_SIZE_MAX;
+}
+export function chunksFree(): u32 {
+  return root.chunkFreeCount;
+}
+
+export function keyCount(): u32 {
+  return root.keyCount;
+}
+export function hashBucketCount(): u32 {
+  return root.hashBucketCount;
+}
+export function hashOverflowCount(): u32 {
+  return root.hashOverflowCount;
+}
+export function hashChainLongest(): u32 {
+  return root.hashChainLongest;
+}
+
+/** Hashes padded keys that lie `stride` bytes apart, whose sizes are a list of u32, to a list of u64. */
+export function keyHashList(keys: usize, stride: u32, sizes: usize, count: u32, seed: u64, out: usize): void {
+  for (let i: u32 = 0; i < count; i++) {
+    store<u64>(out + ((<usize>i) << 3), keyHash(keys + <usize>i * stride, load<u32>(sizes + ((<usize>i) << 2)), seed));
+  }
+}
+
+/** A key node whose packed words and key are as given, the key in KEY_A: for reading it back. 0 when memory is short. */
+export function keyNodePack(
+  address: u64,
+  sizeClass: u32,
+  flags: u32,
+  sequence: u64,
+  keySize: u32,
+  bodySize: u32,
+): usize {
+  const node = changetype<KeyNode>(slabTake(slabClassOf(nodeSizeOf(keySize, bodySize))));
+  if (!changetype<usize>(node)) return 0;
+  node.place = placeOf(address, sizeClass, flags);
+  node.identity = identityOf(sequence, keySize);
+  nodeSetKey(node, KEY_A, keySize);
+  return changetype<usize>(node);
+}
+export function keyNodeAddress(node: KeyNode): u64 {
+  return node.address;
+}
+export function keyNodeSizeClass(node: KeyNode): u32 {
+  return node.sizeClass;
+}
+export function keyNodeFlags(node: KeyNode): u32 {
+  return node.flags;
+}
+export function keyNodeSequence(node: KeyNode): u64 {
+  return node.sequence;
+}
+export function keyNodeKeySize(node: KeyNode): u32 {
+  return node.keySize;
+}
+export function keyNodeKey(node: KeyNode): usize {
+  return node.key;
+}
+export function keyNodeBody(node: KeyNode): usize {
+  return node.body;
+}
+
+export function cacheFrameCount(): u32 {
+  return root.cacheFrameCount;
+}
+export function cacheHits(): u64 {
+  return root.cacheHits;
+}
+export function cacheMisses(): u64 {
+  return root.cacheMisses;
+}
+/** Puts a frame's generation where the cache expects it, as a read of the block would. */
+export function cacheFrameFill(frame: usize, deviceBlock: u64, generation: u64): void {
+  const header = changetype<BlockHeader>(frame);
+  header.deviceBlock = deviceBlock;
+  header.generation = generation;
+}
+
+export function checkSeedSet(seed: u64): void {
+  root.checkSeed = seed;
+}
+export function recordSequence(record: Record): u64 {
+  return record.sequence;
+}
+
+/**
+ * Sets up an empty log over a device: two segments of `segmentBlocks` blocks, a ring of `frameCount` frames, a flight
+ * area of a quarter of it. The memory ends at `end`. False when it is too small.
+ */
+export function logSetUp(device: u32, end: usize, segmentBlocks: u32, frameCount: u32): bool {
+  memory.fill(ROOT, 0, offsetof<Root>());
+  memoryInitialize(POOL, end);
+  const frames = chunkTakeRun((frameCount << BLOCK_SIZE_LOG2) / <u32>CHUNK_SIZE);
+  root.flightCapacity = frameCount >>> 2;
+  root.flightArea = <u32>(
+    chunkTakeRun(((root.flightCapacity << BLOCK_SIZE_LOG2) + <u32>CHUNK_SIZE - 1) / <u32>CHUNK_SIZE)
+  );
+  root.device = device;
+  root.deviceUncached = device;
+  root.growable = 1;
+  root.segmentBlocks = segmentBlocks;
+  root.segmentSizeLog2 = ctz(segmentBlocks) + BLOCK_SIZE_LOG2;
+  root.segmentCount = 2;
+  root.allotmentEnd = 2;
+  root.segmentOpenBlock = segmentBlocks;
+  root.epoch = 1;
+  root.group = (1 << 40) + 1;
+  if (!frames || !root.flightArea || segmentsEnsure(2)) return false;
+  segmentsRecount();
+  logInitialize(frames, frameCount);
+  return true;
+}
+export function logSequenceSet(sequence: u64): void {
+  root.sequence = sequence;
+}
+
+/** As in index.ts: where bytes of a read land. */
+export function cabi_realloc(_old: usize, _oldSize: usize, _align: usize, _size: usize): usize {
+  return root.wasiReadTarget;
 }
