@@ -6,7 +6,8 @@
  */
 import * as fs from "node:fs";
 import { CairnError } from "../store/error.ts";
-import { BLOCK_SIZE, DescriptorDevice, errnoOf, reasonOf } from "./positioned-io.ts";
+import { DescriptorDevice } from "./descriptor-device.ts";
+import { BLOCK_SIZE, errnoOf, reasonOf } from "./positioned-io.ts";
 
 const SECTOR_SIZE = 512;
 
@@ -17,8 +18,7 @@ export class RawBlockDevice extends DescriptorDevice {
 
   /** Takes over `descriptor`, open on the block device of `path`. */
   constructor(path: string, descriptor: number, options: { readOnly: boolean }) {
-    const size = readSize(path, descriptor);
-    super(path, options.readOnly, descriptor, options.readOnly ? -1 : openDurable(path, descriptor), size);
+    super(path, options.readOnly, descriptor, readSize(path, descriptor));
   }
 
   protected override isAllocated(): boolean {
@@ -86,17 +86,4 @@ function readSize(path: string, descriptor: number): number {
       { cause },
     );
   }
-}
-
-/** A second descriptor whose writes return when they are durable. `O_EXCL` is held by the first. */
-function openDurable(path: string, descriptor: number): number {
-  let durable = -1;
-  try {
-    durable = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
-    if (fs.fstatSync(durable).rdev === fs.fstatSync(descriptor).rdev) return durable;
-  } catch {
-    // Two trips do what one would have done.
-  }
-  if (durable >= 0) fs.closeSync(durable);
-  return -1;
 }

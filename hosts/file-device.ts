@@ -12,15 +12,17 @@
  *    are issued, and filling is synchronous, so it meets no write in flight.
  * 3. Only windows that were written in this life are filled. Segments are multiples of 64 KiB and aligned to it, so a
  *    window lies in a segment of this mount: filling never touches what another opener, who took over, may own.
- * 4. What is known about allocation only chooses the faster way. Nothing is lost when it is wrong.
+ * 4. What follows an uncached write is filled uncached: dirty zeros in the cache would be written back before the next
+ *    direct write of their pages.
+ * 5. What is known about allocation only chooses the faster way. Nothing is lost when it is wrong.
  */
 import * as fs from "node:fs";
 import { CairnError } from "../store/error.ts";
-import { BLOCK_SIZE, DescriptorDevice, isOutOfSpace, reasonOf, writeFully } from "./positioned-io.ts";
+import { DescriptorDevice } from "./descriptor-device.ts";
+import { BLOCK_SIZE, isOutOfSpace, reasonOf } from "./positioned-io.ts";
 
 const WINDOW_SIZE = 64 * 1024;
 const WINDOW_BLOCK_COUNT = WINDOW_SIZE / BLOCK_SIZE;
-const ZEROS = new Uint8Array(WINDOW_SIZE);
 
 /** A device on a regular file. */
 export class FileDevice extends DescriptorDevice {
@@ -37,11 +39,11 @@ export class FileDevice extends DescriptorDevice {
   /** Cleared when filling met a full disk, until the next `resize`. */
   private fills = true;
 
-  /** Takes over `descriptor`, open on a regular file, and opens a second one for one-trip commits where that works. */
+  /** Takes over `descriptor`, open on the regular file of `path`. */
   constructor(path: string, descriptor: number, options: { readOnly: boolean }) {
     const stat = fs.fstatSync(descriptor);
     const size = stat.size - (stat.size % BLOCK_SIZE);
-    super(path, options.readOnly, descriptor, options.readOnly ? -1 : openDurable(path, stat), size);
+    super(path, options.readOnly, descriptor, size);
     this.growable = !options.readOnly;
     this.fileSize = stat.size;
     this.allocatedAtOpening = Math.min(size, (stat.blocks ?? 0) * 512);
@@ -83,7 +85,7 @@ export class FileDevice extends DescriptorDevice {
     this.reach[lastIndex] = Math.max(this.reach[lastIndex] as number, blockCount);
   }
 
-  protected override written(offset: number, size: number): void {
+  protected override written(offset: number, size: number, uncached: boolean): void {
     const window = Math.ceil((offset + size) / WINDOW_SIZE) - 1;
     const index = window - this.freshWindow;
     if (index < 0 || !this.fills || size === 0) return;
@@ -93,7 +95,7 @@ export class FileDevice extends DescriptorDevice {
     const end = Math.min((window + 1) * WINDOW_SIZE, this.sizeBytes);
     if (start >= end) return;
     try {
-      writeFully(this.descriptor, start, ZEROS.subarray(0, end - start));
+      this.put(start, zeros(end - start), uncached);
       this.reach[index] = WINDOW_BLOCK_COUNT;
     } catch (cause) {
       if (!isOutOfSpace(cause)) throw cause;
@@ -123,20 +125,10 @@ export class FileDevice extends DescriptorDevice {
   }
 }
 
-/**
- * Opens the file of `path` once more, so that a write returns when it is durable. -1 where that is not known to work, or
- * where the path names another file by now.
- */
-function openDurable(path: string, expected: fs.Stats): number {
-  if (process.platform !== "linux") return -1;
-  let descriptor = -1;
-  try {
-    descriptor = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
-    const stat = fs.fstatSync(descriptor);
-    if (stat.dev === expected.dev && stat.ino === expected.ino) return descriptor;
-  } catch {
-    // Two trips do what one would have done.
-  }
-  if (descriptor >= 0) fs.closeSync(descriptor);
-  return -1;
+let zeroWindow: Uint8Array | undefined;
+
+/** At most a window of zeros, where a direct write can take them from: in memory that starts at a page. */
+function zeros(size: number): Uint8Array {
+  zeroWindow ??= new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1 }).buffer);
+  return zeroWindow.subarray(0, size);
 }

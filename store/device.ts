@@ -9,8 +9,8 @@
  * 5. Failures are thrown, or rejected with, as `CairnError`.
  */
 
-/** A span of memory and the place on the device where it belongs. */
-export type DevicePiece = { offset: number; source: Uint8Array };
+/** A span of memory and the place on the device where it belongs. `uncached` as for `writeUncached`. */
+export type DevicePiece = { offset: number; source: Uint8Array; uncached?: boolean };
 
 /** What a runtime's host, or an embedder, implements. */
 export interface BlockDevice {
@@ -28,6 +28,12 @@ export interface BlockDevice {
    * `source.length`. Not durable before a sync. A growing device that is out of room throws `NO_SPACE`.
    */
   write(offset: number, source: Uint8Array): number;
+
+  /**
+   * `write`, for bytes that will hardly be read back: a host may bypass its cache. It is a hint. What is read, and what a
+   * sync covers, is the same; `source` is best aligned to 4,096 bytes in memory. Absent: `write` is used.
+   */
+  writeUncached?(offset: number, source: Uint8Array): number;
 
   /**
    * Writes all pieces, in any order. It settles only when no piece is in flight any more, also when one of them failed.

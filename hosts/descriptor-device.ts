@@ -1,0 +1,339 @@
+/**
+ * The device over a file descriptor: what regular files and raw block devices have in common.
+ *
+ * 1. `completedCount` counts writes when they complete, never when they are issued, since a sync does not cover what was
+ *    still in flight. `syncedCount` is what of it a successful sync covers.
+ * 2. A device whose sync has failed answers every later sync with that failure: the kernel has dropped the dirty pages,
+ *    and a second `fdatasync` would report success.
+ * 3. A descriptor is closed only when nothing is in flight on it: its number could otherwise be given to another file.
+ * 4. An uncached write goes past the page cache where that works, else through it: `direct-io.ts` says when. Its sync is
+ *    that of every other write.
+ */
+import * as fs from "node:fs";
+import type { BlockDevice, DevicePiece } from "../store/device.ts";
+import { CairnError } from "../store/error.ts";
+import { DirectDescriptors, openAgain } from "./direct-io.ts";
+import {
+  BLOCK_SIZE,
+  isOutOfSpace,
+  readFully,
+  reasonOf,
+  writeFully,
+  writeFullyLater,
+  writePieces,
+} from "./positioned-io.ts";
+
+/** A commit of at most so many bytes counts as small: its cost is the trip and the sync, not the bytes. */
+const SMALL_COMMIT_SIZE_MAX = 64 * 1024;
+
+/** A device over an open file descriptor. Its subclasses say what opening, growing and a full device mean. */
+export abstract class DescriptorDevice implements BlockDevice {
+  abstract readonly kind: "file" | "block";
+  abstract readonly growable: boolean;
+  /** The path, for messages. */
+  readonly path: string;
+  readonly readOnly: boolean;
+  protected readonly descriptor: number;
+  protected sizeBytes: number;
+  /** A second descriptor, opened `O_DSYNC`, or -1 where there is none. */
+  private readonly durableDescriptor: number;
+  private readonly direct: DirectDescriptors;
+  /** Writes, resizes and fills that have completed so far. */
+  private completedCount = 0;
+  /** The value of `completedCount` that the last successful sync covers. */
+  private syncedCount = 0;
+  private inFlightCount = 0;
+  private closed = false;
+  private areDescriptorsClosed = false;
+  private closeListeners: (() => void)[] = [];
+  private syncFailure: CairnError | undefined;
+
+  /** Takes over `descriptor`, open on `path`, and opens a second one for one-trip commits where that works. */
+  protected constructor(path: string, readOnly: boolean, descriptor: number, size: number) {
+    this.path = path;
+    this.readOnly = readOnly;
+    this.descriptor = descriptor;
+    this.durableDescriptor = readOnly ? -1 : openAgain(path, descriptor, fs.constants.O_DSYNC);
+    this.direct = new DirectDescriptors(path, descriptor);
+    this.sizeBytes = size;
+  }
+
+  size(): number {
+    return this.sizeBytes;
+  }
+
+  read(offset: number, target: Uint8Array): number {
+    this.checkOpen("read");
+    const length = Math.max(0, Math.min(target.length, this.sizeBytes - offset));
+    let count: number;
+    try {
+      count = readFully(this.descriptor, offset, length === target.length ? target : target.subarray(0, length));
+    } catch (cause) {
+      throw new CairnError(
+        "DEVICE_READ",
+        "read",
+        `${this.path}: reading ${length} bytes at offset ${offset} failed: ${reasonOf(cause)}. Check the device and its log.`,
+        { cause },
+      );
+    }
+    if (count < length) throw this.shrunk("read", offset + count);
+    return count;
+  }
+
+  write(offset: number, source: Uint8Array): number {
+    this.writeNow("write", offset, source, false);
+    return source.length;
+  }
+
+  writeUncached(offset: number, source: Uint8Array): number {
+    this.writeNow("writeUncached", offset, source, true);
+    return source.length;
+  }
+
+  async writeAsync(pieces: readonly DevicePiece[]): Promise<void> {
+    const size = this.checkPieces("writeAsync", pieces);
+    await this.writeChecked("writeAsync", pieces, size);
+  }
+
+  sync(): void {
+    this.checkSync("sync");
+    const covered = this.completedCount;
+    try {
+      fs.fdatasyncSync(this.descriptor);
+    } catch (cause) {
+      throw this.failSync("sync", cause);
+    }
+    this.syncedCount = Math.max(this.syncedCount, covered);
+  }
+
+  async syncAsync(): Promise<void> {
+    this.checkSync("syncAsync");
+    const covered = this.completedCount;
+    this.inFlightCount += 1;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fs.fdatasync(this.descriptor, (cause) => (cause ? reject(cause) : resolve()));
+      });
+      this.syncedCount = Math.max(this.syncedCount, covered);
+    } catch (cause) {
+      throw this.failSync("syncAsync", cause);
+    } finally {
+      this.settle();
+    }
+  }
+
+  async commitAsync(pieces: readonly DevicePiece[]): Promise<void> {
+    const size = this.checkPieces("commitAsync", pieces);
+    this.checkSync("commitAsync");
+    if (size === 0 && this.completedCount === this.syncedCount) return;
+    if (await this.commitInOneTrip(pieces)) return;
+    await this.writeChecked("commitAsync", pieces, size);
+    await this.syncAsync();
+  }
+
+  close(): void {
+    this.closeThen(() => {});
+  }
+
+  /** `close`, then `done`: at once when nothing is in flight, else when the last call has ended. */
+  closeThen(done: () => void): void {
+    this.closed = true;
+    this.closeListeners.push(done);
+    if (this.inFlightCount === 0) this.closeDescriptors();
+  }
+
+  /** Called before a span is written, also when it is about to be written in the thread pool. */
+  protected writing(_offset: number, _size: number): void {}
+
+  /** Called when a span of a small commit has been written, before the sync that is to cover it. */
+  protected written(_offset: number, _size: number, _uncached: boolean): void {}
+
+  /** Whether the span lies where the file system has space allocated already, as far as is known. */
+  protected abstract isAllocated(offset: number, size: number): boolean;
+
+  /** The error for a write that failed with ENOSPC or its like. */
+  protected abstract outOfSpace(operation: string, cause: unknown): CairnError;
+
+  /** Writes all of `source`, past the page cache if `uncached` and possible. Throws the error of `node:fs`. */
+  protected put(offset: number, source: Uint8Array, uncached: boolean): void {
+    const descriptor = uncached ? this.direct.descriptorFor(source, false) : -1;
+    if (descriptor >= 0) {
+      try {
+        writeFully(descriptor, offset, source, BLOCK_SIZE);
+        return;
+      } catch (cause) {
+        if (!this.direct.refuses(source, cause)) throw cause;
+      }
+    }
+    writeFully(this.descriptor, offset, source);
+  }
+
+  protected checkOpen(operation: string): void {
+    if (this.closed)
+      throw new CairnError("CLOSED", operation, `${this.path}: the device is closed. Open the store again.`);
+  }
+
+  protected checkWritable(operation: string): void {
+    this.checkOpen(operation);
+    if (this.readOnly) {
+      throw new CairnError(
+        "READ_ONLY",
+        operation,
+        `${this.path} was opened readOnly. Open it without readOnly to write.`,
+      );
+    }
+  }
+
+  /** Counts a change that the next sync must cover. */
+  protected changed(): void {
+    this.completedCount += 1;
+  }
+
+  protected shrunk(operation: string, offset: number): CairnError {
+    return new CairnError(
+      "DEVICE_SHRUNK",
+      operation,
+      `${this.path} ends at offset ${offset}, inside its known size of ${this.sizeBytes} bytes: ` +
+        "it was truncated or replaced by a smaller one. Bring the whole device back, or restore a backup.",
+    );
+  }
+
+  protected writeError(operation: string, cause: unknown): CairnError {
+    if (cause instanceof CairnError) return cause;
+    if (isOutOfSpace(cause)) return this.outOfSpace(operation, cause);
+    return new CairnError(
+      "DEVICE_WRITE",
+      operation,
+      `${this.path}: writing failed: ${reasonOf(cause)}. Check the device and its log, then open the store again.`,
+      { cause },
+    );
+  }
+
+  private checkWrite(operation: string, offset: number, size: number): void {
+    this.checkWritable(operation);
+    if (offset % BLOCK_SIZE !== 0 || size % BLOCK_SIZE !== 0 || offset < 0) {
+      throw new CairnError(
+        "INVALID_ARGUMENT",
+        operation,
+        `offset ${offset} and size ${size} must be multiples of ${BLOCK_SIZE}.`,
+      );
+    }
+    if (offset + size > this.sizeBytes) {
+      throw new CairnError(
+        "OUT_OF_RANGE",
+        operation,
+        `${this.path}: writing ${size} bytes at offset ${offset} would pass the device's end at ${this.sizeBytes}. Resize it first.`,
+      );
+    }
+  }
+
+  private checkPieces(operation: string, pieces: readonly DevicePiece[]): number {
+    this.checkWritable(operation);
+    let size = 0;
+    for (const piece of pieces) {
+      this.checkWrite(operation, piece.offset, piece.source.length);
+      size += piece.source.length;
+    }
+    return size;
+  }
+
+  private checkSync(operation: string): void {
+    this.checkOpen(operation);
+    if (this.syncFailure !== undefined) throw this.syncFailure;
+  }
+
+  private failSync(operation: string, cause: unknown): CairnError {
+    this.syncFailure = new CairnError(
+      "DEVICE_WRITE",
+      operation,
+      `${this.path}: a sync failed: ${reasonOf(cause)}. What was not synced before may be lost, and trying again would prove nothing: open the store again.`,
+      { cause },
+    );
+    return this.syncFailure;
+  }
+
+  private writeNow(operation: string, offset: number, source: Uint8Array, uncached: boolean): void {
+    this.checkWrite(operation, offset, source.length);
+    this.writing(offset, source.length);
+    try {
+      this.put(offset, source, uncached);
+      if (source.length <= SMALL_COMMIT_SIZE_MAX) this.written(offset, source.length, uncached);
+    } catch (cause) {
+      throw this.writeError(operation, cause);
+    } finally {
+      this.completedCount += 1;
+    }
+  }
+
+  /** `put` in the thread pool. */
+  private putLater({ offset, source, uncached }: DevicePiece, settled: (cause: unknown) => void): void {
+    const direct = uncached === true ? this.direct.descriptorFor(source, false) : -1;
+    if (direct < 0) {
+      writeFullyLater(this.descriptor, offset, source, 1, settled);
+      return;
+    }
+    writeFullyLater(direct, offset, source, BLOCK_SIZE, (cause) => {
+      if (cause === undefined || !this.direct.refuses(source, cause)) settled(cause);
+      else writeFullyLater(this.descriptor, offset, source, 1, settled);
+    });
+  }
+
+  private async writeChecked(operation: string, pieces: readonly DevicePiece[], size: number): Promise<void> {
+    this.inFlightCount += 1;
+    for (const piece of pieces) this.writing(piece.offset, piece.source.length);
+    try {
+      await writePieces(pieces, (piece, settled) => this.putLater(piece, settled));
+      if (size <= SMALL_COMMIT_SIZE_MAX) {
+        for (const { offset, source, uncached } of pieces) this.written(offset, source.length, uncached === true);
+      }
+    } catch (cause) {
+      throw this.writeError(operation, cause);
+    } finally {
+      this.completedCount += 1;
+      this.settle();
+    }
+  }
+
+  /**
+   * Writes a single piece through an `O_DSYNC` descriptor, when that makes durable all that a commit has to: only its own
+   * range is synced, so nothing else may be unsynced. Returns whether the commit is done. ENOSPC leaves open whether the
+   * write or its sync met it, so the caller writes the same bytes again in two trips, whose answers are unambiguous.
+   */
+  private async commitInOneTrip(pieces: readonly DevicePiece[]): Promise<boolean> {
+    const piece = pieces[0];
+    if (piece === undefined || pieces.length > 1 || this.completedCount !== this.syncedCount) return false;
+    const { offset, source, uncached } = piece;
+    if (!this.isAllocated(offset, source.length)) return false;
+    const direct = uncached === true ? this.direct.descriptorFor(source, true) : -1;
+    const descriptor = direct >= 0 ? direct : this.durableDescriptor;
+    if (descriptor < 0) return false;
+    this.inFlightCount += 1;
+    this.writing(offset, source.length);
+    try {
+      const cause = await new Promise<unknown>((resolve) => {
+        writeFullyLater(descriptor, offset, source, direct >= 0 ? BLOCK_SIZE : 1, resolve);
+      });
+      if (cause === undefined) return true;
+      this.completedCount += 1;
+      if (isOutOfSpace(cause) || (direct >= 0 && this.direct.refuses(source, cause))) return false;
+      throw this.failSync("commitAsync", cause);
+    } finally {
+      this.settle();
+    }
+  }
+
+  private settle(): void {
+    this.inFlightCount -= 1;
+    if (this.closed && this.inFlightCount === 0) this.closeDescriptors();
+  }
+
+  private closeDescriptors(): void {
+    if (!this.areDescriptorsClosed) {
+      this.areDescriptorsClosed = true;
+      fs.closeSync(this.descriptor);
+      if (this.durableDescriptor >= 0) fs.closeSync(this.durableDescriptor);
+      this.direct.close();
+    }
+    for (const done of this.closeListeners.splice(0)) done();
+  }
+}
