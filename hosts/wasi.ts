@@ -82,6 +82,8 @@ export class WasiTable {
   /** For `WebAssembly.instantiate`: the WASI modules, and the memory as `env.memory`. */
   readonly imports: WebAssembly.Imports;
   private readonly devices = new Map<number, BlockDevice>();
+  /** Handles whose writes go past the device's cache. */
+  private readonly uncachedHandles = new Set<number>();
   private handleNext = 1;
 
   /** `realloc` is called during reads only, so it may look up the export of an instance that comes to be later. */
@@ -129,7 +131,11 @@ export class WasiTable {
         "[method]descriptor.write": (handle: number, source: number, size: number, offset: bigint, result: number) =>
           call(handle, result, 8, (device) => {
             const bytes = new Uint8Array(memory.buffer, source >>> 0, size >>> 0);
-            area().setBigUint64((result >>> 0) + 8, BigInt(device.write(Number(offset), bytes)), true);
+            const count =
+              this.uncachedHandles.has(handle) && device.writeUncached !== undefined
+                ? device.writeUncached(Number(offset), bytes)
+                : device.write(Number(offset), bytes);
+            area().setBigUint64((result >>> 0) + 8, BigInt(count), true);
           }),
         "[method]descriptor.sync-data": (handle: number, result: number): void =>
           call(handle, result, 1, (device) => device.sync()),
@@ -148,7 +154,10 @@ export class WasiTable {
             }
             device.resize(Number(size));
           }),
-        "[resource-drop]descriptor": (handle: number): void => void this.devices.delete(handle),
+        "[resource-drop]descriptor": (handle: number): void => {
+          this.devices.delete(handle);
+          this.uncachedHandles.delete(handle);
+        },
       },
       "wasi:clocks/monotonic-clock@0.2.12": { now: () => sources.monotonicNs() },
       "wasi:clocks/wall-clock@0.2.12": {
@@ -163,11 +172,15 @@ export class WasiTable {
     };
   }
 
-  /** Gives `device` a handle for the core. Dropping the handle does not close the device. */
-  add(device: BlockDevice): number {
+  /**
+   * Gives `device` a handle for the core, also a second one. Through an `uncached` handle `descriptor.write` is the
+   * device's `writeUncached`, where it has that. Dropping a handle does not close the device.
+   */
+  add(device: BlockDevice, options: { uncached: boolean } = { uncached: false }): number {
     const handle = this.handleNext;
     this.handleNext += 1;
     this.devices.set(handle, device);
+    if (options.uncached) this.uncachedHandles.add(handle);
     return handle;
   }
 }

@@ -203,8 +203,9 @@ export class Committer {
     for (let i = 0; i < count; i++) {
       const at = core.plan + i * 4;
       const pointer = (core.words[at + 2] as number) >>> 0;
-      const size = (core.words[at + 3] as number) & PIECE_SIZE_MASK;
-      pieces.push({ offset: core.floats[at >> 1] as number, source: core.bytes.subarray(pointer, pointer + size) });
+      const word = core.words[at + 3] as number;
+      const source = core.bytes.subarray(pointer, pointer + (word & PIECE_SIZE_MASK));
+      pieces.push({ offset: core.floats[at >> 1] as number, source, uncached: word < 0 });
     }
     return pieces;
   }

@@ -74,6 +74,35 @@ test("write answers the count of bytes", () => {
   expect(target).toEqual(bytesOf(2, BLOCK));
 });
 
+test("write through an uncached handle is writeUncached where the device has that", () => {
+  const calls: [string, number, number, boolean][] = [];
+  const note =
+    (name: string) =>
+    (offset: number, source: Uint8Array): number => {
+      calls.push([name, offset, source.length, table.entered]);
+      return source.length;
+    };
+  const both = { ...plain(), write: note("write"), writeUncached: note("writeUncached") };
+  const cached = table.add(both);
+  const uncached = table.add(both, { uncached: true });
+  const without = table.add({ ...plain(), write: note("write") }, { uncached: true });
+  for (const other of [cached, uncached, without]) {
+    call(`${METHOD}write`, other, FRAME, BLOCK, BigInt(3 * BLOCK), AREA);
+    expect([...area(16)].filter((_, index) => index === 0 || index >= 8)).toEqual([0, ...u(8, BLOCK)]);
+  }
+  expect(calls).toEqual([
+    ["write", 3 * BLOCK, BLOCK, true],
+    ["writeUncached", 3 * BLOCK, BLOCK, true],
+    ["write", 3 * BLOCK, BLOCK, true],
+  ]);
+  expect(table.entered).toBe(false);
+  call("wasi:filesystem/types@0.2.12#[resource-drop]descriptor", cached);
+  call(`${METHOD}write`, cached, FRAME, BLOCK, 0n, AREA);
+  expect(area(1)[0]).toBe(1);
+  call(`${METHOD}write`, uncached, FRAME, BLOCK, 0n, AREA);
+  expect(area(1)[0], "the other handle of the device stays").toBe(0);
+});
+
 test("sync-data and set-size answer a discriminant", () => {
   call(`${METHOD}sync-data`, handle, AREA);
   expect([...area(2)]).toEqual([0, 0xaa]);
