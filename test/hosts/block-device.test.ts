@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { RawBlockDevice } from "../../hosts/block-device.ts";
 import { openTarget, type TargetOptions } from "../../hosts/node-target.ts";
-import { bytesOf, codeOf, errorOf, privilegeMissing, run, scratchFolder } from "./scratch.ts";
+import { bytesOf, codeOf, errorOf, pageAligned, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 const image = join(folder, "image");
@@ -61,6 +61,31 @@ describe("a block device", () => {
     expect(new Uint8Array(content.subarray(8 * BLOCK, 9 * BLOCK))).toEqual(bytesOf(3, BLOCK));
     expect(new Uint8Array(content.subarray(SIZE - BLOCK, SIZE))).toEqual(bytesOf(4, BLOCK));
     expect(content.subarray(9 * BLOCK, SIZE - BLOCK).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("takes writes past the cache, which its reads see", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    const { device } = target;
+    const sources = [11, 12, 13, 14].map((seed) => pageAligned(bytesOf(seed, 2 * BLOCK)));
+    const [first, second, third, fourth] = sources as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+    const content = new Uint8Array(64 * BLOCK);
+    device.read(0, content);
+    device.writeUncached?.(20 * BLOCK, first);
+    await device.writeAsync([{ offset: 24 * BLOCK, source: second, uncached: true }]);
+    device.sync();
+    await device.commitAsync?.([{ offset: 28 * BLOCK, source: third, uncached: true }]);
+    await device.commitAsync?.([
+      { offset: 32 * BLOCK, source: fourth, uncached: true },
+      { offset: 36 * BLOCK, source: first },
+    ]);
+    device.read(0, content);
+    const expected = [first, second, third, fourth, first];
+    for (const [index, bytes] of expected.entries()) {
+      const offset = (20 + 4 * index) * BLOCK;
+      expect(content.subarray(offset, offset + 2 * BLOCK), `piece ${index}`).toEqual(bytes);
+    }
+    target.release();
+    expect((await openTarget(loop, OPTIONS)).release(), "every descriptor is closed").toBeUndefined();
   });
 
   test("is LOCKED for a second opener, open to a reader, and leaves no lock file", async () => {

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { FileDevice } from "../../hosts/file-device.ts";
-import { bytesOf, codeOf, scratchFolder } from "./scratch.ts";
+import { bytesOf, codeOf, pageAligned, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 const BLOCK = 4096;
@@ -134,53 +134,57 @@ describe("a file device", () => {
     device.close();
   });
 
-  test.each([1, 2, 3, 4])("never loses a byte to the filling of windows: seed %i", async (seed) => {
-    let state = seed;
-    const random = (limit: number): number => {
-      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-      return Math.floor((state / 2 ** 32) * limit);
-    };
-    const name = `model-${seed}`;
-    let device = openDevice(name);
-    let model = Buffer.alloc(0);
-    const resize = (size: number): void => {
-      device.resize(size);
-      const next = Buffer.alloc(size);
-      model.copy(next);
-      model = next;
-    };
-    resize((8 + random(40)) * BLOCK);
-    for (let round = 0; round < 40; round += 1) {
-      const pending: Promise<void>[] = [];
-      // Pieces of one round do not overlap: each takes blocks that the round has not used.
-      const used = new Set<number>();
-      for (let step = 0; step < 12; step += 1) {
-        const blockCount = model.length / BLOCK;
-        const start = random(blockCount);
-        const count = Math.min(random(10) === 0 ? 1 + random(30) : 1 + random(3), blockCount - start);
-        const indexes = Array.from({ length: count }, (_, index) => start + index);
-        if (indexes.some((index) => used.has(index))) continue;
-        for (const index of indexes) used.add(index);
-        const source = bytesOf(random(1e6), count * BLOCK);
-        const piece = { offset: start * BLOCK, source };
-        model.set(source, piece.offset);
-        const way = random(4);
-        if (way === 0) device.write(piece.offset, source);
-        else if (way === 1) pending.push(device.writeAsync([piece]));
-        else pending.push(device.commitAsync([piece]));
+  test.each([1, 2, 3, 4, 5, 6])(
+    "never loses a byte to filling, or to the cache, whichever way: seed %i",
+    async (seed) => {
+      let state = seed;
+      const random = (limit: number): number => {
+        state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+        return Math.floor((state / 2 ** 32) * limit);
+      };
+      const name = `model-${seed}`;
+      let device = openDevice(name);
+      let model = Buffer.alloc(0);
+      const resize = (size: number): void => {
+        device.resize(size);
+        const next = Buffer.alloc(size);
+        model.copy(next);
+        model = next;
+      };
+      resize((8 + random(40)) * BLOCK);
+      for (let round = 0; round < 40; round += 1) {
+        const pending: Promise<void>[] = [];
+        // Pieces of one round do not overlap: each takes blocks that the round has not used.
+        const used = new Set<number>();
+        for (let step = 0; step < 12; step += 1) {
+          const blockCount = model.length / BLOCK;
+          const start = random(blockCount);
+          const count = Math.min(random(10) === 0 ? 1 + random(30) : 1 + random(3), blockCount - start);
+          const indexes = Array.from({ length: count }, (_, index) => start + index);
+          if (indexes.some((index) => used.has(index))) continue;
+          for (const index of indexes) used.add(index);
+          const source = pageAligned(bytesOf(random(1e6), count * BLOCK));
+          const uncached = seed > 2 && random(seed > 4 ? 2 : 8) > 0;
+          const piece = { offset: start * BLOCK, source, uncached };
+          model.set(source, piece.offset);
+          const way = random(4);
+          if (way === 0) uncached ? device.writeUncached(piece.offset, source) : device.write(piece.offset, source);
+          else if (way === 1) pending.push(device.writeAsync([piece]));
+          else pending.push(device.commitAsync([piece]));
+        }
+        await Promise.all(pending);
+        const next = random(12);
+        if (next === 0) resize(model.length + random(64) * BLOCK);
+        if (next === 1) resize(Math.max(8, Math.floor(model.length / BLOCK) - random(30)) * BLOCK);
+        if (next === 2) {
+          device.close();
+          device = openDevice(name);
+        }
+        const content = Buffer.alloc(model.length);
+        device.read(0, content);
+        expect(Buffer.compare(content, model)).toBe(0);
       }
-      await Promise.all(pending);
-      const next = random(12);
-      if (next === 0) resize(model.length + random(64) * BLOCK);
-      if (next === 1) resize(Math.max(8, Math.floor(model.length / BLOCK) - random(30)) * BLOCK);
-      if (next === 2) {
-        device.close();
-        device = openDevice(name);
-      }
-      const content = Buffer.alloc(model.length);
-      device.read(0, content);
-      expect(Buffer.compare(content, model)).toBe(0);
-    }
-    device.close();
-  });
+      device.close();
+    },
+  );
 });

@@ -1,6 +1,6 @@
 /** Folders that end with their test file, and what real devices need. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -41,6 +41,40 @@ export async function errorOf(body: () => unknown): Promise<CairnError> {
 /** The code of the `CairnError` that `body` throws or rejects with. */
 export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
   return (await errorOf(body)).code;
+}
+
+/** Why a file in `folder` cannot be written past the page cache; `undefined` when it can. */
+export function directMissing(folder: string): string | undefined {
+  const { O_CREAT, O_DIRECT, O_RDWR } = constants;
+  if (process.platform !== "linux" || O_DIRECT === undefined) return "the platform has no O_DIRECT";
+  const path = join(folder, "direct-probe");
+  try {
+    const descriptor = openSync(path, O_RDWR | O_CREAT | O_DIRECT, 0o666);
+    try {
+      writeSync(descriptor, pageAligned(new Uint8Array(4096)), 0, 4096, 0);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    return `the file system of ${folder} has no O_DIRECT (${error})`;
+  } finally {
+    rmSync(path, { force: true });
+  }
+  return undefined;
+}
+
+const ARENA_SIZE = 32 * 1024 * 1024;
+let arena: Uint8Array | undefined;
+let arenaEnd = 0;
+
+/** A copy of `bytes` that starts at a page, in memory of WebAssembly. It is overwritten after 32 MiB of other copies. */
+export function pageAligned(bytes: Uint8Array): Uint8Array {
+  arena ??= new Uint8Array(new WebAssembly.Memory({ initial: ARENA_SIZE / 65536 }).buffer);
+  if (arenaEnd + bytes.length > ARENA_SIZE) arenaEnd = 0;
+  const copy = arena.subarray(arenaEnd, arenaEnd + bytes.length);
+  arenaEnd += Math.ceil(bytes.length / 4096) * 4096;
+  copy.set(bytes);
+  return copy;
 }
 
 /** `size` bytes that no other call with another `seed` gives. */
