@@ -9,11 +9,11 @@ import { root } from "../root";
 export const CHUNK_SIZE: usize = 65536;
 export const CHUNK_MASK: usize = CHUNK_SIZE - 1;
 
-/** Sets the pool to [start, end); `start` is rounded up to a chunk. */
+/** Sets the pool to [start, end); `start` is rounded up to a chunk, `end` down. Too little for one is an empty pool. */
 export function chunksInitialize(start: usize, end: usize): void {
   const first = (start + CHUNK_MASK) & ~CHUNK_MASK;
   root.poolStart = <u32>first;
-  root.poolEnd = <u32>(end & ~CHUNK_MASK);
+  root.poolEnd = <u32>max(first, end & ~CHUNK_MASK);
   root.chunkFresh = <u32>first;
   root.chunkFree = 0;
   root.chunkFreeCount = 0;
