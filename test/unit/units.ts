@@ -192,9 +192,12 @@ export interface Instance {
 
 const MODULE = new WebAssembly.Module(readFileSync(new URL("../../build/cairn.units.wasm", import.meta.url)));
 
-/** A fresh instance: `poolChunks` chunks of 64 KiB lie from POOL to the memory's end. */
+/** Pages that the binary asks for at least. */
+const PAGES_MIN = 16;
+
+/** A fresh instance: `poolChunks` chunks of 64 KiB, or more, lie from POOL to the memory's end. */
 export function instantiate(poolChunks: number, device: BlockDevice = new MemoryDevice()): Instance {
-  const memory = new WebAssembly.Memory({ initial: POOL / PAGE + poolChunks, maximum: 65536 });
+  const memory = new WebAssembly.Memory({ initial: Math.max(PAGES_MIN, POOL / PAGE + poolChunks), maximum: 65536 });
   let units: Units | undefined;
   const table = new WasiTable(memory, (...sizes) => units?.cabi_realloc(...sizes) ?? 0);
   units = new WebAssembly.Instance(MODULE, table.imports).exports as unknown as Units;
@@ -206,6 +209,17 @@ export function instantiate(poolChunks: number, device: BlockDevice = new Memory
     device: table.add(device),
     lastCause: () => table.lastCause,
   };
+}
+
+/** `expect(actual).toBe(wanted)`, for what is checked a million times. */
+export function same<T>(actual: T, wanted: T, what: string): void {
+  if (actual !== wanted) throw new Error(`${what}: ${actual}, not ${wanted}`);
+}
+
+/** Whether all words are `word`. */
+export function allAre(words: Uint32Array, word: number): boolean {
+  for (let i = 0; i < words.length; i++) if (words[i] !== word) return false;
+  return true;
 }
 
 /** Writes a key of characters up to 0xff, one a byte, zero-padded to 8 as the core holds keys: its size. */
