@@ -1,8 +1,9 @@
 /**
  * Iterators: a range of entries, read through one consistent snapshot, fetched from the core a block at a time.
  *
- * The first block is small, so that a first entry comes quickly; blocks grow while the walk goes on. A walk that ends
- * within its first block leaves nothing open. One that is dropped half-way is closed when it is collected.
+ * The first block is small, so that a first entry comes quickly; blocks grow while the walk goes on. The snapshot lasts
+ * until the walk has said that it is at its end, so that `seek` can go back before. A walk that is dropped half-way is
+ * closed when it is collected.
  */
 import type { Core } from "./core.ts";
 import type { Format } from "./encoding.ts";
@@ -20,11 +21,15 @@ const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
 const BLOCK_COUNT_FIRST = 16;
 const BLOCK_COUNT_MAX = 512;
+/** Walks that are watched one by one only if they outlast the turn that they began in. */
+const YOUNG_COUNT_MAX = 64;
 
 /** An open cursor of the core. */
 interface CursorState {
   handle: number;
   openedMs: number;
+  /** Whether the registry knows it. */
+  watched: boolean;
 }
 
 /** Opens cursors for one store, and closes what programs drop. */
@@ -38,6 +43,8 @@ export class Cursors {
   private readonly fail: (status: number, operation: string) => CairnError;
   private readonly open = new Set<CursorState>();
   private readonly dropped = new FinalizationRegistry<CursorState>((state) => this.close(state));
+  private youngIterators: object[] = [];
+  private youngStates: CursorState[] = [];
   private usable = true;
 
   constructor(
@@ -69,7 +76,7 @@ export class Cursors {
     }
     const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0);
     if (handle < 0) throw this.fail(handle, operation);
-    const state = { handle, openedMs: Date.now() };
+    const state = { handle, openedMs: Date.now(), watched: false };
     this.open.add(state);
     return state;
   }
@@ -84,14 +91,18 @@ export class Cursors {
     }
   }
 
-  /** Closes `state` when `iterator` is collected. */
+  /** Closes `state` when `iterator` is collected. Most walks end in the turn that they began in, and cost nothing here. */
   watch(iterator: object, state: CursorState): void {
-    this.dropped.register(iterator, state, state);
+    const { length } = this.youngStates;
+    if (length === 0) queueMicrotask(() => this.watchYoung());
+    else if (length === YOUNG_COUNT_MAX) this.watchYoung();
+    this.youngIterators.push(iterator);
+    this.youngStates.push(state);
   }
 
-  /** `iterator` needs no watching any more. */
+  /** The iterator of `state` needs no watching any more. */
   unwatch(state: CursorState): void {
-    this.dropped.unregister(state);
+    if (state.watched) this.dropped.unregister(state);
   }
 
   /** A status of a cursor as an error. */
@@ -103,6 +114,19 @@ export class Cursors {
   oldestAgeMs(): number {
     const first = this.open.values().next().value;
     return first === undefined ? 0 : Math.max(0, Date.now() - first.openedMs);
+  }
+
+  private watchYoung(): void {
+    const iterators = this.youngIterators;
+    const states = this.youngStates;
+    this.youngIterators = [];
+    this.youngStates = [];
+    for (let i = 0; i < states.length; i++) {
+      const state = states[i] as CursorState;
+      if (!this.open.has(state)) continue;
+      state.watched = true;
+      this.dropped.register(iterators[i] as object, state, state);
+    }
   }
 
   /** The store is closing: no cursor is touched again. */
@@ -122,10 +146,12 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   private readonly operation: string;
   private state: CursorState | undefined;
   private watched = false;
-  private finished = false;
+  /** Whether the cursor has nothing behind the present block. */
+  private exhausted = false;
   private blockCount = BLOCK_COUNT_FIRST;
   private position = 0;
   private size = 0;
+  /** Entries that may still be delivered, those of the present block included. */
   private left: number;
 
   constructor(cursors: Cursors, span: Span, mode: number, operation: string) {
@@ -134,8 +160,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     this.mode = mode;
     this.operation = operation;
     this.left = span.limit;
-    if (this.left <= 0) this.finished = true;
-    else this.state = cursors.take(span, operation);
+    if (this.left > 0) this.state = cursors.take(span, operation);
   }
 
   /** The next entry. */
@@ -154,28 +179,28 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     return entries;
   }
 
-  /** Goes on at the first key at or above `key`, or, in reverse, at or below it. The range's ends still hold. */
+  /**
+   * Goes on at the first key at or above `key`, or, in reverse, at or below it. The range's ends still hold. A walk that
+   * has said that it is at its end stays there.
+   */
   seek(key: K): void {
-    this.cursors.ready("seek");
-    if (this.left <= 0) return;
-    const target = bytesOf(key, this.cursors.keys, "seek");
+    const { span, cursors } = this;
+    cursors.ready("seek");
+    const target = bytesOf(key, cursors.keys, "seek");
+    if (this.state === undefined) return;
+    this.left -= this.position;
     this.position = 0;
     this.size = 0;
-    const { span, cursors } = this;
     const { core } = cursors;
     const limit = span.reverse ? span.upper : span.lower;
     let place = span.reverse ? behind(target) : target;
     if (limit !== undefined && (span.reverse ? compareBytes(place, limit) > 0 : compareBytes(place, limit) < 0)) {
       place = limit;
     }
-    if (this.state === undefined) {
-      // The walk had ended and its snapshot is gone: what it saw last cannot be seen again.
-      return;
-    }
     core.bytes.set(place, core.keyA);
     const status = core.exports.cursorSeek(this.state.handle, place.length);
     if (status < 0) throw cursors.error(status, "seek");
-    this.finished = false;
+    this.exhausted = false;
   }
 
   /** Ends the walk and releases its snapshot. */
@@ -198,29 +223,36 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   protected abstract at(index: number): T;
 
   private fill(): boolean {
-    if (this.finished || this.state === undefined) return false;
+    if (this.state === undefined) return false;
     const { cursors, mode } = this;
     cursors.ready(this.operation);
     const { core } = cursors;
+    this.left -= this.size;
+    this.position = 0;
+    this.size = 0;
+    if (this.exhausted || this.left <= 0) {
+      this.end();
+      return false;
+    }
     const asked = Math.min(this.blockCount, this.left);
     const count = core.exports.cursorNext(this.state.handle, asked, mode);
     if (count < 0) {
       this.end();
       throw cursors.error(count, this.operation);
     }
-    const done = (core.words[core.result + 2] as number) === 1;
+    this.exhausted = (core.words[core.result + 2] as number) === 1;
+    if (count === 0) {
+      this.end();
+      return false;
+    }
     this.decode(count);
-    this.left -= count;
-    this.position = 0;
     this.size = count;
     if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount *= 4;
-    if (done || this.left <= 0) {
-      this.end();
-    } else if (!this.watched) {
+    if (!this.watched) {
       this.watched = true;
       cursors.watch(this, this.state);
     }
-    return count > 0;
+    return true;
   }
 
   private decode(count: number): void {
@@ -252,11 +284,10 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   }
 
   private end(): void {
-    this.finished = true;
     const { state } = this;
     if (state === undefined) return;
     this.state = undefined;
-    if (this.watched) this.cursors.unwatch(state);
+    this.cursors.unwatch(state);
     this.cursors.close(state);
   }
 }

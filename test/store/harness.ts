@@ -1,0 +1,93 @@
+/**
+ * All that the store's tests need of a runtime: `open`, paths, the environment. To run them elsewhere, this module is
+ * replaced; the tests whose name starts with `node-` need real files, devices and processes, and stay on Node.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { nodeHost, open as openOnNode } from "../../hosts/node.ts";
+import type { BlockDevice } from "../../store/device.ts";
+import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
+import { CairnError, type CairnErrorCode } from "../../store/error.ts";
+import { openStore } from "../../store/open.ts";
+import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../../store/options.ts";
+import type { Store } from "../../store/store.ts";
+
+export { MemoryDevice } from "../../hosts/memory-device.ts";
+
+/** Every store of a test gets so little address space, unless it says otherwise. */
+export const MEMORY_BYTES = 64 * 1024 * 1024;
+
+/** `open`, with little memory. */
+export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  target: string | URL | BlockDevice,
+  options: OpenOptions<K, V> = {},
+): Promise<Store<KeyOf<K>, ValueOf<V>>> {
+  return openOnNode<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
+}
+
+/** `open` with nothing added: for what is wrong with its arguments. */
+export const openRaw = openOnNode as (target?: unknown, options?: unknown) => Promise<Store>;
+
+/** Opens a device whose segments, when it is formatted now, are as small as they may be: 16 blocks. */
+export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  device: BlockDevice,
+  options: OpenOptions<K, V> = {},
+): Promise<Store<KeyOf<K>, ValueOf<V>>> {
+  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
+  const opening = { device, host: await nodeHost(), release: () => device.close(), segmentBlocks: 16 };
+  return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
+}
+
+/** A new folder, removed after the test file's last test. */
+export function scratchFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "cairn-store-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A maker of paths that nothing lies at, in a folder of the test file's own. */
+export function scratchPaths(): () => string {
+  const folder = scratchFolder();
+  let count = 0;
+  return () => join(folder, `store-${count++}.cairn`);
+}
+
+/** The bytes of a file that is not open. */
+export function bytesOfFile(path: string): Uint8Array {
+  return new Uint8Array(readFileSync(path));
+}
+
+/** Replaces a file that is not open. */
+export function replaceFile(path: string, bytes: Uint8Array): void {
+  writeFileSync(path, bytes);
+}
+
+/** The seed of this run: `CAIRN_SEED`, or a new one. */
+export function runSeed(): number {
+  const { CAIRN_SEED } = process.env;
+  const given = Number(CAIRN_SEED);
+  return Number.isSafeInteger(given) && given > 0 ? given : 1 + Math.floor(Math.random() * 0x7fffffff);
+}
+
+/** Turns of the event loop, so that timers and devices get theirs. */
+export function pause(ms = 0): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** The `CairnError` that `body` throws or rejects with. */
+export async function errorOf(body: () => unknown): Promise<CairnError> {
+  try {
+    await body();
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** The code of the `CairnError` that `body` throws or rejects with. */
+export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
+  return (await errorOf(body)).code;
+}
