@@ -94,6 +94,9 @@ export class Root {
   treeVersion: u32 = 0;
   /** The leaf of the last insert or remove, or 0. */
   treeFingerLeaf: u32 = 0;
+  /** Where in it the last insert went, and how many before it went each right behind the other. */
+  treeFingerIndex: u32 = 0;
+  treeFingerRun: u32 = 0;
   /** The entry that a walk stands on; leaf 0 is beyond either end. */
   treePositionLeaf: u32 = 0;
   treePositionIndex: u32 = 0;

@@ -33,6 +33,7 @@ import {
   LEAF_CAPACITY,
   leafHolds,
   leafSearch,
+  SEPARATOR_SIZE_COUNT,
   separatorSet,
   separatorSizeOf,
   TREE_NODE_SIZE,
@@ -43,8 +44,17 @@ import { descend, pathIndex, pathNode, TREE_HEIGHT_MAX } from "./tree-path";
 
 const LEAF_MERGE_BELOW: u32 = LEAF_CAPACITY / 4;
 const LEAF_MERGED_MAX: u32 = (LEAF_CAPACITY * 3) / 4;
+/** Inserts in a row, each right behind the one before, that are taken for a run of ascending keys. */
+const RUN_MIN: u32 = 8;
 const INNER_MERGE_BELOW: u32 = INNER_CAPACITY / 4;
 const INNER_MERGED_MAX: u32 = (INNER_CAPACITY * 3) / 4;
+
+/** Where a full leaf takes a key: beyond all others, before all others, or between. */
+namespace Edge {
+  export const NONE: u32 = 0;
+  export const FIRST: u32 = 1;
+  export const LAST: u32 = 2;
+}
 
 /** Sets up an empty index over an initialized slab: one leaf. OUT_OF_MEMORY when there is no room for it. */
 export function treeInitialize(): i32 {
@@ -62,6 +72,8 @@ export function treeInitialize(): i32 {
   root.treeKeySizeMax = 0;
   root.treeVersion++;
   root.treeFingerLeaf = 0;
+  root.treeFingerIndex = 0;
+  root.treeFingerRun = 0;
   root.treePositionLeaf = 0;
   root.treePositionIndex = 0;
   return Status.OK;
@@ -74,8 +86,9 @@ export function treeInitialize(): i32 {
  */
 export function treeReserve(count: u32, keySizeMax: u32): bool {
   const nodesBefore = <u64>root.treeNodeCount;
-  // A split leaves at least 39 more entries to go in each half, or, at the edges, a full leaf and an empty one.
-  const leafSplits = min<u64>(count, nodesBefore + count / 20 + 2);
+  // A leaf that is full now may split by one insert, and again by a run of eight that a split left full; each further
+  // split needs a leaf that filled up, by eight inserts at least.
+  const leafSplits = min<u64>(count, 2 * nodesBefore + count / 4 + 2);
   const innerSplits = min<u64>(leafSplits * root.treeHeight, nodesBefore + leafSplits / 12) + 2 * TREE_HEIGHT_MAX;
   const separatorClass = slabClassOf(separatorSizeOf(max(root.treeKeySizeMax, keySizeMax)));
   const nodesPerChunk = <u64>(CHUNK_SIZE - 64) / TREE_NODE_SIZE;
@@ -84,7 +97,7 @@ export function treeReserve(count: u32, keySizeMax: u32): bool {
     (leafSplits + innerSplits) / nodesPerChunk +
     1 +
     leafSplits / separatorsPerChunk +
-    min<u64>(leafSplits, separatorClass + 1);
+    min<u64>(leafSplits, SEPARATOR_SIZE_COUNT);
   return chunks <= <u64>chunksAvailable();
 }
 
@@ -102,13 +115,17 @@ export function treeInsert(keyNode: usize): i32 {
   }
   const index = leafSearch(leaf, key, size);
   if (index & FOUND) return Status.INVALID_ARGUMENT;
+  const isNext = changetype<usize>(leaf) == <usize>root.treeFingerLeaf && index == root.treeFingerIndex + 1;
+  const run = isNext ? root.treeFingerRun + 1 : 0;
   if (<u32>leaf.count == LEAF_CAPACITY) {
-    leaf = splitLeaf(leaf, index, keyNode, key, size);
-    if (!changetype<usize>(leaf)) return Status.OUT_OF_MEMORY;
+    const status = splitLeaf(leaf, index, keyNode, run >= RUN_MIN);
+    if (status) return status;
   } else {
     leafPut(leaf, index, keyNode, key, size);
+    root.treeFingerLeaf = <u32>changetype<usize>(leaf);
+    root.treeFingerIndex = index;
   }
-  root.treeFingerLeaf = <u32>changetype<usize>(leaf);
+  root.treeFingerRun = run;
   root.treeEntryCount++;
   root.treeKeySizeMax = max(root.treeKeySizeMax, size);
   root.treeVersion++;
@@ -131,6 +148,7 @@ export function treeRemove(keyNode: usize): bool {
   if (!(index & FOUND)) return false;
   leafTake(leaf, index & ~FOUND);
   root.treeFingerLeaf = <u32>changetype<usize>(leaf);
+  root.treeFingerRun = 0;
   root.treeEntryCount--;
   root.treeVersion++;
   if (<u32>leaf.count < LEAF_MERGE_BELOW) shrink(leaf);
@@ -157,24 +175,25 @@ export function treeBytes(): f64 {
 }
 
 /**
- * Splits a full leaf at the end of the path and puts a key node in at `index`: the leaf that took it, or null when
- * memory does not suffice, with nothing changed. Beyond the last key of all, or before the first, the full leaf stays
- * as it is and the key gets a leaf of its own, so that ascending and descending keys fill their leaves.
+ * Splits a full leaf at the end of the path and puts a key node in at `index`, which the finger then names. OUT_OF_MEMORY
+ * changes nothing. A leaf is halved, with two exceptions that let keys in order fill their leaves: beyond the last key of
+ * all, or before the first, it stays as it is and the key gets a leaf of its own; and within a run of ascending keys
+ * it is split where the run is, which goes on in the smaller half.
  */
-function splitLeaf(leaf: TreeNode, index: u32, keyNode: usize, key: usize, size: u32): TreeNode {
-  const none = changetype<TreeNode>(0);
+function splitLeaf(leaf: TreeNode, index: u32, keyNode: usize, isRun: bool): i32 {
   let spare = nodesTake(1 + innerSplitsNeeded());
-  if (!changetype<usize>(spare)) return none;
-  let from = LEAF_CAPACITY / 2;
-  if (index == LEAF_CAPACITY && !leaf.next) from = LEAF_CAPACITY;
-  else if (!index && !leaf.previous) from = 0;
-  const goesRight = index > from || from == LEAF_CAPACITY;
+  if (!changetype<usize>(spare)) return Status.OUT_OF_MEMORY;
+  let edge = Edge.NONE;
+  if (index == LEAF_CAPACITY && !leaf.next) edge = Edge.LAST;
+  else if (!index && !leaf.previous) edge = Edge.FIRST;
+  const goesRight = index > LEAF_CAPACITY / 2;
+  const from = isRun || edge != Edge.NONE ? index : LEAF_CAPACITY / 2;
   const below = index == from && !goesRight ? keyNode : leaf.keyNode(from - 1);
-  const above = from == LEAF_CAPACITY ? keyNode : leaf.keyNode(from);
+  const above = index == from && goesRight ? keyNode : leaf.keyNode(from);
   const separator = separatorTake(changetype<KeyNode>(below), changetype<KeyNode>(above));
   if (!separator) {
     nodesGive(spare);
-    return none;
+    return Status.OUT_OF_MEMORY;
   }
 
   const right = spare;
@@ -182,12 +201,15 @@ function splitLeaf(leaf: TreeNode, index: u32, keyNode: usize, key: usize, size:
   right.level = 0;
   linkBehind(leaf, right);
   leafSplit(leaf, right, from);
-  if (goesRight) leafPut(right, index - from, keyNode, key, size);
-  else leafPut(leaf, index, keyNode, key, size);
+  const target = goesRight ? right : leaf;
+  const targetIndex = goesRight ? index - from : index;
+  leafPut(target, targetIndex, keyNode, changetype<KeyNode>(keyNode).key, changetype<KeyNode>(keyNode).keySize);
   tightenPrefix(leaf);
   tightenPrefix(right);
-  putAbove(separator, right, spare, from);
-  return goesRight ? right : leaf;
+  root.treeFingerLeaf = <u32>changetype<usize>(target);
+  root.treeFingerIndex = targetIndex;
+  putAbove(separator, right, spare, edge);
+  return Status.OK;
 }
 
 /** Nodes that the inner levels need when the leaf at the end of the path splits, a new root included. */
@@ -199,13 +221,13 @@ function innerSplitsNeeded(): u32 {
 }
 
 /**
- * Makes `child`, the fresh right half of the leaf at the end of the path, known to the inner nodes, which split as need
- * be with the nodes of `spare`: like the leaf, which was split at `leafFrom`, at an edge when it was.
+ * Makes `child`, the fresh right part of the leaf at the end of the path, known to the inner nodes, which split as need
+ * be with the nodes of `spare`: at an edge, too, when the leaf was.
  */
-function putAbove(separator: usize, child: TreeNode, spare: TreeNode, leafFrom: u32): void {
+function putAbove(separator: usize, child: TreeNode, spare: TreeNode, edge: u32): void {
   let from = INNER_CAPACITY / 2;
-  if (leafFrom == LEAF_CAPACITY) from = INNER_CAPACITY - 1;
-  else if (!leafFrom) from = 0;
+  if (edge == Edge.LAST) from = INNER_CAPACITY - 1;
+  else if (edge == Edge.FIRST) from = 0;
   for (let depth = root.treeHeight - 1; depth > 0; depth--) {
     const inner = pathNode(depth - 1);
     const index = pathIndex(depth - 1);

@@ -26,11 +26,14 @@
  * 4. Every leaf but a root has entries; every inner node but a root has at least one child, a root at least two.
  */
 import { commonPrefix, loadBigEndian, pad8 } from "../bytes/compare";
+import { KEY_SIZE_MAX } from "../limits";
 import { KeyNode, NODE_HEADER_SIZE } from "./key-node";
 
 export const TREE_NODE_SIZE: u32 = 1024;
 export const LEAF_CAPACITY: u32 = 80;
 export const INNER_CAPACITY: u32 = 59;
+/** How many sizes `separatorSizeOf` can give. */
+export const SEPARATOR_SIZE_COUNT: u32 = 9;
 /** Set beside the index when `leafSearch` met the very key. */
 export const FOUND: u32 = 1 << 16;
 
@@ -41,6 +44,7 @@ const LEAF_ENTRIES: usize = 704;
 const INNER_ENTRIES: usize = 536;
 const INNER_CHILDREN: usize = 772;
 const SEPARATOR_KEY: usize = 8;
+const SEPARATOR_SIZE_MAX: u32 = <u32>SEPARATOR_KEY + KEY_SIZE_MAX;
 const SIGN: u64 = 0x8000000000000000;
 
 @unmanaged
@@ -97,9 +101,14 @@ if (HEADS + <usize>INNER_CAPACITY * 8 != INNER_ENTRIES) ERROR("inner heads");
 if (INNER_ENTRIES + <usize>INNER_CAPACITY * 4 != INNER_CHILDREN) ERROR("inner entries");
 if (INNER_CHILDREN + <usize>(INNER_CAPACITY + 1) * 4 > <usize>TREE_NODE_SIZE) ERROR("inner children");
 
-/** Bytes of a separator whose key has `size` bytes. */
+/**
+ * Bytes of the item for a separator whose key has `size` bytes: 16, 24, 32, a power of two to 1,024, or 2,056. Each size
+ * of the slab begins a chunk of its own, so separators come in few.
+ */
 export function separatorSizeOf(size: u32): u32 {
-  return <u32>SEPARATOR_KEY + pad8(size);
+  const exact = <u32>SEPARATOR_KEY + pad8(size);
+  if (exact <= 32) return exact;
+  return exact <= 1024 ? 1 << (32 - clz(exact - 1)) : SEPARATOR_SIZE_MAX;
 }
 
 /** Fills a separator with the first `size` bytes of a padded key and zero padding. */
@@ -257,7 +266,10 @@ export function sharedPrefix(node: TreeNode, key: usize, limit: u32): u32 {
   return shared + commonPrefix(key + PREFIX_INLINE_SIZE, rest, limit - PREFIX_INLINE_SIZE);
 }
 
-/** Order of a padded key against the prefix; 0 when it starts with it. A key that ends within the prefix is below. */
+/**
+ * Order of a padded key against the prefix; 0 when they agree as far as both go. A key that ends within the prefix has
+ * the lowest head and is told from the entries by its size.
+ */
 function comparePrefix(node: TreeNode, key: usize, size: u32, prefixSize: u32): i32 {
   // The usual case first: a prefix of at most two words, and a key that starts with it.
   const prefix = changetype<usize>(node) + PREFIX;
@@ -271,7 +283,7 @@ function comparePrefix(node: TreeNode, key: usize, size: u32, prefixSize: u32): 
   }
   const limit = min(size, prefixSize);
   const shared = sharedPrefix(node, key, limit);
-  if (shared == limit) return size < prefixSize ? -1 : 0;
+  if (shared == limit) return 0;
   const other = shared < PREFIX_INLINE_SIZE ? load<u8>(prefix + shared) : load<u8>(node.keyOf(node.entry(0)) + shared);
   return load<u8>(key + shared) < other ? -1 : 1;
 }
