@@ -63,13 +63,18 @@ export function frameOf(block: u64): usize {
   return <usize>root.frames + ((<usize>(<u32>block & root.frameMask)) << BLOCK_SIZE_LOG2);
 }
 
-/** The frame that holds the block at a device address, or 0 when the ring does not hold it. */
+/**
+ * The frame that holds the block at a device address, or 0 when neither the ring nor the flight area holds it. A block
+ * in flight, or held for want of room, need not be on the device yet, though its frame may be in use again.
+ */
 export function frameAtAddress(address: u64): usize {
   const state = segmentAt(segmentOf(address));
   if (!state.firstBlock) return 0;
   const block = state.firstBlock + segmentBlockOf(address);
-  if (block > root.tailBlock || block + root.frameCount <= root.tailBlock) return 0;
-  return frameOf(block);
+  if (block > root.tailBlock) return 0;
+  if (block + root.frameCount > root.tailBlock) return frameOf(block);
+  if (block < root.flightFrom || block >= root.flightTo) return 0;
+  return <usize>root.flightArea + ((<usize>(block - root.flightFrom)) << BLOCK_SIZE_LOG2);
 }
 
 /**

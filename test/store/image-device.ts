@@ -17,6 +17,8 @@ export class ImageDevice implements BlockDevice {
   before: ((operation: "read" | "write" | "sync" | "resize", offset: number) => void) | undefined;
   /** Milliseconds that an asynchronous sync takes. */
   syncMs = 0;
+  /** What an asynchronous write waits for before its first byte is written. */
+  gate: Promise<void> | undefined;
   /** Bytes that writes may still reach; beyond, the device is full, though its size says otherwise. */
   capacity = Number.POSITIVE_INFINITY;
   private used: number;
@@ -66,7 +68,7 @@ export class ImageDevice implements BlockDevice {
 
   async writeAsync(pieces: readonly DevicePiece[]): Promise<void> {
     // Not at once: what is in flight is not written yet.
-    await Promise.resolve();
+    await this.gate;
     for (const { offset, source } of pieces) this.write(offset, source);
   }
 
