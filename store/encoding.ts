@@ -120,7 +120,10 @@ function codecFormat(codec: Codec): Format {
       } catch (cause) {
         throw codecFailed(codec.name, "encode", what, operation, cause);
       }
-      if (typeof encoded === "string" || encoded instanceof Uint8Array) return encoded;
+      if (typeof encoded === "string") return encoded;
+      // The codec may use its buffer again, for the value or for the next operation of a batch.
+      if (encoded instanceof Uint8Array)
+        return what === "key" || operation === "batch" ? new Uint8Array(encoded) : encoded;
       const message = `${operation}: the codec ${codec.name} must encode a ${what} to a string or a Uint8Array.`;
       throw new CairnError("INVALID_ARGUMENT", operation, message);
     },

@@ -245,7 +245,12 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
       this.end();
       return false;
     }
-    this.decode(count);
+    try {
+      this.decode(count);
+    } catch (error) {
+      this.end();
+      throw error;
+    }
     this.size = count;
     if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount *= 4;
     if (!this.watched) {
@@ -263,23 +268,26 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     for (let i = 0; i < count; i++, at += 4) {
       if ((mode & KEYS) !== 0) {
         const size = words[at + 1] as number;
-        keyBlock[i] = keyReader.read(
-          (words[at] as number) >>> 0,
-          size & SIZE_MASK,
-          (size & ASCII_BIT) !== 0,
-          operation,
-        );
+        const pointer = (words[at] as number) >>> 0;
+        keyBlock[i] = keyReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
       }
       if ((mode & VALUES) !== 0) {
         const size = words[at + 3] as number;
-        valueBlock[i] =
-          (size & PIECES_BIT) === 0
-            ? valueReader.read((words[at + 2] as number) >>> 0, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation)
-            : valueReader.own(
-                readPieces(core, size & SIZE_MASK, (status) => cursors.error(status, operation)),
-                operation,
-              );
+        if ((size & PIECES_BIT) === 0) {
+          const pointer = (words[at + 2] as number) >>> 0;
+          valueBlock[i] = valueReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
+        } else {
+          const bytes = readPieces(core, size & SIZE_MASK, (status) => cursors.error(status, operation));
+          valueBlock[i] = valueReader.isForeign ? bytes : valueReader.own(bytes, operation);
+        }
       }
+    }
+    const foreignKeys = (mode & KEYS) !== 0 && keyReader.isForeign;
+    const foreignValues = (mode & VALUES) !== 0 && valueReader.isForeign;
+    if (!foreignKeys && !foreignValues) return;
+    for (let i = 0; i < count; i++) {
+      if (foreignKeys) keyBlock[i] = keyReader.own(keyBlock[i] as Uint8Array, operation);
+      if (foreignValues) valueBlock[i] = valueReader.own(valueBlock[i] as Uint8Array, operation);
     }
   }
 

@@ -10,6 +10,8 @@ const SLAB_RESULT_SIZE_MAX = 256;
 
 /** Reads keys, or values, of one store. */
 export class Reader {
+  /** Whether decoding runs code of the program's own, which may use the store: nothing in memory holds across it. */
+  readonly isForeign: boolean;
   private readonly core: Core;
   private readonly format: Format;
   private readonly what: "key" | "value";
@@ -21,6 +23,7 @@ export class Reader {
     this.core = core;
     this.format = format;
     this.what = what;
+    this.isForeign = format.kind === "codec" && format.decodeText === undefined;
   }
 
   /** The `size` bytes at `pointer`; `ascii` when all of them are known to be. */
@@ -32,6 +35,11 @@ export class Reader {
       return format.decodeText(this.text(pointer, size, ascii), this.what, operation);
     }
     return format.decode(this.bytes(pointer, size), this.what, operation);
+  }
+
+  /** What `read` gives; but a foreign codec's bytes, for `own` to decode when nothing is left to be read. */
+  readLater(pointer: number, size: number, ascii: boolean, operation: string): unknown {
+    return this.isForeign ? this.bytes(pointer, size) : this.read(pointer, size, ascii, operation);
   }
 
   /** Bytes that are a program's own already, as what it gets. */

@@ -129,7 +129,9 @@ export class Store<K = string, V = string> {
       this.groupOut(encoded, from, to, found);
       from = to;
     }
-    return found;
+    const { valueReader } = this;
+    if (!valueReader.isForeign) return found;
+    return found.map((bytes) => (bytes === undefined ? bytes : (valueReader.own(bytes as Uint8Array, "getMany") as V)));
   }
 
   /** Whether a key is there. Never reads the device. */
@@ -605,6 +607,7 @@ export class Store<K = string, V = string> {
     return to;
   }
 
+  /** A foreign codec's values are left as bytes. */
   private groupOut(keys: readonly Uint8Array[], from: number, to: number, found: (V | undefined)[]): void {
     const { core } = this;
     const later: number[] = [];
@@ -613,7 +616,7 @@ export class Store<K = string, V = string> {
       const state = core.words[at] as number;
       if (state === 0) found[i] = undefined;
       else if (state === 1) {
-        found[i] = this.valueReader.read(
+        found[i] = this.valueReader.readLater(
           (core.words[at + 2] as number) >>> 0,
           core.words[at + 3] as number,
           ((core.words[at + 1] as number) & RESULT_ASCII_VALUE) !== 0,
@@ -625,20 +628,23 @@ export class Store<K = string, V = string> {
       const key = keys[i] as Uint8Array;
       core.bytes.set(key, core.keyA);
       const status = this.guard(() => core.exports.get(key.length));
-      found[i] = status === 0 ? undefined : this.getSlowly(status, "getMany");
+      found[i] = status === 0 ? undefined : this.getSlowly(status, "getMany", this.valueReader.isForeign);
     }
   }
 
-  private getSlowly(status: number, operation: string): V {
+  /** With `asBytes`, what is stored rather than what it means. */
+  private getSlowly(status: number, operation: string, asBytes = false): V {
     if (status < 0) throw this.error(status, operation);
     const { core } = this;
     const size = core.words[core.result + 1] as number;
     if (status === AT_MEMORY) {
       const ascii = ((core.words[core.result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
-      return this.valueReader.read((core.words[core.result] as number) >>> 0, size, ascii, operation) as V;
+      const pointer = (core.words[core.result] as number) >>> 0;
+      if (asBytes) return this.valueReader.readLater(pointer, size, ascii, operation) as V;
+      return this.valueReader.read(pointer, size, ascii, operation) as V;
     }
     const bytes = readPieces(core, size, (failed) => this.error(failed, operation));
-    return this.valueReader.own(bytes, operation) as V;
+    return (asBytes ? bytes : this.valueReader.own(bytes, operation)) as V;
   }
 
   /** A status as an error. What leaves the device in doubt poisons the store. */

@@ -5,6 +5,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll } from "vitest";
 import { nodeHost, open as openOnNode } from "../../hosts/node.ts";
 import type { BlockDevice } from "../../store/device.ts";
@@ -69,6 +71,12 @@ export function runSeed(): number {
   const { CAIRN_SEED } = process.env;
   const given = Number(CAIRN_SEED);
   return Number.isSafeInteger(given) && given > 0 ? given : 1 + Math.floor(Math.random() * 0x7fffffff);
+}
+
+/** Collects garbage now; `undefined` where a program cannot ask for that. */
+export function garbageCollector(): (() => void) | undefined {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc") as (() => void) | undefined;
 }
 
 /** Turns of the event loop, so that timers and devices get theirs. */
