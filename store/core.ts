@@ -53,7 +53,12 @@ export interface CoreHost {
     device: BlockDevice,
     memory: WebAssembly.Memory,
     realloc: CoreExports["cabi_realloc"],
-  ): { imports: WebAssembly.Imports; handle: number; uncachedHandle: number; table: { lastCause: unknown; entered: boolean } };
+  ): {
+    imports: WebAssembly.Imports;
+    handle: number;
+    uncachedHandle: number;
+    table: { lastCause: unknown; entered: boolean };
+  };
   /** The runtime's fastest way from memory to strings, where it has one. */
   text?: (memory: WebAssembly.Memory) => TextAccess;
   /** Calls back when the process ends in order; the result takes the registration back. */

@@ -51,7 +51,12 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
     throw new CairnError("NOT_A_STORE", "open", "open: the target is blank, and a readOnly opening formats nothing.");
   }
   check(core, probed);
-  const mounted = core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, growable | (settings.readOnly ? MOUNT_READ_ONLY : 0));
+  const mounted = core.exports.mount(
+    core.handle,
+    core.uncachedHandle,
+    ENGINE_DUAL,
+    growable | (settings.readOnly ? MOUNT_READ_ONLY : 0),
+  );
   if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
   check(core, mounted);
   const store = new Store<K, V>(core, settings, opening);
