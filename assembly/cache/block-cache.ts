@@ -47,7 +47,7 @@ export function cacheFind(deviceBlock: u32, generation: u64): usize {
     const info = infoOf(entry - 1);
     if (load<u32>(info) == deviceBlock) {
       const frame = framePointer(entry - 1);
-      if (load<u64>(frame, 16) != generation) return 0;
+      if (load<u64>(frame, 16) != generation) break;
       store<u32>(info, 1, 4);
       root.cacheHits++;
       return frame;
