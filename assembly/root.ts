@@ -177,6 +177,8 @@ export class Root {
   flightFrom: u64 = 0;
   flightTo: u64 = 0;
   flightGroup: u64 = 0;
+  /** A synchronous flush has made the flight durable already; the host's report is still to come. */
+  flightDurable: u32 = 0;
   flightSequence: u64 = 0;
   planPieceCount: u32 = 0;
   batchOpen: u32 = 0;

@@ -55,7 +55,7 @@ export async function nodeHost(): Promise<CoreHost> {
     bind(device, memory, realloc) {
       const table = new WasiTable(memory, realloc);
       const handle = table.add(device);
-      return { imports: table.imports, handle, uncachedHandle: handle, table };
+      return { imports: table.imports, handle, uncachedHandle: table.add(device, { uncached: true }), table };
     },
     text: bufferText,
     onExit(callback) {

@@ -56,6 +56,7 @@ export function groupBegin(): i32 {
   root.flightFrom = root.handedBlock;
   root.flightTo = end;
   root.flightGroup = root.group - 1;
+  root.flightDurable = 0;
   root.flightSequence = root.sequence;
   planBuild();
   handOver(end);
@@ -83,10 +84,10 @@ export function groupFinish(result: u32): i32 {
  */
 export function flushSync(): i32 {
   const inFlight = root.flightFrom != root.flightTo;
-  if (!inFlight && !groupPending()) return Status.OK;
+  if (!groupPending() && (!inFlight || root.flightDurable)) return Status.OK;
   const fencedBefore = fenceCheck();
   if (fencedBefore < 0) return fencedBefore;
-  if (inFlight) {
+  if (inFlight && !root.flightDurable) {
     for (let i: u32 = 0; i < root.planPieceCount; i++) {
       const piece = PLAN + ((<usize>i) << PIECE_SIZE_LOG2);
       const status = deviceWrite(<u64>load<f64>(piece), load<u32>(piece, 8), load<u32>(piece, 12) & ~UNCACHED_BIT);
@@ -102,6 +103,7 @@ export function flushSync(): i32 {
   if (fencedAfter < 0) return fencedAfter;
   // A flight that was held has no write under way; any other is still the host's to report.
   if (inFlight && root.blocked == Status.NO_SPACE) root.flightFrom = root.flightTo;
+  root.flightDurable = 1;
   if (root.blocked == Status.NO_SPACE) root.blocked = 0;
   root.flushes++;
   durableAt(root.group - 1, root.sequence);

@@ -351,6 +351,8 @@ function tailMove(frame: usize): i32 {
     const state = segmentAt(source);
     const last = source == lastSource;
     const end = last ? root.tailToBlock : state.end;
+    // The first copy takes the place of what follows in the stream.
+    const following = state.next;
     const reserved = segmentsReserve(2, true);
     if (reserved < 0) return reserved;
     const index = copyOpen(frame);
@@ -365,8 +367,8 @@ function tailMove(frame: usize): i32 {
     segmentAt(<u32>index).end = at;
     placeSet(<u32>index, at);
     if (last) break;
-    if (!state.next) return corruptAt(segmentOffset(source));
-    source = state.next - 1;
+    if (!following) return corruptAt(segmentOffset(source));
+    source = following - 1;
     block = 0;
   }
   const synced = deviceSync();
