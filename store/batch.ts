@@ -103,13 +103,15 @@ export class Batch<K, V> {
   }
 
   /** Adds a write. */
-  set(key: K, value: V): this {
+  set(key: K, value: V, options?: object): this {
+    if (options !== undefined) refuseOptions(options, "batch");
     this.operations.push({ type: "set", key, value });
     return this;
   }
 
   /** Adds a deletion. */
-  delete(key: K): this {
+  delete(key: K, options?: object): this {
+    if (options !== undefined) refuseOptions(options, "batch");
     this.operations.push({ type: "delete", key });
     return this;
   }

@@ -171,7 +171,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
 
   /** Up to `count` entries at once; an empty array at the end. */
   nextv(count: number): T[] {
-    if (!(count >= 1)) throw new CairnError("INVALID_ARGUMENT", "nextv", "nextv: count must be 1 or more.");
+    if (typeof count !== "number" || !(count >= 1))
+      throw new CairnError("INVALID_ARGUMENT", "nextv", "nextv: count must be 1 or more.");
     const entries: T[] = [];
     while (entries.length < count && (this.position < this.size || this.fill())) {
       entries.push(this.at(this.position++));

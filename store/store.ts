@@ -154,8 +154,9 @@ export class Store<K = string, V = string> {
   }
 
   /** Deletes a key: whether it was there. Visible when it returns; durable as the option `durability` says. */
-  delete(key: K): boolean {
+  delete(key: K, options?: object): boolean {
     this.ready("delete");
+    if (options !== undefined) refuseOptions(options, "delete");
     const deleted = this.erase(key, "delete");
     if (deleted && this.durability === "sync") this.committer.flushSync("delete");
     return deleted;
@@ -174,9 +175,10 @@ export class Store<K = string, V = string> {
   }
 
   /** `delete`, as a promise that resolves when the deletion is on stable storage. */
-  del(key: K): Promise<boolean> {
+  del(key: K, options?: object): Promise<boolean> {
     try {
       this.ready("del");
+      if (options !== undefined) refuseOptions(options, "del");
       return this.committer.durable(this.erase(key, "del"));
     } catch (error) {
       return Promise.reject(error);
@@ -341,7 +343,7 @@ export class Store<K = string, V = string> {
       if (!this.writeText(encodedKey, encoded, operation)) {
         this.writeLarge(encodedKey, encoder.encode(encoded), sizeOf(encoded) === encoded.length, operation);
       }
-    } else if (encoded instanceof Uint8Array) {
+    } else if (!this.valuesAreText && encoded instanceof Uint8Array) {
       this.writeBytes(encodedKey, encoded, operation);
     } else {
       this.valueFormat.encode(value, "value", operation);
@@ -573,7 +575,7 @@ export class Store<K = string, V = string> {
       this.keyFlags = written === length ? ASCII_KEY : 0;
       return written;
     }
-    if (!(key instanceof Uint8Array)) {
+    if (this.keysAreText || !(key instanceof Uint8Array)) {
       this.keyFormat.encode(key, "key", operation);
       throw invalid(operation, "the key could not be encoded.");
     }
