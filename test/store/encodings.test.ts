@@ -102,13 +102,13 @@ describe("utf8", () => {
     binary.set(encoder.encode("broken"), Uint8Array.of(0x61, 0xff, 0x62));
     binary.set(encoder.encode("ascii"), encoder.encode("plain"));
     await binary.close();
-    const text = await open(device);
+    const text = await open(device.reopen());
     expect(text.get("ключ")).toBe("значение");
     expect(text.get("broken")).toBe("a\ufffdb");
     expect(text.get("ascii")).toBe("plain");
     text.set("both", "ä");
     await text.close();
-    const again = await open(device, { valueEncoding: "binary" });
+    const again = await open(device.reopen(), { valueEncoding: "binary" });
     expect(again.get("both")).toEqual(encoder.encode("ä"));
     await again.close();
   });
@@ -247,7 +247,7 @@ describe("json", () => {
     const text = await open(device);
     text.set("a", "{broken");
     await text.close();
-    const json = await open(device, { valueEncoding: "json" });
+    const json = await open(device.reopen(), { valueEncoding: "json" });
     const error = await errorOf(() => json.get("a"));
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain("json");

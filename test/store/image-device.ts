@@ -22,6 +22,7 @@ export class ImageDevice implements BlockDevice {
   /** Bytes that writes may still reach; beyond, the device is full, though its size says otherwise. */
   capacity = Number.POSITIVE_INFINITY;
   private used: number;
+  private closed = false;
 
   constructor(size = 0, growable = true) {
     this.growable = growable;
@@ -35,6 +36,12 @@ export class ImageDevice implements BlockDevice {
     device.bytes = image.slice();
     device.used = image.length;
     return device;
+  }
+
+  /** Takes calls again after it was closed. */
+  reopen(): this {
+    this.closed = false;
+    return this;
   }
 
   /** A copy of what the device holds. */
@@ -51,14 +58,14 @@ export class ImageDevice implements BlockDevice {
   }
 
   read(offset: number, target: Uint8Array): number {
-    this.before?.("read", offset);
+    this.begin("read", offset);
     const length = Math.max(0, Math.min(target.length, this.used - offset));
     target.set(this.bytes.subarray(offset, offset + length));
     return length;
   }
 
   write(offset: number, source: Uint8Array): number {
-    this.before?.("write", offset);
+    this.begin("write", offset);
     if (offset + source.length > this.used) throw new CairnError("OUT_OF_RANGE", "write", "write: behind the end");
     if (offset + source.length > this.capacity) throw new CairnError("NO_SPACE", "write", "write: the device is full");
     this.bytes.set(source, offset);
@@ -73,7 +80,7 @@ export class ImageDevice implements BlockDevice {
   }
 
   sync(): void {
-    this.before?.("sync", 0);
+    this.begin("sync", 0);
     this.events.push({ type: "sync" });
   }
 
@@ -84,7 +91,7 @@ export class ImageDevice implements BlockDevice {
 
   resize(size: number): void {
     if (!this.growable) throw new CairnError("UNSUPPORTED", "resize", "resize: the device has a fixed size");
-    this.before?.("resize", size);
+    this.begin("resize", size);
     if (size > this.bytes.length) {
       const grown = new Uint8Array(Math.max(size, this.bytes.length * 2));
       grown.set(this.bytes);
@@ -96,5 +103,12 @@ export class ImageDevice implements BlockDevice {
     this.events.push({ type: "resize", size });
   }
 
-  close(): void {}
+  close(): void {
+    this.closed = true;
+  }
+
+  private begin(operation: "read" | "write" | "sync" | "resize", offset: number): void {
+    if (this.closed) throw new CairnError("CLOSED", operation, `${operation}: the device is closed`);
+    this.before?.(operation, offset);
+  }
 }

@@ -1,6 +1,5 @@
 /** Random operations against an ordered map, under several configurations, with reopening in between. */
 import { describe, test } from "vitest";
-import type { BlockDevice } from "../../store/device.ts";
 import type { Codec } from "../../store/encoding.ts";
 import type { OpenOptions } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
@@ -41,11 +40,12 @@ function memory(): ReturnType<Configuration["target"]> {
   return { keeps: false, open: (options) => open(":memory:", options as AnyOptions) };
 }
 
-function device(make: () => BlockDevice, tiny: boolean): ReturnType<Configuration["target"]> {
+function device(make: () => ImageDevice, tiny: boolean): ReturnType<Configuration["target"]> {
   const kept = make();
   return {
     keeps: true,
-    open: (options) => (tiny ? openTiny(kept, options as AnyOptions) : open(kept, options as AnyOptions)),
+    open: (options) =>
+      tiny ? openTiny(kept.reopen(), options as AnyOptions) : open(kept.reopen(), options as AnyOptions),
   };
 }
 
