@@ -9,6 +9,7 @@
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3400  key exchange: key C                               (a cursor's position)
  *   0x3E00  WASI return area, 128 bytes
+ *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
  *   0x4000  superblock scratch, one block
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
@@ -26,6 +27,7 @@ export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const KEY_C: usize = 0x3400;
 export const WASI_RETURN: usize = 0x3e00;
+export const TREE_PATH: usize = 0x3f00;
 export const SUPERBLOCK_A: usize = 0x4000;
 export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
@@ -179,6 +181,8 @@ export class Root {
   flightGroup: u64 = 0;
   /** A synchronous flush has made the flight durable already; the host's report is still to come. */
   flightDurable: u32 = 0;
+  /** Whether the flight met a full device and waits to be written again. */
+  flightHeld: u32 = 0;
   flightSequence: u64 = 0;
   planPieceCount: u32 = 0;
   batchOpen: u32 = 0;
