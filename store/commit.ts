@@ -20,15 +20,14 @@ const COMPANY_TURNS = 3;
 
 /** The size in a piece of the plan; the bit above says that it will hardly be read back. */
 const PIECE_SIZE_MASK = 0x7fff_ffff;
-const STAT_BLOCKED = 35;
-const STATUS_NO_SPACE = -8;
-
 type Timer = ReturnType<typeof setTimeout>;
 
 /** Hands groups to the device for one store. */
 export class Committer {
   /** Set when the store is poisoned: the first cause. */
   poisoned: CairnError | undefined;
+  /** Set while a group that met a full device waits for room: what was written before is not durable. */
+  private held: CairnError | undefined;
   private readonly core: Core;
   private readonly intervalMs: number;
   private readonly report: (event: { type: "flushed"; bytes: number; ms: number } | { type: "full" }) => void;
@@ -61,6 +60,7 @@ export class Committer {
   /** Resolves with `value` when everything written before this call is durable. */
   durable<T>(value: T): Promise<T> {
     if (this.poisoned !== undefined) return Promise.reject(this.poisonError());
+    if (this.held !== undefined && !this.resubmit()) return Promise.reject(this.poisoned ?? this.held);
     if (this.core.exports.groupPending() === 0) {
       if (this.flight === undefined) return Promise.resolve(value);
       return new Promise<T>((resolve, reject) => {
@@ -77,6 +77,10 @@ export class Committer {
   begin(): void {
     this.scheduled = false;
     if (this.flight !== undefined || this.poisoned !== undefined) return;
+    if (this.held !== undefined && !this.resubmit()) {
+      this.reject(this.poisoned ?? this.held);
+      return;
+    }
     const { core } = this;
     let pieces: number;
     try {
@@ -106,12 +110,8 @@ export class Committer {
     } catch (cause) {
       throw this.poison(trap(cause));
     }
-    if (status < 0) {
-      const error = this.core.error(status, operation);
-      if (error.code !== "NO_SPACE") throw this.poison(error);
-      this.full(error);
-      throw error;
-    }
+    if (status < 0) throw this.refused(status, operation);
+    this.held = undefined;
     // Whoever waited for this group, or for the one in flight, whose bytes were written again, need wait no longer.
     const done = this.flying.concat(this.take());
     this.flying = [];
@@ -120,15 +120,14 @@ export class Committer {
 
   /** Tries again to write a group that met a full device. True when none is held any more. */
   resubmit(): boolean {
-    const { core } = this;
-    if (core.exports.stat(STAT_BLOCKED) !== STATUS_NO_SPACE) return true;
+    if (this.held === undefined) return true;
     if (this.flight !== undefined || this.poisoned !== undefined) return false;
-    const status = core.exports.flushSync();
-    if (status < 0) {
-      const error = core.error(status, "flush");
-      if (error.code !== "NO_SPACE") this.poison(error);
+    try {
+      this.flushSync("flush");
+      return true;
+    } catch {
+      return false;
     }
-    return status >= 0;
   }
 
   /** Resolves when nothing is in flight. */
@@ -141,6 +140,11 @@ export class Committer {
     if (this.timer !== undefined) clearTimeout(this.timer);
     this.timer = undefined;
     this.armed = true;
+  }
+
+  /** Whether a group waits for room on the device. */
+  get holds(): boolean {
+    return this.held !== undefined;
   }
 
   /** Whether a group is in flight. */
@@ -158,9 +162,7 @@ export class Committer {
       // The instance trapped: it is not called again.
     }
     this.stop();
-    const waiters = this.flying.concat(this.take());
-    this.flying = [];
-    for (const waiter of waiters) waiter.reject(error);
+    this.reject(error);
     this.onPoison(error);
     return error;
   }
@@ -177,10 +179,11 @@ export class Committer {
     const timer = setTimeout(() => {
       this.armed = false;
       this.timer = undefined;
-      if (this.poisoned !== undefined || this.core.exports.groupPending() === 0) return;
+      if (this.poisoned !== undefined) return;
+      if (this.held === undefined && this.core.exports.groupPending() === 0) return;
       // A group that is in flight, or held, is looked at again after another interval.
       if (this.flight === undefined && this.resubmit()) this.begin();
-      else this.arm();
+      else this.wrote();
     }, this.intervalMs);
     (timer as { unref?: () => void }).unref?.();
     this.timer = timer;
@@ -255,18 +258,33 @@ export class Committer {
   }
 
   private failed(status: number, cause?: unknown): void {
-    const plain = this.core.error(status, "flush");
-    const error = cause === undefined ? plain : new CairnError(plain.code, "flush", plain.message, { cause });
-    if (error.code === "NO_SPACE") this.full(error);
-    else this.poison(error);
+    const error = this.refused(status, "flush", cause);
+    if (error.code === "NO_SPACE") this.reject(error);
   }
 
-  /** The group is held: its writes stay visible, its promises are refused, and it is tried again. */
-  private full(error: CairnError): void {
+  private reject(error: CairnError): void {
     const waiters = this.flying.concat(this.take());
     this.flying = [];
     for (const waiter of waiters) waiter.reject(error);
-    this.report({ type: "full" });
+  }
+
+  /**
+   * What a refused group means. For want of room it is held: its writes stay visible, its promises are refused, and it
+   * is tried again with every call, and after each interval. Anything else poisons.
+   */
+  private refused(status: number, operation: string, cause?: unknown): CairnError {
+    const plain = this.core.error(status, operation);
+    if (plain.code !== "NO_SPACE") {
+      const options = { cause: cause ?? plain.cause };
+      return this.poison(cause === undefined ? plain : new CairnError(plain.code, operation, plain.message, options));
+    }
+    const message = `${operation}: no room is left on the device. What was written stays visible, but it is not durable; it is written again when there is room.`;
+    const error = new CairnError("NO_SPACE", operation, message, { cause: cause ?? plain.cause });
+    const first = this.held === undefined;
+    this.held = error;
+    if (first) this.report({ type: "full" });
+    this.wrote();
+    return error;
   }
 
   private take(): Waiter[] {

@@ -266,7 +266,6 @@ export class Store<K = string, V = string> {
   flush(): Promise<void> {
     try {
       this.ready("flush");
-      if (!this.committer.busy) this.committer.resubmit();
     } catch (error) {
       return Promise.reject(error);
     }
@@ -308,6 +307,10 @@ export class Store<K = string, V = string> {
       await this.committer.idle();
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
+      if (status === STATUS_NO_SPACE) {
+        const message = "close: no room is left on the device. What was durable is kept; what was not is lost.";
+        throw new CairnError("NO_SPACE", "close", message, { cause: this.error(status, "close").cause });
+      }
       if (status < 0) throw this.error(status, "close");
       await this.committer.durable(undefined).catch(() => undefined);
     } finally {
@@ -505,7 +508,8 @@ export class Store<K = string, V = string> {
       const count = this.guard(() => core.exports.cursorCount(cursor.handle));
       if (count === 0) return 0;
       const bytes = this.guard(() => core.exports.cursorWeigh(cursor.handle));
-      const status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
+      let status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
+      if (this.retries(status)) status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
       if (status < 0) throw this.error(status, "clear");
     } finally {
       this.cursors.close(cursor);
@@ -541,16 +545,25 @@ export class Store<K = string, V = string> {
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
     if (!committer.busy) committer.begin();
     // The event loop does not turn: what is due goes out here.
-    else if ((attention & FLUSH_DUE) !== 0) committer.flushSync("set");
+    else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
+  }
+
+  /** The write that set this off is done. Where there is no room the group is held, and the next write is refused. */
+  private flushDue(): void {
+    try {
+      this.committer.flushSync("flush");
+    } catch (error) {
+      if ((error as CairnError).code !== "NO_SPACE") throw error;
+    }
   }
 
   /** Whether a write that was refused for want of room may be tried again. */
   private retries(status: number): boolean {
-    return (
-      status === STATUS_NO_SPACE &&
-      this.core.exports.stat(STAT_BLOCKED) === STATUS_NO_SPACE &&
-      this.committer.resubmit()
-    );
+    const { committer } = this;
+    if (status !== STATUS_NO_SPACE || !committer.holds) return false;
+    if (committer.resubmit()) return true;
+    if (committer.poisoned !== undefined) throw committer.poisoned;
+    return false;
   }
 
   /** Encodes a key into KEY_A: its size. */
@@ -680,7 +693,6 @@ export class Store<K = string, V = string> {
 }
 
 const STATUS_NO_SPACE = -8;
-const STAT_BLOCKED = 35;
 
 function keySizeError(size: number, prefix: string, operation: string): CairnError {
   const message =

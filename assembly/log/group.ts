@@ -57,6 +57,7 @@ export function groupBegin(): i32 {
   root.flightTo = end;
   root.flightGroup = root.group - 1;
   root.flightDurable = 0;
+  root.flightHeld = 0;
   root.flightSequence = root.sequence;
   planBuild();
   handOver(end);
@@ -66,8 +67,15 @@ export function groupBegin(): i32 {
 /** Takes the host's report on the group in flight. FENCED or POISONED when nothing of it may be acknowledged. */
 export function groupFinish(result: u32): i32 {
   if (root.flightFrom == root.flightTo) return Status.INVALID_ARGUMENT;
-  if (result == FlightResult.NO_SPACE) return hold(Status.NO_SPACE);
-  if (result != FlightResult.DONE) return Status.DEVICE_WRITE;
+  if (result == FlightResult.NO_SPACE) {
+    // What a synchronous flush has made durable meanwhile need not be written again.
+    if (!root.flightDurable) {
+      root.flightHeld = 1;
+      return hold(Status.NO_SPACE);
+    }
+  } else if (result != FlightResult.DONE) {
+    return Status.DEVICE_WRITE;
+  }
   const blocks = root.flightTo - root.flightFrom;
   root.flightFrom = root.flightTo;
   const fenced = fenceCheck();
@@ -102,7 +110,10 @@ export function flushSync(): i32 {
   const fencedAfter = fenceCheck();
   if (fencedAfter < 0) return fencedAfter;
   // A flight that was held has no write under way; any other is still the host's to report.
-  if (inFlight && root.blocked == Status.NO_SPACE) root.flightFrom = root.flightTo;
+  if (root.flightHeld) {
+    root.flightFrom = root.flightTo;
+    root.flightHeld = 0;
+  }
   root.flightDurable = 1;
   if (root.blocked == Status.NO_SPACE) root.blocked = 0;
   root.flushes++;
