@@ -1,6 +1,12 @@
 /** The ledger of a run: every figure of every round, found again by what it measures. */
 import { median, ratioOf, spread } from "./measure.ts";
 
+/** The store that the others are compared with. */
+export const OURS = "cairn";
+
+/** Columns that are no store's: what the machine does by itself, or Cairn under other circumstances. */
+export const CONTROLS: readonly string[] = ["raw append", "no store", "cairn, file"];
+
 /** What a figure counts. More is better for rates, less for the others. */
 export type Unit = "operations/CPU s" | "operations/s" | "entries/s" | "ns" | "ms" | "bytes" | "misses" | "of raw";
 
@@ -65,7 +71,8 @@ export function summaryOf(figure: Figure): Summary {
 
 /** How many times better `ours` is than `theirs`: above 1 it wins. `undefined` when the two cannot be compared. */
 export function advantageOf(ours: Figure | undefined, theirs: Figure | undefined): number | undefined {
-  if (ours === undefined || theirs === undefined || ours.rounds.length !== theirs.rounds.length) return undefined;
+  if (ours === undefined || theirs === undefined || CONTROLS.includes(theirs.store)) return undefined;
+  if (ours.rounds.length !== theirs.rounds.length) return undefined;
   return isRate(ours.unit) ? ratioOf(ours.rounds, theirs.rounds) : ratioOf(theirs.rounds, ours.rounds);
 }
 

@@ -8,12 +8,18 @@ import { type Report, tablesOf, textOf, writeReport } from "./report.ts";
 import type { Run } from "./run.ts";
 import { kindOf } from "./stores/all.ts";
 import { targetsOf } from "./targets.ts";
+import { runDurable } from "./workloads/durable.ts";
+import { runGrowth } from "./workloads/growth.ts";
+import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
-  point: runPoint,
-  durable: runPoint,
-  growth: runPoint,
+  point: async (run) => {
+    await runPoint(run);
+    await runMemory(run);
+  },
+  durable: runDurable,
+  growth: runGrowth,
 };
 
 async function main(options: Options): Promise<void> {

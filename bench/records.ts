@@ -77,6 +77,12 @@ export class Records {
     yield* this.#chunks(this.count, version, 0);
   }
 
+  /** As `pass`, in chunks of `chunkCount`. */
+  *series(seed: number, version: number, chunkCount: number): Generator<Chunk> {
+    this.#shuffle(seed);
+    yield* this.#chunks(this.count, version, 0, chunkCount);
+  }
+
   /** As `pass`, of the first `count` records of that order only. */
   *sample(seed: number, version: number, count: number): Generator<Chunk> {
     this.#shuffle(seed);
@@ -110,9 +116,9 @@ export class Records {
     return Number(key.slice(NUMBER_OFFSET));
   }
 
-  *#chunks(count: number, version: number, odd: number): Generator<Chunk> {
-    for (let from = 0; from < count; from += CHUNK_COUNT_MAX) {
-      const ids = this.#ids.subarray(from, Math.min(from + CHUNK_COUNT_MAX, count));
+  *#chunks(count: number, version: number, odd: number, chunkCount = CHUNK_COUNT_MAX): Generator<Chunk> {
+    for (let from = 0; from < count; from += chunkCount) {
+      const ids = this.#ids.subarray(from, Math.min(from + chunkCount, count));
       const keys = new Array<string>(ids.length);
       const values = new Array<string>(ids.length);
       for (let i = 0; i < ids.length; i += 1) {

@@ -1,7 +1,7 @@
 /** What a run leaves behind: tables on the terminal, a JSON file with every round, and a page with plots. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { advantageOf, type Figure, type Ledger, summaryOf, type Unit } from "./figures.ts";
+import { advantageOf, type Figure, type Ledger, OURS, summaryOf, type Unit } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 import type { Options } from "./options.ts";
 import { pageOf } from "./report-page.ts";
@@ -40,9 +40,6 @@ export interface Cell {
   figure: Figure;
   advantage: number | undefined;
 }
-
-/** The store that the others are compared with. */
-export const OURS = "cairn";
 
 /** Tables of all figures, in the order in which they were measured. */
 export function tablesOf(ledger: Ledger): Table[] {
@@ -136,7 +133,8 @@ export function textOf(report: Report, tables: readonly Table[]): string {
 function cellText(cell: Cell | undefined): string {
   if (cell === undefined) return "-";
   const { median, spread } = summaryOf(cell.figure);
-  const text = `${shownFigure(median, cell.figure.unit)} ±${(spread * 50).toFixed(0)}%`;
+  const range = cell.figure.rounds.length > 1 ? ` ±${(spread * 50).toFixed(0)}%` : "";
+  const text = `${shownFigure(median, cell.figure.unit)}${range}`;
   return cell.advantage === undefined ? text : `${text} (${shownAdvantage(cell.advantage)})`;
 }
 

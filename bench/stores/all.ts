@@ -11,7 +11,7 @@ const LOADERS: Record<string, () => Promise<StoreKind>> = {
 
 /** The kind of that name. Throws when there is none. */
 export async function kindOf(name: string): Promise<StoreKind> {
-  const load = LOADERS[name];
+  const load = LOADERS[name.toLowerCase()];
   if (load === undefined) throw new Error(`there is no store "${name}"; there are ${Object.keys(LOADERS).join(", ")}`);
   return load();
 }

@@ -56,6 +56,12 @@ class CairnStore implements BenchStore {
     return this.#store.batch(records);
   }
 
+  /** Key nodes and both indexes, less what keys and values themselves take. Small values lie in their node. */
+  overheadBytes(keyAndValueBytes: number): number {
+    const { nodeMemoryBytes, hashIndexMemoryBytes, orderedIndexMemoryBytes } = this.#store.stats();
+    return nodeMemoryBytes + hashIndexMemoryBytes + orderedIndexMemoryBytes - keyAndValueBytes;
+  }
+
   async close(): Promise<void> {
     await this.#store.close();
   }
