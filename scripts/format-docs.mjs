@@ -16,11 +16,11 @@ function viewsOf(source) {
   for (const [, name, body] of source.matchAll(/@unmanaged\s+export class (\w+) \{([\s\S]*?)\n\}/g)) {
     let offset = 0;
     const fields = [];
-    for (const [, field, type] of body.matchAll(/^ {2}(\w+): (\w+);/gm)) {
+    for (const [, remark, field, type] of body.matchAll(/(?:^ {2}\/\*\* (.*?) \*\/\n)?^ {2}(\w+): (\w+);/gm)) {
       const size = SIZES[type];
       if (size === undefined) throw new Error(`${name}.${field} has the type ${type}, which this script does not know.`);
       offset = Math.ceil(offset / size) * size;
-      fields.push({ name: field, type, offset, size });
+      fields.push({ name: field, type, offset, size, remark });
       offset += size;
     }
     views.push({ name, fields, size: offset });
@@ -56,7 +56,7 @@ function meaningsOf(source) {
 function tableOf(view, meanings, describe) {
   const rows = ["| offset | bytes | field | meaning |", "|---:|---:|---|---|"];
   for (const field of view.fields) {
-    const meaning = describe ? (meanings.get(field.offset) ?? "") : "";
+    const meaning = (describe ? meanings.get(field.offset) : field.remark) ?? "";
     if (describe && meaning === "" && !field.name.startsWith("reserved") && !/High$/.test(field.name)) {
       throw new Error(`${view.name}.${field.name} at ${field.offset} is missing in the diagram of its file.`);
     }
