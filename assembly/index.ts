@@ -3,7 +3,7 @@
  * the key exchange, values in the value exchange, whose addresses `layout` names; results stand in the root view's
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
-import { cacheInitialize } from "./cache/block-cache";
+import { cacheInitialize, cacheReserve } from "./cache/block-cache";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { versionsFree } from "./engine/snapshots";
 import { hashBytes, hashInitialize } from "./index/hash-index";
@@ -84,7 +84,7 @@ export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32
   const tree = treeInitialize();
   if (tree < 0) return tree;
   logInitialize(frames, writeBufferSize / <u32>BLOCK_SIZE);
-  return chunksAvailable() < 64 ? Status.OUT_OF_MEMORY : Status.OK;
+  return cacheReserve() && chunksAvailable() >= 64 ? Status.OK : Status.OUT_OF_MEMORY;
 }
 
 /** See recovery/mount.ts. */

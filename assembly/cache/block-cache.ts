@@ -38,6 +38,15 @@ export function cacheInitialize(capacity: u32): bool {
   return true;
 }
 
+/** Takes a first chunk of frames, so that a store whose memory is used up later still reads. False when there is none. */
+export function cacheReserve(): bool {
+  const reserved = min<u32>(root.cacheCapacity, 1 << FRAMES_PER_CHUNK_LOG2);
+  while (root.cacheFrameCount < reserved) {
+    if (!frameAdd()) return false;
+  }
+  return true;
+}
+
 /** The frame that holds a device block in this life of its segment, or 0. */
 export function cacheFind(deviceBlock: u32, generation: u64): usize {
   let slot = hashOf(deviceBlock);

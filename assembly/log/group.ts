@@ -41,8 +41,9 @@ export function groupPending(): bool {
  * written here, synchronously.
  */
 export function groupBegin(): i32 {
-  if (root.flightFrom != root.flightTo || !groupPending()) return 0;
+  // A group that is held has no frame that waits, and yet it is not durable.
   if (root.blocked == Status.NO_SPACE) return Status.NO_SPACE;
+  if (root.flightFrom != root.flightTo || !groupPending()) return 0;
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
   if (root.groupDirty) groupSeal();
