@@ -52,12 +52,28 @@ function refuseOption(name: string, operation: string): never {
   throw new CairnError("INVALID_ARGUMENT", operation, `${operation}: there is no option ${name}.`);
 }
 
-/** Bytes that an operation's record takes at most, and bytes that it may leave in memory at most. */
-export function weigh(operation: PreparedOperation): { record: number; resident: number } {
+/** What a batch asks for, in bytes, none of it less than it will be. */
+export interface Weight {
+  /** All records. */
+  records: number;
+  /** What may stay in memory. */
+  resident: number;
+  /** The largest key and the largest value. */
+  keyMax: number;
+  valueMax: number;
+  /** Whether all operations are deletions. */
+  givesBack: boolean;
+}
+
+/** Adds an operation to the weight of its batch. */
+export function weigh(operation: PreparedOperation, batch: Weight): void {
   const key = sizeMax(operation.key);
   const value = operation.value === undefined ? 0 : sizeMax(operation.value);
-  const record = RECORD_HEADER_SIZE + key + value + 8;
-  return { record, resident: key + Math.min(value, INLINE_VALUE_SIZE_MAX) };
+  batch.records += RECORD_HEADER_SIZE + key + value + 8;
+  batch.resident += key + Math.min(value, INLINE_VALUE_SIZE_MAX);
+  batch.keyMax = Math.max(batch.keyMax, key);
+  batch.valueMax = Math.max(batch.valueMax, value);
+  if (operation.value !== undefined) batch.givesBack = false;
 }
 
 /** Bytes of a string as UTF-8, or of bytes. */

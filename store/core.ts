@@ -26,7 +26,14 @@ export interface CoreExports {
   writeBegin(keySize: number, valueSize: number, flags: number): number;
   writePart(size: number): number;
   writeAbort(): void;
-  batchBegin(count: number, bytes: number, resident: number): number;
+  batchBegin(
+    count: number,
+    bytes: number,
+    resident: number,
+    keySizeMax: number,
+    valueSizeMax: number,
+    givesBack: boolean,
+  ): number;
   batchEnd(): void;
   groupPending(): number;
   groupBegin(): number;

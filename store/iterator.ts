@@ -14,6 +14,7 @@ import { Reader } from "./reader.ts";
 const REVERSE = 1;
 const LOWER = 2;
 const UPPER = 4;
+const UNPINNED = 16;
 const KEYS = 1;
 const VALUES = 2;
 const ASCII_BIT = 0x8000_0000;
@@ -62,10 +63,10 @@ export class Cursors {
     this.fail = fail;
   }
 
-  /** A cursor over a span. */
-  take(span: Span, operation: string): CursorState {
+  /** A cursor over a span, with a snapshot unless it is `unpinned`: then it is for deleting. */
+  take(span: Span, operation: string, unpinned = false): CursorState {
     const { core } = this;
-    let flags = span.reverse ? REVERSE : 0;
+    let flags = (span.reverse ? REVERSE : 0) | (unpinned ? UNPINNED : 0);
     if (span.lower !== undefined) {
       core.bytes.set(span.lower, core.keyA);
       flags |= LOWER;

@@ -4,7 +4,16 @@
  * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
  * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
  */
-import { Batch, type BatchOperation, type PreparedOperation, prepare, refuseOptions, sizeOf, weigh } from "./batch.ts";
+import {
+  Batch,
+  type BatchOperation,
+  type PreparedOperation,
+  prepare,
+  refuseOptions,
+  sizeOf,
+  type Weight,
+  weigh,
+} from "./batch.ts";
 import { Committer, trap } from "./commit.ts";
 import {
   ASCII_KEY,
@@ -34,6 +43,8 @@ const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
 const GROUP_COUNT = 32;
 /** Keys that one call of the core deletes. */
 const CLEAR_COUNT = 256;
+/** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
+const FREE_STEPS_MAX = 1024;
 /** A stretch of synchronous waiting that is worth an event. */
 const SLOW_MS = 100;
 
@@ -433,18 +444,15 @@ export class Store<K = string, V = string> {
     this.ready("batch");
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
     if (operations.length === 0) return [];
-    let records = 0;
-    let resident = 0;
+    const weight = { records: 0, resident: 0, keyMax: 0, valueMax: 0, givesBack: true };
     const prepared: PreparedOperation[] = [];
     for (let i = 0; i < operations.length; i++) {
       const operation = prepare(operations[i], i, this.keyFormat, this.valueFormat);
       this.checkSizes(operation, i);
-      const weight = weigh(operation);
-      records += weight.record;
-      resident += weight.resident;
+      weigh(operation, weight);
       prepared.push(operation);
     }
-    if (records > BATCH_SIZE_MAX) {
+    if (weight.records > BATCH_SIZE_MAX) {
       const exact = prepared.reduce((sum, { key, value = "" }) => sum + sizeOf(key) + sizeOf(value) + 24, 0);
       if (exact > BATCH_SIZE_MAX) {
         const message = `batch: ${prepared.length} operations of ${exact} bytes exceed the limit of ${BATCH_SIZE_MAX}. Split them.`;
@@ -452,11 +460,7 @@ export class Store<K = string, V = string> {
       }
     }
     const { core } = this;
-    let status = this.guard(() => core.exports.batchBegin(prepared.length, records, resident));
-    if (status < 0 && this.retries(status)) {
-      status = this.guard(() => core.exports.batchBegin(prepared.length, records, resident));
-    }
-    if (status < 0) throw this.error(status, "batch");
+    this.setAside(prepared.length, weight, "batch");
     try {
       return this.apply(prepared);
     } finally {
@@ -501,30 +505,37 @@ export class Store<K = string, V = string> {
     }
   }
 
+  /** Makes the core set aside what a batch needs. */
+  private setAside(count: number, weight: Weight, operation: string): void {
+    const { exports } = this.core;
+    const { records, resident, keyMax, valueMax, givesBack } = weight;
+    const begin = (): number => exports.batchBegin(count, records, resident, keyMax, valueMax, givesBack);
+    let status = this.guard(begin);
+    if (status < 0 && this.retries(status)) status = this.guard(begin);
+    if (status < 0) throw this.error(status, operation);
+  }
+
   private clearSpan(span: typeof WHOLE): number {
     const { core } = this;
-    const cursor = this.cursors.take(span, "clear");
+    const walk = this.cursors.take(span, "clear", true);
     try {
-      const count = this.guard(() => core.exports.cursorCount(cursor.handle));
+      const records = this.guard(() => core.exports.cursorWeigh(walk.handle));
+      const keyMax = core.words[core.result + 1] as number;
+      const count = core.words[core.result] as number;
       if (count === 0) return 0;
-      const bytes = this.guard(() => core.exports.cursorWeigh(cursor.handle));
-      let status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
-      if (this.retries(status)) status = this.guard(() => core.exports.batchBegin(0, bytes, 0));
-      if (status < 0) throw this.error(status, "clear");
-    } finally {
-      this.cursors.close(cursor);
-    }
-    const walk = this.cursors.take(span, "clear");
-    let deleted = 0;
-    try {
-      while (true) {
-        const status = this.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
-        if (status === 0) return deleted;
-        if (status < 0) throw this.committer.poison(this.error(status, "clear"));
-        deleted += status;
+      this.setAside(count, { records, resident: 0, keyMax, valueMax: 0, givesBack: true }, "clear");
+      try {
+        let deleted = 0;
+        while (true) {
+          const status = this.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
+          if (status === 0) return deleted;
+          if (status < 0) throw this.committer.poison(this.error(status, "clear"));
+          deleted += status;
+        }
+      } finally {
+        core.exports.batchEnd();
       }
     } finally {
-      core.exports.batchEnd();
       this.cursors.close(walk);
     }
   }
@@ -557,13 +568,25 @@ export class Store<K = string, V = string> {
     }
   }
 
-  /** Whether a write that was refused for want of room may be tried again. */
+  /** Whether a write that was refused for want of room, or of memory, may be tried again. */
   private retries(status: number): boolean {
     const { committer } = this;
+    if (status === STATUS_OUT_OF_MEMORY) return this.freeVersions();
     if (status !== STATUS_NO_SPACE || !committer.holds) return false;
     if (committer.resubmit()) return true;
     if (committer.poisoned !== undefined) throw committer.poisoned;
     return false;
+  }
+
+  /** Frees older versions that nobody needs any more, a bounded number: whether there were any. */
+  private freeVersions(): boolean {
+    const { core } = this;
+    let steps = 0;
+    while (steps < FREE_STEPS_MAX && ((core.words[core.attention] as number) & VERSIONS_DUE) !== 0) {
+      this.guard(() => core.exports.maintain());
+      steps++;
+    }
+    return steps > 0;
   }
 
   /** Encodes a key into KEY_A: its size. */
@@ -693,6 +716,7 @@ export class Store<K = string, V = string> {
 }
 
 const STATUS_NO_SPACE = -8;
+const STATUS_OUT_OF_MEMORY = -9;
 
 function keySizeError(size: number, prefix: string, operation: string): CairnError {
   const message =

@@ -41,6 +41,8 @@ export namespace CursorFlags {
   export const LOWER: u32 = 2;
   export const UPPER: u32 = 4;
   export const DONE: u32 = 8;
+  /** No snapshot: for deleting what it walks over, which nobody needs to see any more. */
+  export const UNPINNED: u32 = 16;
 }
 
 /** What of an entry is wanted. */
@@ -84,14 +86,15 @@ export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): i64 {
     cursorFree(cursor);
     return Status.OUT_OF_MEMORY;
   }
-  snapshotOpen(cursor);
+  if (flags & CursorFlags.UNPINNED) cursor.sequence = root.sequence;
+  else snapshotOpen(cursor);
   return <i64>memory;
 }
 
 /** Closes a cursor; its handle is void then. */
 export function cursorClose(handle: usize): void {
   const cursor = changetype<Cursor>(handle);
-  snapshotClose(cursor);
+  if (!(cursor.flags & CursorFlags.UNPINNED)) snapshotClose(cursor);
   cursorFree(cursor);
 }
 
@@ -177,19 +180,29 @@ export function cursorCount(handle: usize): u32 {
   return total;
 }
 
-/** Bytes that deleting a cursor's whole range would append to the log. The cursor stays where it is. */
+/**
+ * Bytes that deleting a cursor's whole range would append to the log; `resultPointer` is how many keys that are,
+ * `resultSize` the size of the largest. The cursor stays where it is.
+ */
 export function cursorWeigh(handle: usize): f64 {
   const cursor = changetype<Cursor>(handle);
   let bytes: f64 = 0;
-  if (!position(cursor)) return 0;
-  while (true) {
+  let total: u32 = 0;
+  let largest: u32 = 0;
+  let more = position(cursor);
+  while (more) {
     const collected = collectMore(cursor, BLOCK_ENTRIES_MAX);
     for (let i: u32 = 0; i < collected; i++) {
       const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
+      if (node.flags & NodeFlags.DELETED) continue;
       bytes += <f64>(RECORD_HEADER_SIZE + node.keySize + 8);
+      largest = max(largest, node.keySize);
+      total++;
     }
-    if (collected < BLOCK_ENTRIES_MAX) break;
+    more = collected == BLOCK_ENTRIES_MAX;
   }
+  root.resultPointer = total;
+  root.resultSize = largest;
   return bytes;
 }
 

@@ -6,6 +6,7 @@
  * anything, so a refused write leaves no trace. The order is: record into the log, then node, then indexes.
  */
 import { copyWords, pad8 } from "../bytes/compare";
+import { BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { extentTableGive } from "../index/extent-table";
 import { hashBucketOf, hashFind, hashInsert, hashPeek, hashRemove } from "../index/hash-index";
@@ -15,7 +16,7 @@ import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
 import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
 import { logAppend, logReserve, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
 import { liveAdd, segmentsReserve } from "../log/segments";
-import { streamAbort, streamBegin, streamWrite } from "../log/stream";
+import { extentRecordSize, streamAbort, streamBegin, streamWrite } from "../log/stream";
 import { sequencesReserve } from "../log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
 import { slabClassOf, slabClassSize, slabTake } from "../memory/slab";
@@ -33,6 +34,8 @@ const INLINE_POOL_SHARE: u32 = 8;
 const WHOLE_RECORD_MAX: u32 = 16384;
 /** What an index entry and a node's rounding may take beside key and inline value. */
 const KEY_OVERHEAD: u32 = 128;
+/** What keeping a key's former value for a snapshot takes at most, rounding included. */
+const VERSION_SIZE_MAX: u32 = 192;
 
 /** Flags of a call, as the store passes them. */
 export namespace CallFlags {
@@ -193,25 +196,52 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
 
 /**
  * Sets aside what a batch needs, so that it cannot fail half-way: `count` operations whose records take `bytes` in
- * all, of which `resident` may end up in memory. All of them get one sequence. NO_SPACE, OUT_OF_MEMORY.
+ * all, of which `resident` may end up in memory; the largest key and the largest value have `keySizeMax` and
+ * `valueSizeMax` bytes. All of them get one sequence. With `givesBack`, all are deletions: they may use the reserve, and
+ * they take memory only for what a snapshot sees. NO_SPACE, OUT_OF_MEMORY.
  */
-export function batchBegin(count: u32, bytes: f64, resident: f64): i32 {
+export function batchBegin(
+  count: u32,
+  bytes: f64,
+  resident: f64,
+  keySizeMax: u32,
+  valueSizeMax: u32,
+  givesBack: bool,
+): i32 {
   if (root.blocked) return root.blocked;
   const raised = sequencesReserve(1);
   if (raised < 0) return raised;
-  const chunks = (resident + <f64>count * <f64>KEY_OVERHEAD) / <f64>CHUNK_SIZE;
-  if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
-  // A record may waste the end of a block and of a segment: an eighth, beside the header of each.
-  const payload = <f64>(root.segmentBlocks - 1) * 4040.0;
-  const segments = <u32>((bytes + bytes / 8.0 + <f64>count * 24.0) / payload) + 3;
-  const status = segmentsReserve(segments, false);
+  if (!givesBack || root.snapshotCount) {
+    const each = root.snapshotCount ? KEY_OVERHEAD + VERSION_SIZE_MAX : KEY_OVERHEAD;
+    const chunks = (resident + <f64>count * <f64>each) / <f64>CHUNK_SIZE;
+    if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
+  }
+  const status = segmentsReserve(batchSegments(bytes, keySizeMax, valueSizeMax, givesBack), givesBack);
   if (status < 0) return status;
   const small = bytes < <f64>(root.frameCount << 10) ? <u32>bytes : 0;
-  const framed = logReserve(small + (small >>> 3), false);
+  const framed = logReserve(small + (small >>> 3), givesBack);
   if (framed < 0) return framed;
   root.batchOpen = 1;
   root.batchSequence = root.sequence + 1;
   return Status.OK;
+}
+
+/**
+ * Segments that a batch opens at most, with those that its last write wants to see free. A block's end is wasted where
+ * the next head does not fit, a segment's where the next record, or a first part worth reading, does not.
+ */
+function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack: bool): u32 {
+  const head = extentRecordSize(keySizeMax, 0);
+  const inBlock = BLOCK_PAYLOAD_SIZE - head;
+  const cut = WHOLE_RECORD_MAX + 2 * BLOCK_PAYLOAD_SIZE + head;
+  const atEnd = min<u32>(head + valueSizeMax + 8, cut);
+  const blocks = <u32>(bytes / <f64>inBlock) + 4;
+  const room = root.segmentBlocks - root.segmentOpenBlock;
+  // Each write asks for a free segment beyond the open one, or for two when that one is nearly full.
+  if (givesBack && blocks + 4 < room) return 1;
+  const ofSegment = <f64>((root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE - atEnd);
+  const segments = <u32>((<f64>blocks * <f64>BLOCK_PAYLOAD_SIZE) / ofSegment) + 1;
+  return segments + (givesBack ? 2 : 3);
 }
 
 /** Ends a batch. Its writes are visible already: nothing else could run in between. */

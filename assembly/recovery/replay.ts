@@ -21,8 +21,11 @@ import { slabClassSize } from "../memory/slab";
 import { EXCHANGE_IN, KEY_A, root } from "../root";
 import { Status } from "../status";
 
-/** Chunks that one record may take, as in engine/dual.ts. */
-const CHUNKS_PER_RECORD: u32 = 24;
+/**
+ * Chunks that one record may take. Less than a write must find free (engine/dual.ts), so that a store whose memory was
+ * used up opens again with as much of it.
+ */
+const CHUNKS_PER_RECORD: u32 = 12;
 
 /** Forgets a value that ran on from an earlier block. */
 export function replayReset(): void {
@@ -107,7 +110,7 @@ function apply(
   here: u32,
   address: u64,
 ): i32 {
-  if (chunksAvailable() < CHUNKS_PER_RECORD) return Status.OUT_OF_MEMORY;
+  if (kind != RecordKind.DELETE && chunksAvailable() < CHUNKS_PER_RECORD) return Status.OUT_OF_MEMORY;
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
   const slot = hashFind(KEY_A, keySize, hash);
   const known = slot ? <usize>load<u32>(slot) : 0;

@@ -316,7 +316,7 @@ describe("a device that fails", () => {
       device.before = (operation) => {
         if (fails(operation)) throw cause;
       };
-      device.gate = pause(5);
+      setTimeout(device.holdWrites(), 5);
       const waiting = [store.put("a", "1"), store.del("durable"), store.batch([{ type: "set", key: "b", value: "2" }])];
       await pause(1);
       waiting.push(store.put("c", "3"), store.flush() as Promise<never>);

@@ -17,8 +17,7 @@ export class ImageDevice implements BlockDevice {
   before: ((operation: "read" | "write" | "sync" | "resize", offset: number) => void) | undefined;
   /** Milliseconds that an asynchronous sync takes. */
   syncMs = 0;
-  /** What an asynchronous write waits for before its first byte is written. */
-  gate: Promise<void> | undefined;
+  private gate: Promise<void> | undefined;
   /** Bytes that writes may still reach; beyond, the device is full, though its size says otherwise. */
   capacity = Number.POSITIVE_INFINITY;
   private used: number;
@@ -42,6 +41,18 @@ export class ImageDevice implements BlockDevice {
   reopen(): this {
     this.closed = false;
     return this;
+  }
+
+  /** Makes asynchronous writes wait before their first byte is written, until the result is called. */
+  holdWrites(): () => void {
+    let release = (): void => {};
+    this.gate = new Promise((resolve) => {
+      release = () => {
+        this.gate = undefined;
+        resolve();
+      };
+    });
+    return release;
   }
 
   /** A copy of what the device holds. */
