@@ -71,6 +71,7 @@ export {
 } from "./index/tree-cursor";
 export { treeVerify } from "./index/tree-verify";
 export {
+  frameAtAddress,
   logAlign,
   logAppend,
   logAppendHead,
@@ -292,6 +293,13 @@ export function logSetUp(device: u32, end: usize, segmentBlocks: u32, frameCount
   logInitialize(frames, frameCount);
   return true;
 }
+export function groupDirty(): u32 {
+  return root.groupDirty;
+}
+/** As the engine does when the last byte of a streamed value is in. */
+export function streamEnd(): void {
+  root.streamActive = 0;
+}
 export function logSequenceSet(sequence: u64): void {
   root.sequence = sequence;
 }
@@ -299,4 +307,69 @@ export function logSequenceSet(sequence: u64): void {
 /** As in index.ts: where bytes of a read land. */
 export function cabi_realloc(_old: usize, _oldSize: usize, _align: usize, _size: usize): usize {
   return root.wasiReadTarget;
+}
+
+/** Sets the field of the root view that a superblock keeps at `offset`. */
+export function rootSetAt(offset: u32, value: u64): void {
+  switch (offset) {
+    case 20:
+      root.engine = <u32>value;
+      break;
+    case 48:
+      root.storeIdLow = value;
+      break;
+    case 56:
+      root.storeIdHigh = value;
+      break;
+    case 64:
+      root.hashSeed = value;
+      break;
+    case 80:
+      root.epoch = <u32>value;
+      break;
+    case 84:
+      root.segmentBlocks = <u32>value;
+      break;
+    case 88:
+      root.segmentCount = <u32>value;
+      break;
+    case 92:
+      root.allotmentEnd = <u32>value;
+      break;
+    case 96:
+      root.allotmentStart = <u32>value;
+      break;
+    case 100:
+      root.closed = <u32>value;
+      break;
+    case 104:
+      root.sequenceCeiling = value;
+      break;
+    case 112:
+      root.durableGroup = value;
+      break;
+    case 128:
+      root.highestTimeMs = value;
+      break;
+    case 136:
+      root.saltLow = value;
+      break;
+    case 144:
+      root.saltHigh = value;
+      break;
+    case 152:
+      root.droppedTombstones = value;
+      break;
+    case 160:
+      root.previousSegment = <u32>value;
+      break;
+    case 164:
+      root.previousEnd = <u32>value;
+      break;
+    case 168:
+      root.previousGeneration = value;
+      break;
+    default:
+      unreachable();
+  }
 }

@@ -147,7 +147,9 @@ export interface Units {
   superblockSeal(superblock: number): void;
   superblockIntact(superblock: number): number;
   superblockCommit(): number;
+  rootSetAt(offset: number, value: bigint): void;
 
+  frameAtAddress(address: bigint): number;
   logSetUp(device: number, end: number, segmentBlocks: number, frameCount: number): number;
   logReserve(size: number, intoReserve: number): number;
   logAppend(
@@ -176,6 +178,8 @@ export interface Units {
   groupFinish(result: number): number;
   groupPending(): number;
   streamBegin(keySize: number, size: number, flags: number, sequence: bigint): number;
+  streamEnd(): void;
+  groupDirty(): number;
   streamWrite(source: number, size: number): number;
 }
 
@@ -197,7 +201,10 @@ const PAGES_MIN = 16;
 
 /** A fresh instance: `poolChunks` chunks of 64 KiB, or more, lie from POOL to the memory's end. */
 export function instantiate(poolChunks: number, device: BlockDevice = new MemoryDevice()): Instance {
-  const memory = new WebAssembly.Memory({ initial: Math.max(PAGES_MIN, POOL / PAGE + poolChunks), maximum: 65536 });
+  const memory = new WebAssembly.Memory({
+    initial: Math.max(PAGES_MIN, POOL / PAGE + poolChunks),
+    maximum: 65536,
+  });
   let units: Units | undefined;
   const table = new WasiTable(memory, (...sizes) => units?.cabi_realloc(...sizes) ?? 0);
   units = new WebAssembly.Instance(MODULE, table.imports).exports as unknown as Units;
