@@ -338,7 +338,7 @@ function blockNext(): void {
   else root.segmentOpenBlock++;
   blockStart();
   if (root.tailBlock - root.checkedBlock > CHECK_LAG) checksAdvance(root.checkedBlock + 1);
-  if (root.flushIntervalMs && tickMs() - root.groupStartMs >= root.flushIntervalMs)
+  if (root.groupDirty && root.flushIntervalMs && tickMs() - root.groupStartMs >= root.flushIntervalMs)
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
 }
