@@ -69,6 +69,7 @@ export async function nodeHost(): Promise<CoreHost> {
 interface NodeBuffer extends Buffer {
   latin1Slice(start: number, end: number): string;
   utf8Slice(start: number, end: number): string;
+  utf8Write(text: string, offset: number, size: number): number;
 }
 
 /** Buffers read strings from memory without a view of their own for each. */
@@ -77,6 +78,7 @@ function bufferText(memory: WebAssembly.Memory): TextAccess {
   return {
     ascii: (start, end) => buffer.latin1Slice(start, end),
     utf8: (start, end) => buffer.utf8Slice(start, end),
+    write: (text, at) => buffer.utf8Write(text, at, text.length * 3),
   };
 }
 

@@ -72,8 +72,10 @@ export interface CoreHost {
   onExit?(callback: () => void): () => void;
 }
 
-/** Reads strings out of memory. Ends are exclusive. */
+/** Reads strings out of memory, and writes them there. Ends are exclusive. */
 export interface TextAccess {
+  /** Writes a string as UTF-8 at a place with room for three bytes a character: the bytes written. */
+  write(text: string, at: number): number;
   /** Bytes that are known to be ASCII. */
   ascii(start: number, end: number): string;
   /** Bytes that hold UTF-8. */
@@ -233,5 +235,8 @@ export class Core {
 function decoderText(bytes: Uint8Array): TextAccess {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const utf8 = (start: number, end: number): string => decoder.decode(bytes.subarray(start, end));
-  return { ascii: utf8, utf8 };
+  const encoder = new TextEncoder();
+  const write = (text: string, at: number): number =>
+    encoder.encodeInto(text, bytes.subarray(at, at + text.length * 3)).written;
+  return { ascii: utf8, utf8, write };
 }

@@ -373,11 +373,15 @@ export class Store<K = string, V = string> {
     let flags = ASCII_VALUE;
     if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.exchangeIn, text);
     if (size < 0) {
-      if (length > this.valueArea.length) return false;
-      const { read, written } = encoder.encodeInto(text, this.valueArea);
-      if (read < length) return false;
-      size = written;
-      if (written !== length) flags = 0;
+      if (length * 3 <= core.exchangeSize) {
+        size = core.text.write(text, core.exchangeIn);
+      } else {
+        if (length > core.exchangeSize) return false;
+        const { read, written } = encoder.encodeInto(text, this.valueArea);
+        if (read < length) return false;
+        size = written;
+      }
+      if (size !== length) flags = 0;
     }
     this.commitSet(this.keyEncodedIn(key, operation), size, flags, operation);
     return true;
