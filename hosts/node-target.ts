@@ -14,7 +14,7 @@ import { openBlockDevice } from "./block-device.ts";
 import { FileDevice } from "./file-device.ts";
 import { acquireLock, type FileLock } from "./lock.ts";
 import { MemoryDevice } from "./memory-device.ts";
-import { errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
+import { BLOCK_SIZE, errnoOf, isOutOfSpace, readFully, reasonOf } from "./positioned-io.ts";
 
 /** What `open` was asked for, as far as it concerns the target. */
 export interface TargetOptions {
@@ -30,6 +30,8 @@ export interface Target {
   device: BlockDevice;
   /** Whether the file did not exist before. */
   created: boolean;
+  /** Whether something follows the last whole block of the file: it is not blank then, whatever the device shows. */
+  hasTail: boolean;
   /** Closes the device and gives up the lock. May be called twice. */
   release(): void;
   /** `release`, and removes the file when this opening created it: for a store that could not be formatted. */
@@ -49,7 +51,7 @@ export async function openTarget(target: string | URL, options: TargetOptions): 
   if (path === ":memory:") {
     const device = new MemoryDevice();
     const release = (): void => device.close();
-    return { device, created: true, release, discard: release };
+    return { device, created: true, hasTail: false, release, discard: release };
   }
   for (let attempt = 0; attempt < ATTEMPT_COUNT_MAX; attempt += 1) {
     const stat = statOf(path);
@@ -98,7 +100,7 @@ async function openExisting(path: string, stat: fs.Stats, options: TargetOptions
     if (stat.isBlockDevice()) {
       const device = openBlockDevice(path, { readOnly });
       const release = (): void => device.close();
-      return { device, created: false, release, discard: release };
+      return { device, created: false, hasTail: false, release, discard: release };
     }
     const resolved = fs.realpathSync(path);
     const lock = readOnly ? undefined : await acquireLock(resolved);
@@ -155,12 +157,14 @@ function openFile(
   let descriptor = -1;
   let device: FileDevice;
   let identity: string;
+  let hasTail: boolean;
   try {
     descriptor = fs.openSync(path, flags, 0o666);
     const stat = fs.fstatSync(descriptor);
     if (!stat.isFile()) throw invalid(`the target ${path} was replaced by a ${typeOf(stat)} while it was opened.`);
     identity = identityOf(stat);
     lock?.identify(identity);
+    hasTail = tailOf(descriptor, stat.size).some((byte) => byte !== 0);
     device = new FileDevice(path, descriptor, { readOnly: options.readOnly });
   } catch (cause) {
     if (descriptor >= 0) fs.closeSync(descriptor);
@@ -177,7 +181,13 @@ function openFile(
       }
       lock?.release();
     });
-  return { device, created: options.created, release, discard };
+  return { device, created: options.created, hasTail, release, discard };
+}
+
+/** The bytes of a file behind its last whole block. */
+function tailOf(descriptor: number, size: number): Uint8Array {
+  const tail = new Uint8Array(size % BLOCK_SIZE);
+  return tail.subarray(0, readFully(descriptor, size - tail.length, tail));
 }
 
 /** Makes the entries of `folder` durable. Windows opens no folders, and needs no such sync. */

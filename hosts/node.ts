@@ -40,7 +40,8 @@ export async function open<K extends KeyEncoding = "utf8", V extends ValueEncodi
   const host = await nodeHost();
   const place = isDevice(target) ? deviceTarget(target) : await openTarget(target as string | URL, settings);
   try {
-    return await openStore<KeyOf<K>, ValueOf<V>>({ device: place.device, host, release: place.release }, settings);
+    const { device, hasTail, release } = place;
+    return await openStore<KeyOf<K>, ValueOf<V>>({ device, host, hasTail, release }, settings);
   } catch (error) {
     place.discard();
     throw error;
@@ -103,5 +104,5 @@ function isDevice(target: unknown): target is BlockDevice {
 
 function deviceTarget(device: BlockDevice): Target {
   const release = (): void => device.close();
-  return { device, created: false, release, discard: release };
+  return { device, created: false, hasTail: false, release, discard: release };
 }

@@ -24,6 +24,8 @@ export interface Opening extends Ending {
   host: CoreHost;
   /** Blocks of 4,096 bytes in a segment when a store is formatted: a power of two, 16 to 16,384. Default 256. */
   segmentBlocks?: number;
+  /** Whether the target holds something that the device does not show. It is not blank then. */
+  hasTail?: boolean;
 }
 
 /** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
@@ -38,6 +40,7 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
   );
   const growable = device.growable === true && device.resize !== undefined ? MOUNT_GROWABLE : 0;
   let probed = core.exports.probe(core.handle);
+  if (probed === PROBED_BLANK && opening.hasTail === true) probed = STATUS_NOT_A_STORE;
   if (probed !== PROBED_STORE && mayFormat(probed, settings)) {
     if (probed !== PROBED_BLANK) erase(device);
     check(

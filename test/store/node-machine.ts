@@ -1,0 +1,41 @@
+/** What the tests that need a real machine share: its tools, and programs of their own that use the store. */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+/** Why loop devices and mounts cannot be used here; `undefined` when they may be tried. */
+export function privilegeMissing(): string | undefined {
+  if (process.platform !== "linux") return "needs Linux";
+  if (process.getuid?.() !== 0) return "needs root";
+  return undefined;
+}
+
+/** Runs a system tool. Returns what it printed, or why it failed. */
+export function run(tool: string, ...args: string[]): { output: string } | { failure: string } {
+  const { status, stdout, stderr, error } = spawnSync(tool, args, { encoding: "utf8" });
+  if (status === 0) return { output: stdout.trim() };
+  return { failure: `${tool} ${args.join(" ")}: ${error?.message ?? stderr.trim()}` };
+}
+
+/** The SHA-256 of a file. */
+export function hashOf(path: string): string {
+  return createHash("sha256").update(readFileSync(path)).digest("hex");
+}
+
+const PROGRAM = `
+import { open } from ${JSON.stringify(new URL("../../build/hosts/node.js", import.meta.url).href)};
+const [target, ...words] = process.argv.slice(1);
+const memoryBytes = 67_108_864;
+const say = (value) => console.log(JSON.stringify(value));
+`;
+
+/** Runs a program of its own over the built package: `open`, `target`, `memoryBytes` and `say` are there. */
+export function runProgram(body: string, target: string): { status: number | null; said: unknown[]; failed: string } {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--input-type=module", "-e", `${PROGRAM}\n${body}`, target],
+    { encoding: "utf8", timeout: 60_000 },
+  );
+  const said = stdout.split("\n").filter((line) => line !== "");
+  return { status, said: said.map((line) => JSON.parse(line)), failed: stderr };
+}
