@@ -7,7 +7,7 @@ const SEGMENTS_OFFSET = 1024 * 1024;
 
 /** What a power cut right now would leave: the image as of the last sync. */
 class PowerDevice extends ImageDevice {
-  durable = new Uint8Array(0);
+  durable: Uint8Array = new Uint8Array(0);
 
   override sync(): void {
     super.sync();
