@@ -237,8 +237,8 @@ function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack
   const atEnd = min<u32>(head + valueSizeMax + 8, cut);
   const blocks = <u32>(bytes / <f64>inBlock) + 4;
   const room = root.segmentBlocks - root.segmentOpenBlock;
-  // Each write asks for a free segment beyond the open one, or for two when that one is nearly full.
-  if (givesBack && blocks + 4 < room) return 1;
+  // A deletion asks for a free segment beyond the open one, or for two when that one is nearly full; a write for three.
+  if (blocks + 4 < room) return givesBack ? 1 : 3;
   const ofSegment = <f64>((root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE - atEnd);
   const segments = <u32>((<f64>blocks * <f64>BLOCK_PAYLOAD_SIZE) / ofSegment) + 1;
   return segments + (givesBack ? 2 : 3);
