@@ -318,9 +318,10 @@ describe("a device that fails", () => {
       };
       setTimeout(device.holdWrites(), 5);
       const waiting = [store.put("a", "1"), store.del("durable"), store.batch([{ type: "set", key: "b", value: "2" }])];
+      const early = Promise.allSettled(waiting);
       await pause(1);
-      waiting.push(store.put("c", "3"), store.flush() as Promise<never>);
-      const results = await Promise.allSettled(waiting);
+      const late = await Promise.allSettled([store.put("c", "3"), store.flush()]);
+      const results = [...(await early), ...late];
       expect(results.length).toBe(5);
       for (const result of results) {
         const error = (result as PromiseRejectedResult).reason as CairnError;
@@ -438,6 +439,7 @@ test("a hostile length is CORRUPT, in segments of every size", async () => {
   for (const opener of [open, openTiny]) {
     const device = new ImageDevice();
     const store = await opener(device);
+    await store.put("the first group", "1");
     for (let i = 0; i < 50; i++) store.set(`key ${i}`, "v".repeat(100 + i * 40));
     await store.close();
     const image = device.image();

@@ -33,7 +33,7 @@ describe("a promise", () => {
       ["batch", () => store.batch([{ type: "set", key: "b", value: "2" }]), "b", "2"],
       ["commitDurable", () => store.batch().set("c", "3").commitDurable(), "c", "3"],
       ["del", () => store.del("a"), "a", undefined],
-      ["set, flush", () => (store.set("d", "4"), store.flush()), "d", "4"],
+      ["commit, flush", () => [store.batch().set("d", "4").commit(), store.flush()][1] as Promise<void>, "d", "4"],
       ["large put", () => store.put("e", "5".repeat(300_000)), "e", "5".repeat(300_000)],
     ];
     for (const [name, step, key, value] of steps) {
