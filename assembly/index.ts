@@ -5,6 +5,7 @@
  */
 import { cacheInitialize, cacheReserve } from "./cache/block-cache";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
+import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
@@ -150,6 +151,7 @@ export function cabi_realloc(_old: usize, _oldSize: usize, _align: usize, _size:
 
 /** A counter or gauge by number, in the order of `STAT_NAMES` in the store. */
 export function stat(what: u32): f64 {
+  laterApply();
   switch (what) {
     case 0:
       return <f64>root.liveKeyCount;

@@ -13,7 +13,8 @@
  *   0x4000  superblock scratch, one block
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
- *   0x8000  working space of the indexes
+ *   0x8000  working space of cursors and groups of keys
+ *   0xC000  writes that wait for their nodes
  *  0x10000  constants of the module
  *  0x20000  value exchange, inwards, 128 KiB
  *  0x40000  value exchange, outwards, 128 KiB and a block
@@ -33,6 +34,8 @@ export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
 export const PLAN_PIECES_MAX: u32 = 512;
 export const WORKSPACE: usize = 0x8000;
+/** Writes that wait for their nodes; behind what cursors and groups of keys use of the working space. */
+export const LATER: usize = 0xc000;
 export const EXCHANGE_IN: usize = 0x20000;
 export const EXCHANGE_SIZE: u32 = 128 << 10;
 export const EXCHANGE_OUT: usize = 0x40000;
@@ -118,6 +121,9 @@ export class Root {
   inlineValueCount: u32 = 0;
   keyBytes: u64 = 0;
   valueBytes: u64 = 0;
+
+  /** Writes that wait for their nodes: engine/later.ts. */
+  laterCount: u32 = 0;
 
   // Sequences
   sequence: u64 = 0;

@@ -23,6 +23,7 @@ import { slabClassOf, slabClassSize, slabGive, slabTake } from "../memory/slab";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, KEY_B, root, WORKSPACE } from "../root";
 import { Status } from "../status";
 import { removeAt } from "./dual";
+import { laterApply } from "./later";
 import { Snapshot, snapshotClose, snapshotOpen, versionAt } from "./snapshots";
 import { ValueAt, valueOpen } from "./value";
 
@@ -68,6 +69,7 @@ export class Cursor extends Snapshot {
  * its handle, or a status: OUT_OF_MEMORY.
  */
 export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): i64 {
+  laterApply();
   const memory = slabTake(slabClassOf(offsetof<Cursor>()));
   if (!memory) return Status.OUT_OF_MEMORY;
   const cursor = changetype<Cursor>(memory);
@@ -117,6 +119,7 @@ export function cursorSeek(handle: usize, keySize: u32): i32 {
  * is at its end. `mode` is CursorMode, combined.
  */
 export function cursorNext(handle: usize, count: u32, mode: u32): i32 {
+  laterApply();
   const cursor = changetype<Cursor>(handle);
   count = min(count, BLOCK_ENTRIES_MAX);
   root.resultFlags = 0;
@@ -159,6 +162,7 @@ export function cursorNext(handle: usize, count: u32, mode: u32): i32 {
 
 /** Counts the keys of a cursor's range, from where it stands; the cursor is at its end then. About 1 ns a key. */
 export function cursorCount(handle: usize): u32 {
+  laterApply();
   const cursor = changetype<Cursor>(handle);
   let total: u32 = 0;
   // Without older versions every entry of the index is visible to a snapshot of the present.
@@ -185,6 +189,7 @@ export function cursorCount(handle: usize): u32 {
  * `resultSize` the size of the largest. The cursor stays where it is.
  */
 export function cursorWeigh(handle: usize): f64 {
+  laterApply();
   const cursor = changetype<Cursor>(handle);
   let bytes: f64 = 0;
   let total: u32 = 0;
@@ -208,6 +213,7 @@ export function cursorWeigh(handle: usize): f64 {
 
 /** Deletes the next keys of a forward cursor's range, at most `count`: how many, 0 at the end, or a status. */
 export function cursorDelete(handle: usize, count: u32): i32 {
+  laterApply();
   const cursor = changetype<Cursor>(handle);
   count = min(count, BLOCK_ENTRIES_MAX);
   let deleted = 0;

@@ -22,6 +22,7 @@ import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
 import { slabClassOf, slabClassSize, slabTake } from "../memory/slab";
 import { EXCHANGE_IN, EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, root } from "../root";
 import { Status } from "../status";
+import { laterAdd, laterApply, laterTakes } from "./later";
 import { recordsDead, recordsLive } from "./live";
 import { nodeGive, snapshotSees, versionKeep, versionsFollow, versionTake } from "./snapshots";
 import { valueOpen } from "./value";
@@ -45,6 +46,7 @@ export namespace CallFlags {
 
 /** The node of the key in KEY_A, or 0. The key is padded here. */
 export function nodeFind(keySize: u32): usize {
+  laterApply();
   store<u64>(KEY_A + keySize, 0);
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
@@ -54,6 +56,7 @@ export function nodeFind(keySize: u32): usize {
 
 /** Looks up the key in KEY_A: 0 when absent, else what `valueOpen` answers. */
 export function get(keySize: u32): i32 {
+  laterApply();
   store<u64>(KEY_A + keySize, 0);
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
   // The lines that a small value lies in are asked for together with the key's, not after it.
@@ -85,6 +88,14 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
+  if (laterTakes(keySize, valueSize)) {
+    const sequence = nextSequence();
+    root.sequence = sequence;
+    const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
+    laterAdd(hash, address, sequence, keySize, valueSize, callFlags);
+    return 1;
+  }
+  laterApply();
   const slot = hashFind(KEY_A, keySize, hash);
   if (total > WHOLE_RECORD_MAX && total + 8192 > segmentRoom()) {
     const streamed = streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
@@ -93,26 +104,10 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
     return written < 0 ? written : streamApply(slot, hash, callFlags);
   }
   if (slot) return overwrite(slot, keySize, EXCHANGE_IN, valueSize, callFlags);
-  const bodySize = valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed() ? valueSize : 0xffffffff;
-  const node = nodeTake(keySize, bodySize == 0xffffffff ? 0 : bodySize);
-  if (!node) return Status.OUT_OF_MEMORY;
   const sequence = nextSequence();
   root.sequence = sequence;
-  if (bodySize == 0xffffffff) root.readBack = 1;
-  const flags = recordFlags(callFlags);
-  const address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
-  nodeFill(
-    changetype<KeyNode>(node),
-    address,
-    sequence,
-    keySize,
-    EXCHANGE_IN,
-    valueSize,
-    nodeFlags(callFlags),
-    bodySize,
-  );
-  liveAdd(address, pad8(total));
-  nodeEnter(changetype<KeyNode>(node), hash);
+  const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
+  nodeAdd(hash, KEY_A, keySize, EXCHANGE_IN, valueSize, callFlags, sequence, address);
   return 1;
 }
 
@@ -123,6 +118,7 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
 export function writeBegin(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > VALUE_SIZE_MAX) return Status.VALUE_SIZE;
+  laterApply();
   const ready = writeReady();
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
@@ -150,6 +146,7 @@ export function writeAbort(): void {
 /** Deletes the key in KEY_A: 1, or 0 when it was not there, or a status. A full store still deletes. */
 export function remove(keySize: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
+  laterApply();
   store<u64>(KEY_A + keySize, 0);
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
@@ -209,6 +206,7 @@ export function batchBegin(
   givesBack: bool,
 ): i32 {
   if (root.blocked) return root.blocked;
+  laterApply();
   const raised = sequencesReserve(1);
   if (raised < 0) return raised;
   if (!givesBack || root.snapshotCount) {
@@ -246,6 +244,7 @@ function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack
 
 /** Ends a batch. Its writes are visible already: nothing else could run in between. */
 export function batchEnd(): void {
+  laterApply();
   root.batchOpen = 0;
 }
 
@@ -274,69 +273,92 @@ export function inlineAllowed(): bool {
   return chunksAvailable() > (root.poolEnd - root.poolStart) / (<u32>CHUNK_SIZE * INLINE_POOL_SHARE);
 }
 
-/** Fills a new node. `bodySize` is 0xffffffff when the value stays in the log. */
-export function nodeFill(
+/** Writes a new value for a key that is there: in place where its record still allows that, else as a new record. */
+function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, callFlags: u32): i32 {
+  const node = changetype<KeyNode>(<usize>load<u32>(slot));
+  const sequence = nextSequence();
+  const flags = recordFlags(callFlags);
+  root.sequence = sequence;
+  if (
+    !(node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) &&
+    !snapshotSees(node) &&
+    logUpdateInPlace(node.address, flags, sequence, keySize, value, node.valueSize, valueSize)
+  ) {
+    root.valueBytes += <u64>valueSize - node.valueSize;
+    const inline = (node.flags & NodeFlags.INLINE) != 0;
+    nodeState(node, node.address, sequence, keySize, value, valueSize, callFlags, inline);
+    return 0;
+  }
+  const address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, value, valueSize);
+  return nodeReplace(slot, keySize, value, valueSize, callFlags, sequence, address);
+}
+
+/** Makes a new node for a record that is in the log. Memory was made sure of. */
+export function nodeAdd(
+  hash: u64,
+  key: usize,
+  keySize: u32,
+  value: usize,
+  valueSize: u32,
+  callFlags: u32,
+  sequence: u64,
+  address: u64,
+): void {
+  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
+  const node = changetype<KeyNode>(nodeTake(keySize, inline ? valueSize : 0));
+  nodeSetKey(node, key, keySize);
+  nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
+  nodeEnter(node, hash);
+}
+
+/** Lets the node of a key that is there hold a new record: 1 when the key had been deleted, else 0. */
+export function nodeReplace(
+  slot: usize,
+  keySize: u32,
+  value: usize,
+  valueSize: u32,
+  callFlags: u32,
+  sequence: u64,
+  address: u64,
+): i32 {
+  let node = changetype<KeyNode>(<usize>load<u32>(slot));
+  const wasDeleted = (node.flags & NodeFlags.DELETED) != 0;
+  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, valueSize) || inlineAllowed());
+  if (!wasDeleted) {
+    liveDrop(node, keySize);
+    if (repeatedInBatch(node)) logVoid(node.address);
+  }
+  if (snapshotSees(node)) versionKeep(node, versionTake(node), sequence);
+  else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
+  root.valueBytes += <u64>valueSize - node.valueSize;
+  if (inline && !nodeHolds(node, keySize, valueSize)) node = nodeMove(slot, node, keySize, valueSize);
+  nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
+  if (wasDeleted) {
+    root.liveKeyCount++;
+    root.keyBytes += keySize;
+  }
+  return wasDeleted ? 1 : 0;
+}
+
+/** Writes what a node says of its record, and the value when it is inline. */
+function nodeState(
   node: KeyNode,
   address: u64,
   sequence: u64,
   keySize: u32,
   value: usize,
   valueSize: u32,
-  flags: u32,
-  bodySize: u32,
+  callFlags: u32,
+  inline: bool,
 ): void {
-  const inline = bodySize != 0xffffffff;
+  const flags = nodeFlags(callFlags);
   node.place = placeOf(address, node.sizeClass, inline ? flags | NodeFlags.INLINE : flags);
   node.identity = identityOf(sequence, keySize);
   node.valueSize = valueSize;
-  nodeSetKey(node, KEY_A, keySize);
   if (inline) copyWords(node.body, value, valueSize);
-}
-
-/** Replaces what an existing node holds. */
-function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, callFlags: u32): i32 {
-  let node = changetype<KeyNode>(<usize>load<u32>(slot));
-  const wasDeleted = (node.flags & NodeFlags.DELETED) != 0;
-  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, valueSize) || inlineAllowed());
-  const keep = snapshotSees(node);
-  const version = keep ? versionTake(node) : 0;
-  if (keep && !version) return Status.OUT_OF_MEMORY;
-  const sequence = nextSequence();
-  if (inline && !nodeHolds(node, keySize, valueSize)) {
-    node = nodeMove(slot, node, keySize, valueSize);
-  }
-  root.sequence = sequence;
-  if (!inline) root.readBack = 1;
-  const flags = recordFlags(callFlags);
-  let address = node.address;
-  const inPlace =
-    !keep &&
-    (node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) == 0 &&
-    logUpdateInPlace(address, flags, sequence, keySize, value, node.valueSize, valueSize);
-  if (!inPlace) {
-    if (!wasDeleted) {
-      liveDrop(node, keySize);
-      if (repeatedInBatch(node)) logVoid(node.address);
-    }
-    address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, value, valueSize);
-    liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
-    if (keep) versionKeep(node, version, sequence);
-    else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
-  }
-  root.valueBytes += <u64>valueSize - node.valueSize;
-  node.place = placeOf(
-    address,
-    node.sizeClass,
-    inline ? nodeFlags(callFlags) | NodeFlags.INLINE : nodeFlags(callFlags),
-  );
-  node.identity = identityOf(sequence, keySize);
-  node.valueSize = valueSize;
-  if (inline) copyWords(node.body, value, valueSize);
-  if (wasDeleted) {
-    root.liveKeyCount++;
-    root.keyBytes += keySize;
-  }
-  return wasDeleted ? 1 : 0;
+  else root.readBack = 1;
 }
 
 /** Lets a key's node say where the value that was streamed lies. */

@@ -13,6 +13,7 @@ import { hashBucketOf, hashFind, hashPeek } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { EXCHANGE_IN, EXCHANGE_OUT, root, WORKSPACE } from "../root";
+import { laterApply } from "./later";
 
 const KEY_HEADER_SIZE: usize = 8;
 /** Keys in a group. */
@@ -27,6 +28,7 @@ class Lookup {
 
 /** Looks up `count` keys, 32 at most. Values that are not in their node are left to `get`. */
 export function getGroup(count: u32): void {
+  laterApply();
   let key = EXCHANGE_IN;
   let touched: u32 = 0;
   count = min(count, GROUP_MAX);

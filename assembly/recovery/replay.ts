@@ -5,7 +5,7 @@
  * that it lies in. Records of one key follow each other in the order of their sequences, so the last one stands.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { inlineAllowed, nodeEnter, nodeFill, nodeTake } from "../engine/dual";
+import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
 import { recordsDead, recordsLive } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
@@ -13,12 +13,12 @@ import { RECORD_HEADER_SIZE, Record, RecordFlags, RecordKind, recordKeyOffset } 
 import { extentCount, extentSet, extentTableGive, extentTableTake } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, nodeSizeOf, placeOf } from "../index/key-node";
+import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
 import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
 import { chunksAvailable } from "../memory/chunks";
 import { slabClassSize } from "../memory/slab";
-import { EXCHANGE_IN, KEY_A, root } from "../root";
+import { KEY_A, root } from "../root";
 import { Status } from "../status";
 
 /**
@@ -173,9 +173,11 @@ function setApply(
   if (fresh) node = nodeTake(keySize, bodySize);
   const target = changetype<KeyNode>(node);
   // An inline value that runs on is filled in as its blocks come.
-  nodeFill(target, address, record.sequence, keySize, EXCHANGE_IN, valueSize, nodeFlags, 0xffffffff);
+  nodeSetKey(target, KEY_A, keySize);
+  target.place = placeOf(address, target.sizeClass, inline ? nodeFlags | NodeFlags.INLINE : nodeFlags);
+  target.identity = identityOf(record.sequence, keySize);
+  target.valueSize = valueSize;
   if (inline) {
-    target.place = placeOf(address, target.sizeClass, nodeFlags | NodeFlags.INLINE);
     memory.fill(target.body, 0, pad8(valueSize));
     copyBytes(target.body, value, here);
     root.replayNode = <u32>(target.body + here);
