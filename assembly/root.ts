@@ -19,6 +19,7 @@
  *  0x20000  value exchange, inwards, 128 KiB
  *  0x40000  value exchange, outwards, 128 KiB and a block
  *  0x62000  chunk directory of the hash index
+ *  0xA2000  states of the slabs' chunks, 2 MiB
  *   ......  write buffer, then chunks of 64 KiB to the end of the memory
  * ```
  */
@@ -41,7 +42,10 @@ export const EXCHANGE_SIZE: u32 = 128 << 10;
 export const EXCHANGE_OUT: usize = 0x40000;
 export const HASH_DIRECTORY: usize = 0x62000;
 export const HASH_DIRECTORY_SIZE: usize = 256 << 10;
-export const POOL: usize = HASH_DIRECTORY + HASH_DIRECTORY_SIZE;
+/** States of the slabs' chunks, by chunk of the whole address space: memory/slab.ts. Untouched pages cost nothing. */
+export const SLAB_TABLE: usize = HASH_DIRECTORY + HASH_DIRECTORY_SIZE;
+const SLAB_TABLE_SIZE: usize = 2 << 20;
+export const POOL: usize = SLAB_TABLE + SLAB_TABLE_SIZE;
 
 /** Size classes of the slab allocator, see memory/slab.ts. */
 export const SLAB_CLASS_COUNT: i32 = 80;
@@ -70,7 +74,6 @@ export class Root {
   chunkFree: u32 = 0;
   chunkFreeCount: u32 = 0;
   chunkUsedCount: u32 = 0;
-  chunkReserve: u32 = 0;
   memorySize: u32 = 0;
 
   // Hash index

@@ -128,7 +128,7 @@ export function cursorNext(handle: usize, count: u32, mode: u32): i32 {
   while (written < count && !(cursor.flags & CursorFlags.DONE)) {
     const asked = count - written;
     const collected = collect(cursor, asked);
-    touch(collected);
+    touch(collected, (mode & CursorMode.VALUES) != 0);
     for (let i: u32 = 0; i < collected; i++) {
       const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
       const seen = versionAt(node, cursor.sequence);
@@ -267,10 +267,14 @@ function entryWrite(index: u32, node: KeyNode, seen: usize, mode: u32, gathered:
   return opened == ValueAt.PIECES ? ENTRY_PIECES : padded;
 }
 
-/** Reads the first line of the nodes collected, without waiting for one before the next. */
-function touch(count: u32): void {
+/** Asks for the lines of the nodes collected, with those of small values, without waiting for one before the next. */
+function touch(count: u32, values: bool): void {
   let sum: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) sum += load<u32>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)), 16);
+  for (let i: u32 = 0; i < count; i++) {
+    const node = <usize>load<u32>(WORKSPACE + ((<usize>i) << 2));
+    sum += load<u32>(node, 16);
+    if (values) sum += load<u32>(node, 64) + load<u32>(node, 128);
+  }
   root.touched = sum;
 }
 

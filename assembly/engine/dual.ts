@@ -279,13 +279,15 @@ function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, call
   const sequence = nextSequence();
   const flags = recordFlags(callFlags);
   root.sequence = sequence;
+  const inline = (node.flags & NodeFlags.INLINE) != 0;
+  // A value that grows by less than a word may fit its record and not its node.
   if (
     !(node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) &&
+    (!inline || nodeHolds(node, keySize, valueSize)) &&
     !snapshotSees(node) &&
     logUpdateInPlace(node.address, flags, sequence, keySize, value, node.valueSize, valueSize)
   ) {
     root.valueBytes += <u64>valueSize - node.valueSize;
-    const inline = (node.flags & NodeFlags.INLINE) != 0;
     nodeState(node, node.address, sequence, keySize, value, valueSize, callFlags, inline);
     return 0;
   }

@@ -2,23 +2,28 @@
  * Slabs: items of one size class cut from chunks of 64 KiB.
  *
  * ```
- * chunk
+ * state of a chunk, 32 bytes
  *   0  u32 class        4  u32 live items     8  u32 free list      12  u32 next unused offset
- *  16  u32 next chunk  20  u32 previous chunk 24  u32 item size
- *  64  items
+ *  16  u32 next state  20  u32 previous state 24  u32 item size
  * ```
+ *
+ * States stand in one table, not in their chunks: at the starts of chunks they would all fall into the same few sets of
+ * every cache.
  *
  * Invariants: a chunk is in its class's list exactly when it has room; a chunk without live items goes back to the
  * pool, so memory follows what the store holds when sizes shift. Free items link through their first word.
  * Classes: steps of 8 bytes to 256, of 32 to 1,024, of 128 to 2,304, then by about a quarter to a whole chunk.
  */
-import { ROOT, Root, SLAB_CLASS_COUNT } from "../root";
-import { CHUNK_MASK, CHUNK_SIZE, chunkGive, chunksAvailable, chunkTake } from "./chunks";
+import { ROOT, Root, SLAB_CLASS_COUNT, SLAB_TABLE } from "../root";
+import { CHUNK_SIZE, chunkGive, chunksAvailable, chunkTake } from "./chunks";
 
-const HEADER_SIZE: u32 = 64;
+/** The largest item leaves a cache line of its chunk. */
+const ITEM_MARGIN: u32 = 64;
+const STATE_SIZE_LOG2: u32 = 5;
+const CHUNK_SIZE_LOG2: u32 = 16;
 /** Class lists live right behind the root view. */
 const LISTS: usize = ROOT + 0x800;
-export const SLAB_ITEM_SIZE_MAX: u32 = <u32>CHUNK_SIZE - HEADER_SIZE;
+export const SLAB_ITEM_SIZE_MAX: u32 = <u32>CHUNK_SIZE - ITEM_MARGIN;
 
 @unmanaged
 class SlabChunk {
@@ -29,7 +34,10 @@ class SlabChunk {
   next: u32;
   previous: u32;
   itemSize: u32;
+  reserved: u32;
 }
+
+if (offsetof<SlabChunk>() != 1 << STATE_SIZE_LOG2) ERROR("SlabChunk layout");
 
 if (offsetof<Root>() > 0x800) ERROR("Root overlaps the slab lists");
 if (ROOT + 0x800 + <usize>SLAB_CLASS_COUNT * 4 > 0x2000) ERROR("slab lists overlap the key exchange");
@@ -81,25 +89,25 @@ export function slabTake(sizeClass: u32): usize {
   if (!changetype<usize>(chunk)) {
     const fresh = chunkTake();
     if (!fresh) return 0;
-    chunk = changetype<SlabChunk>(fresh);
+    chunk = stateOf(fresh);
     chunk.sizeClass = sizeClass;
     chunk.live = 0;
     chunk.free = 0;
-    chunk.fresh = HEADER_SIZE;
+    chunk.fresh = 0;
     chunk.next = 0;
     chunk.previous = 0;
     chunk.itemSize = slabClassSize(sizeClass);
-    store<u32>(list, <u32>fresh);
+    store<u32>(list, <u32>changetype<usize>(chunk));
   }
   let item: usize = chunk.free;
   if (item) {
     chunk.free = load<u32>(item);
   } else {
-    item = changetype<usize>(chunk) + chunk.fresh;
+    item = chunkOf(chunk) + chunk.fresh;
     chunk.fresh += chunk.itemSize;
   }
   chunk.live++;
-  if (!chunk.free && chunk.fresh + chunk.itemSize > <u32>CHUNK_SIZE) {
+  if (isFull(chunk)) {
     const next = chunk.next;
     store<u32>(list, next);
     if (next) changetype<SlabChunk>(<usize>next).previous = 0;
@@ -110,15 +118,15 @@ export function slabTake(sizeClass: u32): usize {
 
 /** Gives an item back; its chunk knows its class. O(1). */
 export function slabGive(item: usize): void {
-  const chunk = changetype<SlabChunk>(item & ~CHUNK_MASK);
+  const chunk = stateOf(item);
   const list = LISTS + ((<usize>chunk.sizeClass) << 2);
-  const wasFull = !chunk.free && chunk.fresh + chunk.itemSize > <u32>CHUNK_SIZE;
+  const wasFull = isFull(chunk);
   store<u32>(item, chunk.free);
   chunk.free = <u32>item;
   chunk.live--;
   if (!chunk.live) {
     if (!wasFull) unlink(list, chunk);
-    chunkGive(changetype<usize>(chunk));
+    chunkGive(chunkOf(chunk));
   } else if (wasFull) {
     const next = load<u32>(list);
     chunk.next = next;
@@ -130,7 +138,7 @@ export function slabGive(item: usize): void {
 
 /** Whether `count` items of a class could be taken now, by a safe estimate. */
 export function slabCanTake(sizeClass: u32, count: u32): bool {
-  const perChunk = (<u32>CHUNK_SIZE - HEADER_SIZE) / slabClassSize(sizeClass);
+  const perChunk = (<u32>CHUNK_SIZE - ITEM_MARGIN) / slabClassSize(sizeClass);
   const chunks = (count + perChunk - 1) / perChunk;
   if (chunks < chunksAvailable()) return true;
   if (count != 1) return false;
@@ -140,6 +148,20 @@ export function slabCanTake(sizeClass: u32, count: u32): bool {
 /** Empties all lists; for a fresh pool. */
 export function slabInitialize(): void {
   memory.fill(LISTS, 0, (<usize>SLAB_CLASS_COUNT) << 2);
+}
+
+/** The state of the chunk that an item lies in. */
+function stateOf(item: usize): SlabChunk {
+  return changetype<SlabChunk>(SLAB_TABLE + ((item >>> CHUNK_SIZE_LOG2) << STATE_SIZE_LOG2));
+}
+
+/** The chunk of a state. */
+function chunkOf(state: SlabChunk): usize {
+  return ((changetype<usize>(state) - SLAB_TABLE) >>> STATE_SIZE_LOG2) << CHUNK_SIZE_LOG2;
+}
+
+function isFull(chunk: SlabChunk): bool {
+  return !chunk.free && chunk.fresh + chunk.itemSize > <u32>CHUNK_SIZE;
 }
 
 function unlink(list: usize, chunk: SlabChunk): void {

@@ -24,7 +24,7 @@ class Pair {
   }
 
   capacityOf(sizeClass: number): number {
-    return Math.floor((PAGE - 64) / this.instance.units.slabClassSize(sizeClass));
+    return Math.floor(PAGE / this.instance.units.slabClassSize(sizeClass));
   }
 
   hasRoom(sizeClass: number): boolean {
@@ -50,7 +50,7 @@ class Pair {
     same(pointer % 8, 0, "alignment");
     const itemSize = units.slabClassSize(sizeClass);
     const base = pointer - (pointer % PAGE);
-    if (pointer - base < 64 || pointer + itemSize > base + PAGE) throw new Error("an item beyond its chunk");
+    if (pointer + itemSize > base + PAGE) throw new Error("an item beyond its chunk");
     if (base < POOL || base + PAGE > POOL + this.poolChunks * PAGE) throw new Error("an item outside the pool");
     const chunk = this.chunks.get(base) ?? { sizeClass, live: 0 };
     // A fresh chunk only when no other has room.

@@ -23,7 +23,7 @@ export const PLAN = 0x6000;
 /** Room for whatever a test exchanges with the core: 256 KiB and a block. */
 export const EXCHANGE = 0x20000;
 export const HASH_DIRECTORY = 0x62000;
-export const POOL = 0xb0000;
+export const POOL = 0x2b0000;
 
 export const OK = 0;
 export const NO_SPACE = -8;
