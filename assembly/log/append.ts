@@ -85,14 +85,18 @@ export function logReserve(size: u32, intoReserve: bool): i32 {
   if (root.blocked) return root.blocked;
   // One block for a skipped end, one for the end of the group, one for a segment's header.
   const blocks = size / BLOCK_PAYLOAD_SIZE + 4;
-  if (root.tailBlock + 1 - root.handedBlock + blocks > root.frameCount) {
-    const status = framesReserve(blocks);
-    if (status < 0) return status;
-  }
+  const framed = framesEnsure(blocks);
+  if (framed < 0) return framed;
   const room = root.segmentBlocks - root.segmentOpenBlock;
   const segments: u32 = room > blocks ? 1 : 2 + blocks / (root.segmentBlocks - 1);
   if (root.growable && root.segmentFreeCount >= segments) return Status.OK;
   return segmentsReserve(segments, intoReserve);
+}
+
+/** Makes sure that `blocks` more blocks find frames, handing sealed ones over when they do not. NO_SPACE. */
+export function framesEnsure(blocks: u32): i32 {
+  if (root.tailBlock + 1 - root.handedBlock + blocks <= root.frameCount) return Status.OK;
+  return framesReserve(blocks);
 }
 
 /** Payload bytes that the open segment still takes. */

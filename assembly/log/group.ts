@@ -93,7 +93,11 @@ export function groupFinish(result: u32): i32 {
  */
 export function flushSync(): i32 {
   const inFlight = root.flightFrom != root.flightTo;
-  if (!groupPending() && (!inFlight || root.flightDurable)) return Status.OK;
+  if (!groupPending() && (!inFlight || root.flightDurable)) {
+    // What was refused has landed in the meantime.
+    if (root.blocked == Status.NO_SPACE) root.blocked = 0;
+    return Status.OK;
+  }
   const fencedBefore = fenceCheck();
   if (fencedBefore < 0) return fencedBefore;
   if (inFlight && !root.flightDurable) {

@@ -17,6 +17,7 @@ import { extentSet, extentTableGive, extentTableTake } from "../index/extent-tab
 import { KEY_A, root } from "../root";
 import { Status } from "../status";
 import {
+  framesEnsure,
   logAlign,
   logAppendHead,
   logBytes,
@@ -32,6 +33,7 @@ import { segmentAt, segmentsRecount, segmentsReserve } from "./segments";
 const FIRST_PART_MIN: u32 = 16384;
 /** Values are appended in pieces of this size, so that the write buffer is asked for room in bounded steps. */
 const PIECE_SIZE: u32 = 65536;
+const PIECE_BLOCKS: u32 = PIECE_SIZE / BLOCK_PAYLOAD_SIZE + 4;
 
 /** Bytes that a part's record takes in the log. */
 export function extentRecordSize(keySize: u32, partSize: u32): u32 {
@@ -58,9 +60,10 @@ export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64):
   const parts = 1 + (size - first + partMax - 1) / partMax;
   const segments = segmentsReserve(parts + 2, false);
   if (segments < 0) return segments;
-  const blocks = size / BLOCK_PAYLOAD_SIZE + 3 * parts + 4;
+  // What the pieces will ask for at most, so that a value that fits the buffer never hands anything over on its way.
+  const blocks = size / BLOCK_PAYLOAD_SIZE + 3 * parts + PIECE_BLOCKS;
   if (root.tailBlock + 1 - root.handedBlock + blocks > root.frameCount) {
-    if (blocks > root.frameCount) tailSeal();
+    if (blocks + 1 >= root.frameCount) tailSeal();
     const emptied = writeOut(root.tailBlock + (root.tailOpen ? 0 : 1));
     if (emptied < 0) return emptied;
   }
@@ -93,7 +96,7 @@ export function streamWrite(source: usize, size: u32): i32 {
   while (size) {
     if (!root.streamPartRemaining) partNext();
     const piece = min(size, min(root.streamPartRemaining, PIECE_SIZE));
-    const status = logReserve(piece, true);
+    const status = framesEnsure(piece / BLOCK_PAYLOAD_SIZE + 3);
     if (status < 0) {
       streamAbort();
       return status;
