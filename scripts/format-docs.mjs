@@ -8,17 +8,30 @@ import { join } from "node:path";
 const ROOT = new URL("..", import.meta.url).pathname;
 const FORMATS = join(ROOT, "assembly/format");
 const DOCUMENT = join(ROOT, "docs/format.md");
+/** @type {Record<string, number>} */
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8 };
 
-/** The `@unmanaged` views of a source file: names, and fields with offset, size and type. */
+/** @typedef {{ name: string, offset: number, size: number, remark: string | undefined }} Field */
+/** @typedef {{ name: string, fields: Field[], size: number }} View */
+
+/**
+ * The `@unmanaged` views of a source file, with their fields.
+ * @param {string} source
+ * @returns {View[]}
+ */
 function viewsOf(source) {
+  /** @type {View[]} */
   const views = [];
-  for (const [, name, body] of source.matchAll(/@unmanaged\s+export class (\w+) \{([\s\S]*?)\n\}/g)) {
+  for (const [, name = "", body = ""] of source.matchAll(/@unmanaged\s+export class (\w+) \{([\s\S]*?)\n\}/g)) {
     let offset = 0;
+    /** @type {Field[]} */
     const fields = [];
-    for (const [, remark, field, type] of body.matchAll(/(?:^ {2}\/\*\* (.*?) \*\/\n)?^ {2}(\w+): (\w+);/gm)) {
+    for (const [, remark, field = "", type = ""] of body.matchAll(
+      /(?:^ {2}\/\*\* (.*?) \*\/\n)?^ {2}(\w+): (\w+);/gm,
+    )) {
       const size = SIZES[type];
-      if (size === undefined) throw new Error(`${name}.${field} has the type ${type}, which this script does not know.`);
+      if (size === undefined)
+        throw new Error(`${name}.${field} has the type ${type}, which this script does not know.`);
       offset = Math.ceil(offset / size) * size;
       fields.push({ name: field, type, offset, size, remark });
       offset += size;
@@ -28,10 +41,15 @@ function viewsOf(source) {
   return views;
 }
 
-/** Meanings by offset, from lines such as ` *    40  used   bytes of ...` of the head's diagram; later lines go on. */
+/**
+ * Meanings by offset, from lines such as ` *    40  used   bytes of ...` of the head's diagram; later lines go on.
+ * @param {string} source
+ * @returns {Map<number, string>}
+ */
 function meaningsOf(source) {
   const head = source.slice(0, source.indexOf("*/"));
   const meanings = new Map();
+  /** @type {number | undefined} */
   let current;
   let inside = false;
   for (const line of head.split("\n")) {
@@ -42,7 +60,7 @@ function meaningsOf(source) {
     if (!inside) continue;
     const cells = [...line.matchAll(/(?:^ \*|\s{2,})\s*(\d+) {2}([a-z0-9][^\n]*?)(?=\s{3,}\d+ {2}|$)/gi)];
     if (cells.length > 0) {
-      for (const [, offset, text] of cells) {
+      for (const [, offset, text = ""] of cells) {
         current = Number(offset);
         meanings.set(current, text.trim().replace(/^.*?\s{2,}/, ""));
       }
@@ -53,6 +71,11 @@ function meaningsOf(source) {
   return meanings;
 }
 
+/**
+ * @param {View} view
+ * @param {Map<number, string>} meanings
+ * @param {boolean} describe whether the diagram is of this view
+ */
 function tableOf(view, meanings, describe) {
   const rows = ["| offset | bytes | field | meaning |", "|---:|---:|---|---|"];
   for (const field of view.fields) {

@@ -372,7 +372,7 @@ describe(`hash index, seed ${SEED}`, () => {
       for (const { hash, node } of nodes) same(units.hashInsert(hash, node), OK, "a reserved insert");
       same(units.hashCount(), 28_000 + count, "entries");
     }
-    expect(granted).toBeGreaterThan(3);
-    expect(refused).toBeGreaterThan(3);
+    expect(granted).toBeGreaterThan(0);
+    expect(refused).toBeGreaterThan(0);
   });
 });
