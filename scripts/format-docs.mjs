@@ -11,7 +11,7 @@ const DOCUMENT = join(ROOT, "docs/format.md");
 /** @type {Record<string, number>} */
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8 };
 
-/** @typedef {{ name: string, offset: number, size: number, remark: string | undefined }} Field */
+/** @typedef {{ name: string, type: string, offset: number, size: number, remark: string | undefined }} Field */
 /** @typedef {{ name: string, fields: Field[], size: number }} View */
 
 /**
