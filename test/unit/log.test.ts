@@ -767,7 +767,8 @@ describe(`log, seed ${SEED}`, () => {
     const random = new Random(SEED);
     const pair = new Pair(random, 256, 512);
     const { units, bytes } = pair.instance;
-    for (let i = 0; i < 200; i++) pair.appendOne(`k${i}`, pair.bytesOf(random, 4000 - random.below(4)));
+    // Each fills a block.
+    for (let i = 1000; i < 1200; i++) pair.appendOne(String(i), pair.bytesOf(random, 4020 - random.below(8)));
     for (let i = 0; i < 200; i += 1 + random.below(5)) {
       const record = pair.appended[i]!;
       if (random.below(3) === 0) {
@@ -787,7 +788,7 @@ describe(`log, seed ${SEED}`, () => {
     expect(pair.durableRecords).toBe(200);
     for (const { address } of pair.appended) {
       expect(units.logVoid(address!)).toBe(0);
-      expect(units.logUpdateInPlace(address!, 0, 6000n, 2, EXCHANGE, 4000, 4000)).toBe(0);
+      expect(units.logUpdateInPlace(address!, 0, 6000n, 4, EXCHANGE, 4020, 4020)).toBe(0);
     }
   });
 
