@@ -69,10 +69,14 @@ export function summaryOf(figure: Figure): Summary {
   return { median: median(rounds), low: Math.min(...rounds), high: Math.max(...rounds), spread: spread(rounds) };
 }
 
-/** How many times better `ours` is than `theirs`: above 1 it wins. `undefined` when the two cannot be compared. */
+/**
+ * How many times better `ours` is than `theirs`: above 1 it wins. `undefined` when the two cannot be compared: other rounds,
+ * a control, or a figure that is not above zero.
+ */
 export function advantageOf(ours: Figure | undefined, theirs: Figure | undefined): number | undefined {
   if (ours === undefined || theirs === undefined || CONTROLS.includes(theirs.store)) return undefined;
   if (ours.rounds.length !== theirs.rounds.length) return undefined;
+  if (Math.min(...ours.rounds, ...theirs.rounds) <= 0) return undefined;
   return isRate(ours.unit) ? ratioOf(ours.rounds, theirs.rounds) : ratioOf(theirs.rounds, ours.rounds);
 }
 

@@ -83,6 +83,7 @@ export function shownFigure(figure: number, unit: Unit): string {
       if (figure >= 1e4) return `${(figure / 1e3).toPrecision(3)} k/s`;
       return `${figure.toFixed(0)} /s`;
     case "ns":
+      if (figure >= 1e9) return `${(figure / 1e9).toPrecision(3)} s`;
       if (figure >= 1e6) return `${(figure / 1e6).toPrecision(3)} ms`;
       return figure >= 1e4 ? `${(figure / 1e3).toPrecision(3)} µs` : `${figure.toFixed(0)} ns`;
     case "ms":

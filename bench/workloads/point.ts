@@ -64,6 +64,7 @@ export async function runPoint(run: Run): Promise<void> {
   const timerNs = timerCostNs();
   run.notes.push(
     `Calls timed singly with performance.now(), which itself takes ${timerNs.toFixed(0)} ns here: taken off each figure.`,
+    "A store may put work off from one call to a later one: the mean has all of it, P50 has not.",
     "Writes of lmdb and classic-level happen on another thread after the call: only their reads are timed singly.",
   );
   for (const { count, valueSize } of latencySizes) {
@@ -342,6 +343,7 @@ async function timeSingly(
     );
   const report = (name: string, samples: Float64Array): void => {
     samples.sort();
+    add(`${name} mean`, "ns", samples.reduce((total, one) => total + one, 0) / samples.length - timerNs);
     for (const [label, fraction] of LATENCY_PERCENTILES) {
       add(`${name} ${label}`, "ns", Math.max(percentile(samples, fraction) - timerNs, 0));
     }
