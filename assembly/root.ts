@@ -7,7 +7,6 @@
  *    0x400  Root
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
- *   0x3400  key exchange: key C                               (a cursor's position)
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
  *   0x4000  superblock scratch, one block
@@ -27,7 +26,6 @@
 export const ROOT: usize = 0x400;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
-export const KEY_C: usize = 0x3400;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
 export const SUPERBLOCK_A: usize = 0x4000;

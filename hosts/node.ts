@@ -22,6 +22,9 @@ export type { Range } from "../store/range.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";
 
+/** Since Node 22 writing text through a buffer beats `encodeInto`; on Node 20 it is a fifth slower. */
+const UTF8_WRITE_IS_FAST = Number(process.versions.node.split(".")[0]) >= 22;
+
 let compiled: Promise<WebAssembly.Module> | undefined;
 
 /**
@@ -79,7 +82,7 @@ function bufferText(memory: WebAssembly.Memory): TextAccess {
   return {
     ascii: (start, end) => buffer.latin1Slice(start, end),
     utf8: (start, end) => buffer.utf8Slice(start, end),
-    write: (text, at) => buffer.utf8Write(text, at, text.length * 3),
+    ...(UTF8_WRITE_IS_FAST ? { write: (text, at) => buffer.utf8Write(text, at, text.length * 3) } : {}),
   };
 }
 

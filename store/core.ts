@@ -74,8 +74,8 @@ export interface CoreHost {
 
 /** Reads strings out of memory, and writes them there. Ends are exclusive. */
 export interface TextAccess {
-  /** Writes a string as UTF-8 at a place with room for three bytes a character: the bytes written. */
-  write(text: string, at: number): number;
+  /** Writes a string as UTF-8 at a place with room for three bytes a character, where that beats `encodeInto`: its size. */
+  write?(text: string, at: number): number;
   /** Bytes that are known to be ASCII. */
   ascii(start: number, end: number): string;
   /** Bytes that hold UTF-8. */
@@ -235,8 +235,5 @@ export class Core {
 function decoderText(bytes: Uint8Array): TextAccess {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const utf8 = (start: number, end: number): string => decoder.decode(bytes.subarray(start, end));
-  const encoder = new TextEncoder();
-  const write = (text: string, at: number): number =>
-    encoder.encodeInto(text, bytes.subarray(at, at + text.length * 3)).written;
-  return { ascii: utf8, utf8, write };
+  return { ascii: utf8, utf8 };
 }

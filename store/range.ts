@@ -114,7 +114,8 @@ function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
   let size = prefix.length;
   while (size > 0 && prefix[size - 1] === 0xff) size--;
   if (size === 0) return undefined;
-  const end = prefix.slice(0, size);
+  // A copy also of a Buffer, whose `slice` is a view.
+  const end = new Uint8Array(prefix.subarray(0, size));
   end[size - 1] = (end[size - 1] as number) + 1;
   return end;
 }

@@ -373,7 +373,7 @@ export class Store<K = string, V = string> {
     let flags = ASCII_VALUE;
     if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.exchangeIn, text);
     if (size < 0) {
-      if (length * 3 <= core.exchangeSize) {
+      if (core.text.write !== undefined && length * 3 <= core.exchangeSize) {
         size = core.text.write(text, core.exchangeIn);
       } else {
         if (length > core.exchangeSize) return false;

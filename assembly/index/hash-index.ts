@@ -168,7 +168,7 @@ function put(bucket: usize, tag: u32, node: u32): bool {
   }
 }
 
-/** Splits the next bucket in turn. Put off when memory is short or its chain is too long for the working space. */
+/** Splits the next bucket in turn. Put off when memory is short. */
 function split(): void {
   const target = root.hashBucketCount;
   if (target >>> BUCKETS_PER_CHUNK_LOG2 >= DIRECTORY_CAPACITY) return;

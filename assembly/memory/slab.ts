@@ -12,7 +12,7 @@
  *
  * Invariants: a chunk is in its class's list exactly when it has room; a chunk without live items goes back to the
  * pool, so memory follows what the store holds when sizes shift. Free items link through their first word.
- * Classes: steps of 8 bytes to 256, of 32 to 1,024, of 128 to 2,304, then by about a quarter to a whole chunk.
+ * Classes: steps of 8 bytes to 256, of 32 to 1,024, of 128 to 2,304, then by a third to double, up to a whole chunk.
  */
 import { ROOT, Root, SLAB_CLASS_COUNT, SLAB_TABLE } from "../root";
 import { CHUNK_SIZE, chunkGive, chunksAvailable, chunkTake } from "./chunks";

@@ -41,7 +41,7 @@ import { superblockCommit } from "../log/superblock-store";
 import { root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 import { replayBlock, replayReset } from "./replay";
-import { durableMark, headersScan, streamChoose, streamFirst } from "./stream-scan";
+import { durableMark, headersScan, ScanState, streamChoose, streamFirst } from "./stream-scan";
 
 /** What `probe` answers beside a status. */
 export namespace Probe {
@@ -165,7 +165,7 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
     if (replayed < 0) return replayed;
   }
   // A group that something vouches for must have been found.
-  if (root.previousGroup < mark && mark > 1) return Status.CORRUPT;
+  if (root.previousGroup < mark && mark > 1) return corruptAt(doubtfulOffset());
   root.durableGroup = root.previousGroup;
   if (root.readOnly) {
     root.sequence = root.replaySequence;
@@ -444,6 +444,15 @@ function copiesReplay(first: u32, frame: usize): i32 {
     if (!state.next) return Status.OK;
     index = state.next - 1;
   }
+}
+
+/** Where to look when the log, or its beginning, is not found at all: the first segment that is not what it should be. */
+function doubtfulOffset(): u64 {
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const scan = segmentAt(i).scan;
+    if (scan == ScanState.UNREADABLE || scan == ScanState.REJECTED) return segmentOffset(i);
+  }
+  return segmentOffset(0);
 }
 
 function corruptAt(offset: u64): i32 {
