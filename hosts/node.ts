@@ -80,7 +80,7 @@ interface NodeBuffer extends Buffer {
 function bufferText(memory: WebAssembly.Memory): TextAccess {
   const buffer = Buffer.from(memory.buffer) as NodeBuffer;
   return {
-    ascii: (start, end) => buffer.latin1Slice(start, end),
+    ascii: buffer.latin1Slice.bind(buffer),
     utf8: (start, end) => buffer.utf8Slice(start, end),
     ...(UTF8_WRITE_IS_FAST ? { write: (text, at) => buffer.utf8Write(text, at, text.length * 3) } : {}),
   };

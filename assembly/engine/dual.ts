@@ -13,6 +13,8 @@ import { hashBucketOf, hashFind, hashInsert, hashPeek, hashRemove } from "../ind
 import { keyHash } from "../index/key-hash";
 import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
+import { TREE_NODE_SIZE } from "../index/tree-node";
+import { descend } from "../index/tree-path";
 import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
 import { logAppend, logReserve, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
 import { liveAdd, segmentsReserve } from "../log/segments";
@@ -148,11 +150,26 @@ export function remove(keySize: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   laterApply();
   store<u64>(KEY_A + keySize, 0);
-  const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
+  const hash = keyHash(KEY_A, keySize, root.hashSeed);
+  removeTouch(hash, keySize);
+  const slot = hashFind(KEY_A, keySize, hash);
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
   if (node.flags & NodeFlags.DELETED) return 0;
   return removeAt(slot, node);
+}
+
+/**
+ * Asks for the bucket and for the leaf that a key is to be taken out of together, and leaves the leaf as the place where
+ * the ordered index looks first.
+ */
+function removeTouch(hash: u64, keySize: u32): void {
+  let touched = load<u32>(hashBucketOf(hash));
+  const leaf = changetype<usize>(descend(KEY_A, keySize));
+  for (let line: usize = 64; line < TREE_NODE_SIZE; line += 64) touched += load<u32>(leaf + line);
+  root.treeFingerLeaf = <u32>leaf;
+  root.treeFingerRun = 0;
+  root.touched = touched;
 }
 
 /** Deletes the key of a node that `slot` names. */
