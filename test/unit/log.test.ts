@@ -749,6 +749,8 @@ describe(`log, seed ${SEED}`, () => {
         else if (choice < 960) pair.land(random, random.below(6) === 0);
         else if (choice < 998) {
           const value = pair.bytesOf(random, random.below(random.pick([100_000, 400_000, 800_000])));
+          // A value that outgrows the buffer meets the full device on its way.
+          if (value.length > 400_000) pair.device.refusals = 1;
           pair.stream(random, pair.keyOf(random), value, 4, random.below(3) === 0);
         } else pair.check();
       }
@@ -759,7 +761,7 @@ describe(`log, seed ${SEED}`, () => {
       pair.check();
       expect(pair.durableRecords).toBe(pair.appended.length);
       expect(pair.counts.refused).toBeGreaterThan(20);
-      expect(pair.counts.aborted + pair.counts.refused).toBeGreaterThan(20);
+      expect(pair.counts.aborted).toBeGreaterThan(3);
     },
   );
 
