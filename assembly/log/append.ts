@@ -388,10 +388,11 @@ function segmentClose(end: u32): void {
   root.segmentOpenBlock = root.segmentBlocks;
 }
 
-/** Opens a free segment and writes its header block. */
-function segmentNext(): void {
-  segmentClose(root.segmentBlocks);
-  const index = segmentTake();
+/**
+ * Begins a new life of a segment, as the next one of the log's stream: the generation of its former life. `firstBlock` is
+ * the number that its first block has in the write buffer, 0 when it does not go through it.
+ */
+export function segmentBegin(index: u32, firstBlock: u64): u64 {
   const state = segmentAt(index);
   const former = state.generation;
   root.generationCounter++;
@@ -405,8 +406,16 @@ function segmentNext(): void {
   state.end = 0;
   state.liveBytes = 0;
   state.next = 0;
-  state.firstBlock = root.tailBlock + 1;
+  state.firstBlock = firstBlock;
   if (root.previousGeneration) segmentAt(root.previousSegment).next = index + 1;
+  return former;
+}
+
+/** Opens a free segment and writes its header block. */
+function segmentNext(): void {
+  segmentClose(root.segmentBlocks);
+  const index = segmentTake();
+  const former = segmentBegin(index, root.tailBlock + 1);
   root.segmentOpen = index;
   root.segmentOpenBlock = 0;
   root.mutableFrom = segmentOffset(index) + BLOCK_SIZE;

@@ -28,7 +28,7 @@ import {
   SUPERBLOCK_COPIES,
   SUPERBLOCK_STRIDE,
 } from "../limits";
-import { segmentHeaderFill } from "../log/append";
+import { segmentBegin, segmentHeaderFill } from "../log/append";
 import {
   segmentAt,
   segmentOffset,
@@ -380,23 +380,10 @@ function tailMove(frame: usize): i32 {
 /** Opens a fresh segment for copies, behind the present end of the stream: its index, or a status. */
 function copyOpen(frame: usize): i64 {
   const index = segmentTake();
-  const state = segmentAt(index);
-  const former = state.generation;
-  root.generationCounter++;
-  root.segmentOrdinal++;
-  state.generation = ((<u64>root.epoch) << 32) | root.generationCounter;
-  state.kind = SegmentKind.LOG;
-  state.ordinal = root.segmentOrdinal;
-  state.previousSegment = root.previousSegment;
-  state.previousGeneration = root.previousGeneration;
-  state.previousEnd = root.previousEnd;
-  state.next = 0;
-  state.liveBytes = 0;
-  state.firstBlock = 0;
-  if (root.previousGeneration) segmentAt(root.previousSegment).next = index + 1;
+  const former = segmentBegin(index, 0);
   memory.fill(frame, 0, BLOCK_SIZE);
   const header = changetype<BlockHeader>(frame);
-  header.generation = state.generation;
+  header.generation = segmentAt(index).generation;
   header.deviceBlock = segmentOffset(index) >> BLOCK_SIZE_LOG2;
   header.group = root.group;
   header.used = <u16>SEGMENT_HEADER_SIZE;
