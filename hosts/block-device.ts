@@ -21,6 +21,11 @@ export class RawBlockDevice extends DescriptorDevice {
     super(path, options.readOnly, descriptor, readSize(path, descriptor));
   }
 
+  measure(): void {
+    this.checkOpen("measure");
+    this.sizeBytes = readSize(this.path, this.descriptor);
+  }
+
   protected override isAllocated(): boolean {
     return true;
   }
@@ -44,24 +49,22 @@ export class RawBlockDevice extends DescriptorDevice {
 }
 
 /**
- * Opens the block device of `path`. Unless `readOnly`, it is opened exclusively: `LOCKED` when it is mounted or open
- * elsewhere, also in this process. Other failures are thrown as `node:fs` gives them.
+ * Opens the block device of `path`. Unless `readOnly`, it is opened exclusively, where the runtime can (`exclusive`):
+ * `LOCKED` when it is mounted or open elsewhere, also in this process. Other failures are thrown as `node:fs` gives them.
  */
-export function openBlockDevice(path: string, options: { readOnly: boolean }): RawBlockDevice {
-  const flags = options.readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR | fs.constants.O_EXCL;
+export function openBlockDevice(path: string, options: { readOnly: boolean; exclusive: boolean }): RawBlockDevice {
+  const { O_RDONLY, O_RDWR, O_EXCL } = fs.constants;
+  const flags = options.readOnly ? O_RDONLY : options.exclusive ? O_RDWR | O_EXCL : O_RDWR;
   let descriptor: number;
   try {
     descriptor = fs.openSync(path, flags);
   } catch (cause) {
     if (errnoOf(cause) !== "EBUSY") throw cause;
-    throw new CairnError(
-      "LOCKED",
-      "open",
-      `${path} is mounted, or held by a process that opened it exclusively. Unmount it or close it there, or open it with readOnly: true.`,
-      { cause },
-    );
+    throw inUse(path, cause);
   }
   try {
+    // What an exclusive opening would have found out.
+    if (!options.readOnly && !options.exclusive && isMounted(descriptor)) throw inUse(path);
     return new RawBlockDevice(path, descriptor, options);
   } catch (cause) {
     fs.closeSync(descriptor);
@@ -69,11 +72,17 @@ export function openBlockDevice(path: string, options: { readOnly: boolean }): R
   }
 }
 
+function inUse(path: string, cause?: unknown): CairnError {
+  return new CairnError(
+    "LOCKED",
+    "open",
+    `${path} is mounted, or held by a process that opened it exclusively. Unmount it or close it there, or open it with readOnly: true.`,
+    { cause },
+  );
+}
+
 function readSize(path: string, descriptor: number): number {
-  const { rdev } = fs.fstatSync(descriptor, { bigint: true });
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
-  const file = `/sys/dev/block/${major}:${minor}/size`;
+  const file = `/sys/dev/block/${numberOf(descriptor)}/size`;
   try {
     const size = Number(fs.readFileSync(file, "latin1").trim()) * SECTOR_SIZE;
     if (!Number.isSafeInteger(size)) throw new Error(`${file} holds no number`);
@@ -86,4 +95,20 @@ function readSize(path: string, descriptor: number): number {
       { cause },
     );
   }
+}
+
+/** Major and minor number, as the kernel writes them in `/sys` and in its list of mounts. */
+function numberOf(descriptor: number): string {
+  const { rdev } = fs.fstatSync(descriptor, { bigint: true });
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
+  return `${major}:${minor}`;
+}
+
+function isMounted(descriptor: number): boolean {
+  const number = ` ${numberOf(descriptor)} `;
+  return fs
+    .readFileSync("/proc/self/mountinfo", "latin1")
+    .split("\n")
+    .some((line) => line.includes(number));
 }

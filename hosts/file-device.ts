@@ -75,6 +75,13 @@ export class FileDevice extends DescriptorDevice {
     }
   }
 
+  measure(): void {
+    this.checkOpen("measure");
+    const { size } = fs.fstatSync(this.descriptor);
+    this.fileSize = size;
+    this.sizeBytes = size - (size % BLOCK_SIZE);
+  }
+
   protected override writing(offset: number, size: number): void {
     const end = offset + size;
     const firstIndex = Math.max(0, Math.floor(offset / WINDOW_SIZE) - this.freshWindow);

@@ -9,40 +9,23 @@
  * 3. A holder in our own boot and pid namespace is judged by its process and thread: both there, with the start times
  *    that the lock names. A zombie is dead; a process whose threads have not all ended is waited for, as a write may
  *    still be under way. A holder from elsewhere is dead when ten seconds bring no heartbeat. Clocks of two machines
- *    differ, so at least one period is watched before an old heartbeat counts.
+ *    differ, so at least one period is watched before an old heartbeat counts. What is watched is time between two looks
+ *    in which this process ran: of a pause, in which the holder may have been held up too, little counts.
  * 4. The right to remove a dead holder's lock belongs to whoever creates its *claim*, a file named by the lock's token;
  *    if the claimer dies too, to whoever creates the claim on the claim. The winner checks that the dead lock is still
- *    in place and renames its own over it. So of several takers exactly one wins, and no fresh lock is ever removed.
+ *    in place, without a heartbeat since, and renames its own over it. So of several takers exactly one wins, and no fresh lock is ever removed.
  * 5. A lock is removed by its holder only, and only while it carries the holder's token.
  */
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
-import { hostname } from "node:os";
+import { dirname } from "node:path";
+import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../store/error.ts";
+import { describeProcess, holderState, type LockRecord, parseRecord } from "./lock-holder.ts";
 import { errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
-
-/** What a lock file says about its holder, as JSON. */
-interface LockRecord {
-  /** The mark of a lock file of ours, and its version. */
-  cairnLock: 1;
-  pid: number;
-  /** Names the pid namespace, such as `pid:[4026531836]`; empty where the system has none. */
-  pidNamespace: string;
-  host: string;
-  /** Changes with every start of the kernel; empty where the system has none. */
-  bootId: string;
-  /** When the process started, in ticks of the kernel since its boot; `null` where the system does not tell. */
-  startTime: string | null;
-  /** The thread that opened the store: the kernel's number of it, or 0. */
-  thread: number;
-  threadStartTime: string | null;
-  /** 32 hexadecimal digits, drawn for this lock alone. */
-  token: string;
-  /** Milliseconds between two heartbeats, which are the file's modification time. */
-  heartbeatMs: number;
-}
+import { missingFlag } from "./refusal.ts";
 
 /** How often a holder shows that it lives, and when one from elsewhere is given up. Tests shorten both. */
 export interface LockTimings {
@@ -58,9 +41,6 @@ const DYING_MS_MAX = 5_000;
 /** How many dead claimers are followed. Each was killed within the microseconds of a takeover. */
 const CLAIM_DEPTH_MAX = 16;
 
-/** `PF_EXITING` of Linux: the process is on its way out. */
-const FLAG_EXITING = 0x4;
-
 const LOCK_FILE_SIZE_MAX = 16_384;
 const JSON_MARK = '{"cairnLock":';
 
@@ -68,6 +48,8 @@ const JSON_MARK = '{"cairnLock":';
 export interface FileLock {
   /** The lock file. */
   readonly path: string;
+  /** Whether the lock was taken from a holder that only its missing heartbeat says is dead: it may still write. */
+  readonly predecessorAlive: boolean;
   /**
    * Registers the file that the lock stands for, by device and inode: `LOCKED` when this process holds it under another
    * name already.
@@ -92,16 +74,28 @@ export async function acquireLock(file: string, timings: LockTimings = TIMINGS):
   for (;;) {
     const seen = readLock(path, file);
     let descriptor: number | undefined;
+    let isDoubtful = false;
     if (seen === undefined) {
       descriptor = withDraft(path, record, file, (draft) => draft.place(path));
     } else {
-      const verdict = watch.judge(seen);
+      const verdict = watch.judge(seen, path);
       if (verdict === "alive" || watch.isOver()) throw lockedError(file, path, seen);
+      isDoubtful = seen.record === undefined || holderState(seen.record, path) === "elsewhere";
       if (verdict === "dead") descriptor = withDraft(path, record, file, (draft) => takeOver(path, seen, draft, watch));
     }
-    if (descriptor !== undefined) return hold(file, path, record, descriptor);
+    if (descriptor !== undefined) return hold(file, path, record, descriptor, isDoubtful);
     await sleep(watch.pollMs);
   }
+}
+
+/** The heartbeat of a lock from elsewhere, and for how long none followed it. */
+interface Beat {
+  modifiedMs: number;
+  /** How old it was by our clock when it was seen first. */
+  ageMs: number;
+  watchedMs: number;
+  /** When the last look had ended. */
+  lookedMs: number;
 }
 
 /** Whether holders live, as it turns out while an opener waits for them. */
@@ -109,8 +103,8 @@ class Watch {
   readonly pollMs: number;
   private readonly timings: LockTimings;
   private readonly startMs = performance.now();
-  /** For locks and claims from elsewhere: the heartbeat that was seen first, when, and how old it was by our clock. */
-  private readonly beats = new Map<string, { beat: number; sinceMs: number; ageMs: number }>();
+  /** For locks and claims from elsewhere: what was seen of each. */
+  private readonly beats = new Map<string, Beat>();
   private dyingSinceMs: number | undefined;
 
   constructor(timings: LockTimings) {
@@ -118,9 +112,9 @@ class Watch {
     this.pollMs = Math.min(20, timings.heartbeatMs / 4);
   }
 
-  /** `"unknown"` asks to be called again later. */
-  judge(seen: SeenLock): "alive" | "dead" | "unknown" {
-    const state = seen.record === undefined ? "elsewhere" : holderState(seen.record);
+  /** What the lock, or claim, that was seen at `path` says of its holder. `"unknown"` asks to be called again later. */
+  judge(seen: SeenLock, path: string): "alive" | "dead" | "unknown" {
+    const state = seen.record === undefined ? "elsewhere" : holderState(seen.record, path);
     if (state === "alive" || state === "dead") return state;
     const nowMs = performance.now();
     if (state === "dying") {
@@ -129,13 +123,17 @@ class Watch {
     }
     if (seen.foreign) return "alive";
     const { heartbeatMs, staleMs } = this.timings;
-    let first = this.beats.get(seen.identity);
-    if (first === undefined) {
-      first = { beat: seen.modifiedMs, sinceMs: nowMs, ageMs: Math.max(0, Date.now() - seen.modifiedMs) };
-      this.beats.set(seen.identity, first);
+    const beat = this.beats.get(seen.identity);
+    if (beat === undefined) {
+      const ageMs = Math.max(0, Date.now() - seen.modifiedMs);
+      this.beats.set(seen.identity, { modifiedMs: seen.modifiedMs, ageMs, watchedMs: 0, lookedMs: nowMs });
+      return "unknown";
     }
-    if (seen.modifiedMs !== first.beat) return "alive";
-    return nowMs - first.sinceMs > Math.max(heartbeatMs * 1.25, staleMs - first.ageMs) ? "dead" : "unknown";
+    if (seen.modifiedMs !== beat.modifiedMs) return "alive";
+    // From the end of one look to the beginning of the next; of a pause no more than a part of a period.
+    beat.watchedMs += Math.min(Math.max(0, seen.lookedMs - beat.lookedMs), heartbeatMs / 2);
+    beat.lookedMs = nowMs;
+    return beat.watchedMs > Math.max(heartbeatMs * 1.25, staleMs - beat.ageMs) ? "dead" : "unknown";
   }
 
   /** Whether waiting has lasted longer than any verdict takes: another taker hangs, or locks come and go. */
@@ -152,6 +150,8 @@ interface SeenLock {
   /** Not a lock file of ours, nor the torn beginning of one: it is nobody's to remove. */
   foreign: boolean;
   modifiedMs: number;
+  /** When it was begun to be read, by `performance.now()`. */
+  lookedMs: number;
 }
 
 /** A lock file that is written but not in place yet. Its file is removed with it, its descriptor stays open. */
@@ -229,11 +229,12 @@ function withDraft(
   } catch (cause) {
     if (cause instanceof CairnError) throw cause;
     const isFull = isOutOfSpace(cause);
+    const flag = missingFlag(cause);
+    const advice = isFull ? "free some space" : flag === undefined ? "make the folder writable" : folderFlags(path);
     throw new CairnError(
       isFull ? "NO_SPACE" : "DEVICE_WRITE",
       "open",
-      `${file}: its lock file ${path} cannot be made: ${reasonOf(cause)}. Writing needs a lock: ` +
-        `${isFull ? "free some space" : "make the folder writable"}, or open with readOnly: true.`,
+      `${file}: its lock file ${path} cannot be made: ${reasonOf(cause)}. Writing needs a lock: ${advice}, or open with readOnly: true.`,
       { cause },
     );
   } finally {
@@ -253,13 +254,15 @@ function takeOver(path: string, dead: SeenLock, draft: Draft, watch: Watch): num
     claims.push(claim);
     if (isWon) break;
     const claimer = readLock(claim, path);
-    if (claimer === undefined || watch.judge(claimer) !== "dead") return undefined;
+    if (claimer === undefined || watch.judge(claimer, claim) !== "dead") return undefined;
     claimed = claimer.identity;
   }
   if (!isWon) return undefined;
   let descriptor: number | undefined;
   try {
-    if (readLock(path, path)?.identity === dead.identity) descriptor = draft.replace(path);
+    const again = readLock(path, path);
+    // A holder that was judged by its heartbeat may have come back since.
+    if (again?.identity === dead.identity && again.modifiedMs === dead.modifiedMs) descriptor = draft.replace(path);
   } finally {
     // All claims but the last are those of dead takers, and ours to remove only with the lock in our hands.
     for (const claim of descriptor === undefined ? claims.slice(-1) : claims) removeQuietly(claim);
@@ -268,7 +271,7 @@ function takeOver(path: string, dead: SeenLock, draft: Draft, watch: Watch): num
   return descriptor;
 }
 
-function hold(file: string, path: string, record: LockRecord, descriptor: number): FileLock {
+function hold(file: string, path: string, record: LockRecord, descriptor: number, predecessorAlive: boolean): FileLock {
   const heartbeat = setInterval(() => {
     try {
       const now = new Date();
@@ -282,6 +285,7 @@ function hold(file: string, path: string, record: LockRecord, descriptor: number
   let isReleased = false;
   return {
     path,
+    predecessorAlive,
     identify(next) {
       checkHeld(next, file);
       held.set(next, file);
@@ -315,10 +319,12 @@ function checkHeld(identity: string, file: string): void {
 /** Reads the lock file at `path`; `undefined` when there is none. */
 function readLock(path: string, file: string): SeenLock | undefined {
   let descriptor: number | undefined;
+  const lookedMs = performance.now();
   try {
     descriptor = fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
     const stat = fs.fstatSync(descriptor);
-    const seen = { identity: `torn-${stat.ino}-${stat.mtimeMs}`, record: undefined, modifiedMs: stat.mtimeMs };
+    const { ino, mtimeMs } = stat;
+    const seen = { identity: `torn-${ino}-${mtimeMs}`, record: undefined, modifiedMs: mtimeMs, lookedMs };
     if (!stat.isFile() || stat.size > LOCK_FILE_SIZE_MAX) return { ...seen, foreign: true };
     const content = fs.readFileSync(descriptor, "utf8");
     const record = parseRecord(content);
@@ -327,6 +333,10 @@ function readLock(path: string, file: string): SeenLock | undefined {
     return { ...seen, foreign: !isTorn };
   } catch (cause) {
     if (errnoOf(cause) === "ENOENT") return undefined;
+    if (missingFlag(cause) !== undefined) {
+      const message = `${file}: its lock file ${path} cannot be read: ${reasonOf(cause)}. Writing needs a lock: ${folderFlags(path)}, or open with readOnly: true.`;
+      throw new CairnError("DEVICE_READ", "open", message, { cause });
+    }
     throw new CairnError(
       "LOCKED",
       "open",
@@ -338,118 +348,14 @@ function readLock(path: string, file: string): SeenLock | undefined {
   }
 }
 
-function parseRecord(content: string): LockRecord | undefined {
-  let record: Partial<LockRecord> | null;
-  try {
-    record = JSON.parse(content);
-  } catch {
-    return undefined;
-  }
-  if (typeof record !== "object" || record === null || record.cairnLock !== 1) return undefined;
-  const { pid, token } = record;
-  if (!Number.isSafeInteger(pid) || (pid as number) <= 0) return undefined;
-  if (typeof token !== "string" || !/^[0-9a-f]{32}$/.test(token)) return undefined;
-  return record as LockRecord;
-}
-
-/** Whether the process and the thread that a lock names are there. */
-function holderState(record: LockRecord): "alive" | "dead" | "dying" | "elsewhere" {
-  const self = describeProcess();
-  if (record.bootId !== self.bootId || record.pidNamespace !== self.pidNamespace) return "elsewhere";
-  if (self.bootId === "" && record.host !== self.host) return "elsewhere";
-  if (!processExists(record.pid)) return "dead";
-  if (typeof record.startTime !== "string" || self.startTime === null) return "elsewhere";
-  const folder = `/proc/${record.pid}`;
-  const leader = readTask(folder);
-  if (leader === undefined) return processExists(record.pid) ? "alive" : "dead";
-  if (leader.startTime !== record.startTime) return "dead";
-  if (leader.hasEnded) return hasLiveThread(folder) ? "dying" : "dead";
-  if (leader.isEnding || isKilled(folder)) return "dying";
-  if (record.thread === record.pid || !record.thread) return "alive";
-  const thread = readTask(`${folder}/task/${record.thread}`);
-  if (thread !== undefined && thread.startTime === record.threadStartTime && !thread.hasEnded) return "alive";
-  return fs.existsSync(`${folder}/task`) ? "dead" : "alive";
-}
-
-function processExists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return errnoOf(cause) !== "ESRCH";
-  }
-}
-
-function hasLiveThread(folder: string): boolean {
-  try {
-    return fs.readdirSync(`${folder}/task`).some((thread) => readTask(`${folder}/task/${thread}`)?.hasEnded === false);
-  } catch {
-    return false;
-  }
-}
-
-/**
- * State, flags and start time of a process or thread: fields 3, 9 and 22 of its `stat`; field 2 is a name in parentheses.
- */
-function readTask(folder: string): { hasEnded: boolean; isEnding: boolean; startTime: string } | undefined {
-  try {
-    const stat = fs.readFileSync(`${folder}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return {
-      hasEnded: /^[ZXx]$/.test(fields[0] as string),
-      isEnding: (Number(fields[6]) & FLAG_EXITING) !== 0,
-      startTime: fields[19] as string,
-    };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether SIGKILL was sent to a process that has not come round to ending yet. */
-function isKilled(folder: string): boolean {
-  const pending = /^(?:SigPnd|ShdPnd):\s*[0-9a-f]*[13579bdf][0-9a-f]{2}$/m;
-  return pending.test(contentOf(`${folder}/status`));
-}
-
-type ProcessRecord = Omit<LockRecord, "token" | "heartbeatMs">;
-
-let processRecord: ProcessRecord | undefined;
-
-/** This process and thread, as their lock files name them. */
-function describeProcess(): ProcessRecord {
-  if (processRecord?.pid === process.pid) return processRecord;
-  const thread = Number(/task\/(\d+)$/.exec(linkOf("/proc/thread-self"))?.[1] ?? 0);
-  processRecord = {
-    cairnLock: 1,
-    pid: process.pid,
-    pidNamespace: linkOf("/proc/self/ns/pid"),
-    host: hostname(),
-    bootId: contentOf("/proc/sys/kernel/random/boot_id"),
-    startTime: readTask("/proc/self")?.startTime ?? null,
-    thread,
-    threadStartTime: readTask(`/proc/self/task/${thread}`)?.startTime ?? null,
-  };
-  return processRecord;
-}
-
 function describeSelf(timings: LockTimings): LockRecord {
   return { ...describeProcess(), token: randomBytes(16).toString("hex"), heartbeatMs: timings.heartbeatMs };
 }
 
-function linkOf(path: string): string {
-  try {
-    return fs.readlinkSync(path);
-  } catch {
-    return "";
-  }
-}
-
-function contentOf(path: string): string {
-  try {
-    return fs.readFileSync(path, "latin1").trim();
-  } catch {
-    return "";
-  }
+/** What Deno has to be started with for locks: drafts of them come and go under names of their own. */
+function folderFlags(path: string): string {
+  const folder = dirname(path);
+  return `start Deno with --allow-read=${folder} and --allow-write=${folder}`;
 }
 
 function removeQuietly(path: string): void {

@@ -1,5 +1,5 @@
 /**
- * From what a program passes to `open` to a device with its lock: files, raw block devices and `":memory:"`.
+ * From what a program passes to `open` to a device with its lock: files and raw block devices.
  *
  * 1. The lock is held before anything is opened for writing. A `readOnly` opener takes none, and creates nothing.
  * 2. Paths are resolved first, so that two names of one file meet in one lock.
@@ -8,54 +8,42 @@
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BlockDevice } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
-import { openBlockDevice } from "./block-device.ts";
+import { openBlockDevice, type RawBlockDevice } from "./block-device.ts";
 import { FileDevice } from "./file-device.ts";
 import { acquireLock, type FileLock } from "./lock.ts";
-import { MemoryDevice } from "./memory-device.ts";
-import { BLOCK_SIZE, errnoOf, isOutOfSpace, readFully, reasonOf } from "./positioned-io.ts";
+import { BLOCK_SIZE, errnoOf, readFully, reasonOf } from "./positioned-io.ts";
+import { invalid, refusal } from "./refusal.ts";
+import type { Target, TargetOptions } from "./target.ts";
 
-/** What `open` was asked for, as far as it concerns the target. */
-export interface TargetOptions {
-  /** Whether a missing file is created. */
-  create: boolean;
-  readOnly: boolean;
-  /** Whether the target may be formatted though it is not blank: the store's decision, once the device is open. */
-  format: boolean;
+/** How a runtime's `node:fs` differs from Node's. */
+export interface SystemFiles {
+  /** Whether `O_EXCL` opens a block device exclusively. */
+  opensExclusively: boolean;
+  /** Takes an advisory lock on a file that exists: how it is given up, or `undefined` when another process has it. */
+  tryLock?(path: string): (() => void) | undefined;
 }
 
-/** An open target. */
-export interface Target {
-  device: BlockDevice;
-  /** Whether the file did not exist before. */
-  created: boolean;
-  /** Whether something follows the last whole block of the file: it is not blank then, whatever the device shows. */
-  hasTail: boolean;
-  /** Closes the device and gives up the lock. May be called twice. */
-  release(): void;
-  /** `release`, and removes the file when this opening created it: for a store that could not be formatted. */
-  discard(): void;
-}
+const NODE_FILES: SystemFiles = { opensExclusively: true };
 
 /** How often an opening starts anew because the file came or went meanwhile. */
 const ATTEMPT_COUNT_MAX = 8;
 
 /**
- * Opens `target`, a path, a `file:` URL or `":memory:"`. Throws `INVALID_ARGUMENT` for what cannot hold a store,
+ * Opens `target`, a path or a `file:` URL. Throws `INVALID_ARGUMENT` for what cannot hold a store,
  * `NOT_A_STORE` for a missing file that is not to be created, `LOCKED`, and `DEVICE_READ` or `DEVICE_WRITE` where the
  * system refuses.
  */
-export async function openTarget(target: string | URL, options: TargetOptions): Promise<Target> {
+export async function openTarget(
+  target: string | URL,
+  options: TargetOptions,
+  files: SystemFiles = NODE_FILES,
+): Promise<Target> {
   const path = pathOf(target);
-  if (path === ":memory:") {
-    const device = new MemoryDevice();
-    const release = (): void => device.close();
-    return { device, created: true, hasTail: false, release, discard: release };
-  }
   for (let attempt = 0; attempt < ATTEMPT_COUNT_MAX; attempt += 1) {
     const stat = statOf(path);
-    const opened = stat === undefined ? await createFile(path, options) : await openExisting(path, stat, options);
+    const opened =
+      stat === undefined ? await createFile(path, options, files) : await openExisting(path, stat, options, files);
     if (opened !== undefined) return opened;
   }
   throw new CairnError("LOCKED", "open", `${path} is created and removed again by another process. Stop it first.`);
@@ -88,7 +76,12 @@ function statOf(path: string): fs.Stats | undefined {
   }
 }
 
-async function openExisting(path: string, stat: fs.Stats, options: TargetOptions): Promise<Target | undefined> {
+async function openExisting(
+  path: string,
+  stat: fs.Stats,
+  options: TargetOptions,
+  files: SystemFiles,
+): Promise<Target | undefined> {
   if (stat.isDirectory()) {
     throw invalid(`the target ${path} is a directory. Name a file in it, such as ${join(path, "store.cairn")}.`);
   }
@@ -97,24 +90,18 @@ async function openExisting(path: string, stat: fs.Stats, options: TargetOptions
   }
   const { readOnly } = options;
   try {
-    if (stat.isBlockDevice()) {
-      const device = openBlockDevice(path, { readOnly });
-      const release = (): void => device.close();
-      return { device, created: false, hasTail: false, release, discard: release };
-    }
     const resolved = fs.realpathSync(path);
+    if (stat.isBlockDevice()) return await openBlock(resolved, readOnly, files);
     const lock = readOnly ? undefined : await acquireLock(resolved);
-    return openFile(resolved, readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR, lock, {
-      readOnly,
-      created: false,
-    });
+    const flags = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
+    return openFile(resolved, flags, lock, { readOnly, created: false }, files);
   } catch (cause) {
     if (errnoOf(cause) === "ENOENT") return undefined;
     throw refusal(path, readOnly ? "read" : "write", cause);
   }
 }
 
-async function createFile(path: string, options: TargetOptions): Promise<Target | undefined> {
+async function createFile(path: string, options: TargetOptions, files: SystemFiles): Promise<Target | undefined> {
   if (options.readOnly || !options.create) {
     const reason = options.readOnly ? "a readOnly opening creates nothing" : "create is false";
     throw new CairnError("NOT_A_STORE", "open", `${path} does not exist, and ${reason}. Check the path.`);
@@ -133,7 +120,7 @@ async function createFile(path: string, options: TargetOptions): Promise<Target 
   const { O_RDWR, O_CREAT, O_EXCL } = fs.constants;
   try {
     const lock = await acquireLock(resolved);
-    const target = openFile(resolved, O_RDWR | O_CREAT | O_EXCL, lock, { readOnly: false, created: true });
+    const target = openFile(resolved, O_RDWR | O_CREAT | O_EXCL, lock, { readOnly: false, created: true }, files);
     try {
       await syncFolder(folder);
     } catch (cause) {
@@ -153,8 +140,10 @@ function openFile(
   flags: number,
   lock: FileLock | undefined,
   options: { readOnly: boolean; created: boolean },
+  files: SystemFiles,
 ): Target {
   let descriptor = -1;
+  let unlock: (() => void) | undefined;
   let device: FileDevice;
   let identity: string;
   let hasTail: boolean;
@@ -164,14 +153,20 @@ function openFile(
     if (!stat.isFile()) throw invalid(`the target ${path} was replaced by a ${typeOf(stat)} while it was opened.`);
     identity = identityOf(stat);
     lock?.identify(identity);
+    if (!options.readOnly) unlock = lockAlso(path, files);
     hasTail = tailOf(descriptor, stat.size).some((byte) => byte !== 0);
     device = new FileDevice(path, descriptor, { readOnly: options.readOnly });
   } catch (cause) {
     if (descriptor >= 0) fs.closeSync(descriptor);
+    unlock?.();
     lock?.release();
     throw cause;
   }
-  const release = (): void => device.closeThen(() => lock?.release());
+  const unlockAll = (): void => {
+    unlock?.();
+    lock?.release();
+  };
+  const release = (): void => device.closeThen(unlockAll);
   const discard = (): void =>
     device.closeThen(() => {
       try {
@@ -179,9 +174,57 @@ function openFile(
       } catch {
         // The opening has failed already, for a reason that says more than an empty file that stays.
       }
+      unlockAll();
+    });
+  const predecessorAlive = lock?.predecessorAlive === true;
+  return { device, created: options.created, hasTail, predecessorAlive, release, discard };
+}
+
+/**
+ * Opens a block device. Beside the kernel's own exclusive opening, which not every runtime has, it gets a lock file as
+ * well, if `/dev` takes one.
+ */
+async function openBlock(path: string, readOnly: boolean, files: SystemFiles): Promise<Target> {
+  const lock = readOnly ? undefined : await acquireDeviceLock(path);
+  let unlock: (() => void) | undefined;
+  let device: RawBlockDevice;
+  try {
+    lock?.identify(`block ${fs.statSync(path).rdev}`);
+    if (!readOnly) unlock = lockAlso(path, files);
+    device = openBlockDevice(path, { readOnly, exclusive: files.opensExclusively });
+  } catch (cause) {
+    unlock?.();
+    lock?.release();
+    throw cause;
+  }
+  const release = (): void =>
+    device.closeThen(() => {
+      unlock?.();
       lock?.release();
     });
-  return { device, created: options.created, hasTail, release, discard };
+  const predecessorAlive = lock?.predecessorAlive === true;
+  return { device, created: false, hasTail: false, predecessorAlive, release, discard: release };
+}
+
+async function acquireDeviceLock(path: string): Promise<FileLock | undefined> {
+  try {
+    return await acquireLock(path);
+  } catch (error) {
+    if ((error as CairnError).code === "LOCKED") throw error;
+    return undefined;
+  }
+}
+
+/** Takes the runtime's own lock of a file, beside the lock file. */
+function lockAlso(path: string, files: SystemFiles): (() => void) | undefined {
+  if (files.tryLock === undefined) return undefined;
+  const unlock = files.tryLock(path);
+  if (unlock !== undefined) return unlock;
+  throw new CairnError(
+    "LOCKED",
+    "open",
+    `${path} is locked (flock) by another process. Close it there, or open with readOnly: true.`,
+  );
 }
 
 /** The bytes of a file behind its last whole block. */
@@ -210,38 +253,4 @@ function typeOf(stat: fs.Stats): string {
   if (stat.isSocket()) return "socket";
   if (stat.isCharacterDevice()) return "character device";
   return stat.isDirectory() ? "directory" : "file of an unknown type";
-}
-
-function invalid(message: string, cause?: unknown): CairnError {
-  return new CairnError("INVALID_ARGUMENT", "open", message, cause === undefined ? undefined : { cause });
-}
-
-/** The system's refusal in the API's terms. */
-function refusal(path: string, access: "read" | "write", cause: unknown): CairnError {
-  if (cause instanceof CairnError) return cause;
-  const code = errnoOf(cause);
-  const options = { cause };
-  if (isOutOfSpace(cause)) {
-    return new CairnError(
-      "NO_SPACE",
-      "open",
-      `${path}: no room is left for it (${reasonOf(cause)}). Free some space.`,
-      options,
-    );
-  }
-  if (["ENOTDIR", "ELOOP", "ENAMETOOLONG", "EINVAL", "EISDIR"].includes(code)) {
-    return invalid(`the target ${path} cannot name a file: ${reasonOf(cause)}.`, cause);
-  }
-  let advice = "Check the path and the system's limits.";
-  if (code === "EACCES" || code === "EPERM") {
-    advice = `This process has no permission to ${access} it: change the permissions${access === "write" ? ", or open with readOnly: true" : ""}.`;
-  } else if (code === "EROFS") {
-    advice = "The file system is read-only: open with readOnly: true.";
-  }
-  return new CairnError(
-    access === "read" ? "DEVICE_READ" : "DEVICE_WRITE",
-    "open",
-    `${path} cannot be opened: ${reasonOf(cause)}. ${advice}`,
-    options,
-  );
 }

@@ -1,61 +1,143 @@
 /**
- * Runs vitest with its usual output and ends with one line, `N passed, N failed`.
+ * Runs vitest on one runtime after another, with its usual output, and ends with one line over all of them: `N passed,
+ * N failed`. Before it stands each failed test by name.
  *
- * Arguments go to vitest: folders, files, `-t name`. A file that cannot be loaded counts as a failure; so does a run that
- * went wrong without a failed test (an error outside every test, a crash) or held no test at all.
+ *   node scripts/test.mjs [--runtime node,node-lts,bun,deno] [arguments of vitest: folders, files, -t name]
+ *
+ * Without `--runtime` all are run that are installed; one that is missing is named, and counts as a failure under CI. A
+ * file that cannot be loaded counts as a failure; so does a run that went wrong without a failed test (an error outside
+ * every test, a crash) or held no test at all.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isInstalled, RUNTIMES } from "./test-runtimes.mjs";
 
 const ROOT = new URL("../", import.meta.url);
 const VITEST = new URL("node_modules/vitest/vitest.mjs", ROOT);
-const REPORT = new URL(`build/test-report-${process.pid}.json`, ROOT);
 
-/** @typedef {{ status: string, assertionResults: { status: string }[] }} FileResult */
+/** @typedef {{ status: string, fullName: string, failureMessages?: string[] }} TestResult */
+/** @typedef {{ status: string, name: string, message?: string, assertionResults: TestResult[] }} FileResult */
+/** @typedef {{ runtime: string, passed: number, skipped: number, failures: string[], seconds: number }} RunResult */
 
 /**
- * @returns {{ passed: number, failed: number, skipped: number }}
+ * What vitest's report says. Of the names of files only what lies below the root is given.
+ *
+ * @param {URL} path
  */
-function readReport() {
+function readReport(path) {
   /** @type {{ testResults: FileResult[] }} */
-  const report = JSON.parse(readFileSync(REPORT, "utf8"));
-  const tests = report.testResults.flatMap((file) => file.assertionResults);
-  /** @param {string} status */
-  const countOf = (status) => tests.filter((test) => test.status === status).length;
-  const brokenFileCount = report.testResults.filter(
-    (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
-  ).length;
-  const passed = countOf("passed");
-  const failed = countOf("failed");
-  return { passed, failed: failed + brokenFileCount, skipped: tests.length - passed - failed };
+  const report = JSON.parse(readFileSync(path, "utf8"));
+  let passed = 0;
+  let skipped = 0;
+  const failures = [];
+  for (const file of report.testResults) {
+    const name = relative(fileURLToPath(ROOT), file.name);
+    let failedCount = 0;
+    for (const test of file.assertionResults) {
+      if (test.status === "passed") passed += 1;
+      else if (test.status !== "failed") skipped += 1;
+      else {
+        failedCount += 1;
+        failures.push(`${name}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`);
+      }
+    }
+    if (file.status === "failed" && failedCount === 0) failures.push(`${name}: ${firstLine(file.message)}`);
+  }
+  return { passed, skipped, failures };
+}
+
+/** @param {string | undefined} message */
+function firstLine(message) {
+  return (message ?? "").split("\n").find((line) => line.trim() !== "") ?? "no message";
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} given
+ * @returns {RunResult}
+ */
+function runOn(name, given) {
+  const { command, args, folders, config, env } = /** @type {import("./test-runtimes.mjs").TestRuntime} */ (
+    RUNTIMES[name]
+  );
+  const report = new URL(`build/test-report-${process.pid}-${name}.json`, ROOT);
+  const startMs = performance.now();
+  const run = spawnSync(
+    command,
+    [
+      ...args,
+      fileURLToPath(VITEST),
+      "run",
+      ...(config === undefined ? [] : [`--config=${config}`]),
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${fileURLToPath(report)}`,
+      ...(given.length > 0 ? given : folders),
+    ],
+    {
+      cwd: fileURLToPath(ROOT),
+      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, ...env, CAIRN_RUNTIME: name },
+    },
+  );
+  let counts = { passed: 0, skipped: 0, failures: /** @type {string[]} */ ([]) };
+  try {
+    counts = readReport(report);
+    if (counts.passed + counts.failures.length === 0) counts.failures.push("no test ran");
+    else if (run.status !== 0 && counts.failures.length === 0) counts.failures.push(`vitest ended with ${run.status}`);
+  } catch (error) {
+    counts.failures.push(`no report of the run: ${error instanceof Error ? error.message : error}`);
+  }
+  rmSync(report, { force: true });
+  return { runtime: name, ...counts, seconds: (performance.now() - startMs) / 1000 };
+}
+
+/** Splits `--runtime a,b` or `--runtime=a,b` from what vitest gets. */
+function readArguments() {
+  const given = process.argv.slice(2);
+  const at = given.findIndex((word) => word === "--runtime" || word.startsWith("--runtime="));
+  if (at < 0) return { names: undefined, given };
+  const [word = ""] = given.splice(at, 1);
+  const list = word.includes("=") ? word.slice(word.indexOf("=") + 1) : given.splice(at, 1)[0];
+  return { names: (list ?? "").split(","), given };
+}
+
+const { names, given } = readArguments();
+const unknown = names?.filter((name) => !(name in RUNTIMES)) ?? [];
+if (unknown.length > 0) {
+  console.error(`no runtime ${unknown.join(", ")}; there are ${Object.keys(RUNTIMES).join(", ")}`);
+  process.exit(2);
 }
 
 mkdirSync(new URL("build/", ROOT), { recursive: true });
-const run = spawnSync(
-  process.execPath,
-  [
-    fileURLToPath(VITEST),
-    "run",
-    "--reporter=default",
-    "--reporter=json",
-    `--outputFile.json=${fileURLToPath(REPORT)}`,
-    ...process.argv.slice(2),
-  ],
-  { cwd: fileURLToPath(ROOT), stdio: ["ignore", "inherit", "inherit"] },
-);
-
-let counts = { passed: 0, failed: 0, skipped: 0 };
-try {
-  counts = readReport();
-} catch (error) {
-  console.error(`no report of the run: ${error instanceof Error ? error.message : error}`);
+/** @type {RunResult[]} */
+const results = [];
+for (const name of names ?? Object.keys(RUNTIMES)) {
+  if (isInstalled(name)) {
+    console.log(`== ${name}`);
+    results.push(runOn(name, given));
+  } else if (names !== undefined || process.env["CI"]) {
+    results.push({ runtime: name, passed: 0, skipped: 0, failures: ["it is not installed"], seconds: 0 });
+  } else {
+    console.log(`== ${name}: not installed, skipped (node scripts/install-peers.mjs)`);
+  }
 }
-rmSync(REPORT, { force: true });
 
-const isEmpty = counts.passed + counts.failed === 0;
-if (isEmpty) console.error("no test ran");
-if ((run.status !== 0 || isEmpty) && counts.failed === 0) counts.failed = 1;
-process.exitCode = counts.failed > 0 ? 1 : 0;
-if (counts.skipped > 0) console.log(`${counts.skipped} skipped`);
-console.log(`${counts.passed} passed, ${counts.failed} failed`);
+let passed = 0;
+let failed = 0;
+console.log("");
+for (const { runtime, failures } of results) {
+  for (const failure of failures) console.log(`FAILED ${runtime}: ${failure}`);
+}
+for (const result of results) {
+  const { runtime, skipped, failures, seconds } = result;
+  passed += result.passed;
+  failed += failures.length;
+  console.log(
+    `${runtime}: ${result.passed} passed, ${failures.length} failed, ${skipped} skipped, ${seconds.toFixed(0)} s`,
+  );
+}
+process.exitCode = failed > 0 ? 1 : 0;
+console.log(`${passed} passed, ${failed} failed`);

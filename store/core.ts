@@ -68,8 +68,11 @@ export interface CoreHost {
   };
   /** The runtime's fastest way from memory to strings, where it has one. */
   text?: (memory: WebAssembly.Memory) => TextAccess;
-  /** Calls back when the process ends in order; the result takes the registration back. */
-  onExit?(callback: () => void): () => void;
+  /**
+   * Calls back when the process ends in order, or (`mayGoOn`) by an error that may still be caught; the result takes the
+   * registration back.
+   */
+  onExit?(callback: (mayGoOn: boolean) => void): () => void;
 }
 
 /** Reads strings out of memory, and writes them there. Ends are exclusive. */
@@ -96,6 +99,7 @@ export const VERSIONS_DUE = 4;
 /** Bits of `mount`. */
 export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
+export const MOUNT_PREDECESSOR_ALIVE = 4;
 /** What `get` answers. */
 export const AT_MEMORY = 1;
 export const IN_PIECES = 2;

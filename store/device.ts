@@ -56,6 +56,9 @@ export interface BlockDevice {
   /** Grows or shrinks the device. New space reads as zeros. The new size is durable after a sync. */
   resize?(size: number): void;
 
+  /** Looks anew how large the device is, which another opener may have grown: what `size()` answers from then on. */
+  measure?(): void;
+
   /** Releases the device. Nothing is synced. Calls in flight end first; later calls throw `CLOSED`. */
   close(): void;
 

@@ -33,20 +33,28 @@ interface CursorState {
   watched: boolean;
 }
 
-/** Opens cursors for one store, and closes what programs drop. */
+/**
+ * Closes the cursors of iterators that programs drop. One for all stores: a registry that is itself collected, with its
+ * store, makes V8 lose callbacks that are due.
+ */
+const dropped = new FinalizationRegistry<{ cursors: Cursors; state: CursorState }>(({ cursors, state }) =>
+  cursors.close(state),
+);
+
+/** Opens cursors for one core, and closes what programs drop. */
 export class Cursors {
   readonly core: Core;
   readonly keyReader: Reader;
   readonly valueReader: Reader;
   readonly keys: Format;
   /** Throws when the store takes no calls. */
-  readonly ready: (operation: string) => void;
+  private readonly ready: (operation: string) => void;
   private readonly fail: (status: number, operation: string) => CairnError;
   private readonly open = new Set<CursorState>();
-  private readonly dropped = new FinalizationRegistry<CursorState>((state) => this.close(state));
   private youngIterators: object[] = [];
   private youngStates: CursorState[] = [];
   private usable = true;
+  private isSuperseded = false;
 
   constructor(
     core: Core,
@@ -103,7 +111,7 @@ export class Cursors {
 
   /** The iterator of `state` needs no watching any more. */
   unwatch(state: CursorState): void {
-    if (state.watched) this.dropped.unregister(state);
+    if (state.watched) dropped.unregister(state);
   }
 
   /** A status of a cursor as an error. */
@@ -126,7 +134,7 @@ export class Cursors {
       const state = states[i] as CursorState;
       if (!this.open.has(state)) continue;
       state.watched = true;
-      this.dropped.register(iterators[i] as object, state, state);
+      dropped.register(iterators[i] as object, { cursors: this, state }, state);
     }
   }
 
@@ -134,6 +142,20 @@ export class Cursors {
   abandon(): void {
     this.usable = false;
     this.open.clear();
+  }
+
+  /** The store has moved on to another core: the walks over this one are refused. */
+  supersede(): void {
+    this.isSuperseded = true;
+    this.abandon();
+  }
+
+  /** Throws when a walk cannot go on: the store takes no calls, or has been refreshed since. */
+  check(operation: string): void {
+    this.ready(operation);
+    if (!this.isSuperseded) return;
+    const message = `${operation}: the store was refreshed after this iterator began. Begin a new one.`;
+    throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
   }
 }
 
@@ -187,7 +209,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
    */
   seek(key: K): void {
     const { span, cursors } = this;
-    cursors.ready("seek");
+    cursors.check("seek");
     const target = bytesOf(key, cursors.keys, "seek");
     if (this.state === undefined) return;
     this.left -= this.position;
@@ -227,7 +249,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   private fill(): boolean {
     if (this.state === undefined) return false;
     const { cursors, mode } = this;
-    cursors.ready(this.operation);
+    cursors.check(this.operation);
     const { core } = cursors;
     this.left -= this.size;
     this.position = 0;

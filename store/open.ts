@@ -1,5 +1,5 @@
 /** Opening: from a device to a store. Hosts bring the device; see `hosts/node.ts`. */
-import { Core, type CoreHost, MOUNT_GROWABLE, MOUNT_READ_ONLY } from "./core.ts";
+import { Core, type CoreHost, MOUNT_GROWABLE, MOUNT_PREDECESSOR_ALIVE, MOUNT_READ_ONLY } from "./core.ts";
 import type { BlockDevice } from "./device.ts";
 import { CairnError } from "./error.ts";
 import type { Settings } from "./options.ts";
@@ -26,11 +26,52 @@ export interface Opening extends Ending {
   segmentBlocks?: number;
   /** Whether the target holds something that the device does not show. It is not blank then. */
   hasTail?: boolean;
+  /** Whether whoever had the store may still write to it. Then none of the space that it may write to is used. */
+  predecessorAlive?: boolean;
 }
+
+/** How often a readOnly mount is tried that met what a writer was just changing. */
+const READ_ATTEMPT_COUNT_MAX = 5;
+const READ_ATTEMPT_PAUSE_MS = 5;
 
 /** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
 export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
   const start = performance.now();
+  const core = settings.readOnly ? await mountForReading(opening, settings) : await mount(opening, settings);
+  const ending = { release: opening.release, remount: () => mountForReading(opening, settings) };
+  const store = new Store<K, V>(core, settings, ending);
+  const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
+  const emit = (event: Parameters<NonNullable<Settings["onEvent"]>>[0]): void => {
+    try {
+      settings.onEvent?.(event);
+    } catch {
+      // A listener's failure is not the store's.
+    }
+  };
+  if (tailBlocks > 0) emit({ type: "recovered", records: core.exports.stat(STAT_RECOVERED_RECORDS), tailBlocks });
+  emit({ type: "opened", records: core.exports.stat(0), ms: performance.now() - start });
+  return store;
+}
+
+/**
+ * Mounts what a writer may be working on: it may grow the device, or begin a segment, between two reads of one mount. What
+ * looks damaged then is looked at again before it counts.
+ */
+async function mountForReading(opening: Opening, settings: Settings): Promise<Core> {
+  for (let attempt = 1; ; attempt += 1) {
+    opening.device.measure?.();
+    try {
+      return await mount(opening, settings);
+    } catch (error) {
+      const code = error instanceof CairnError ? error.code : "";
+      if (attempt === READ_ATTEMPT_COUNT_MAX || (code !== "CORRUPT" && code !== "DEVICE_SHRUNK")) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, READ_ATTEMPT_PAUSE_MS));
+  }
+}
+
+/** An instance of the core over the device, with the store on it mounted. */
+async function mount(opening: Opening, settings: Settings): Promise<Core> {
   const { device, host } = opening;
   const core = await Core.create(host, device, settings.memoryBytes);
   const interval = settings.durability === "manual" ? 0 : settings.flushIntervalMs;
@@ -54,26 +95,13 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
     throw new CairnError("NOT_A_STORE", "open", "open: the target is blank, and a readOnly opening formats nothing.");
   }
   check(core, probed);
-  const mounted = core.exports.mount(
-    core.handle,
-    core.uncachedHandle,
-    ENGINE_DUAL,
-    growable | (settings.readOnly ? MOUNT_READ_ONLY : 0),
-  );
+  let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0);
+  // A device of fixed size has no other space to offer.
+  if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
+  const mounted = core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, flags);
   if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
   check(core, mounted);
-  const store = new Store<K, V>(core, settings, opening);
-  const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
-  const emit = (event: Parameters<NonNullable<Settings["onEvent"]>>[0]): void => {
-    try {
-      settings.onEvent?.(event);
-    } catch {
-      // A listener's failure is not the store's.
-    }
-  };
-  if (tailBlocks > 0) emit({ type: "recovered", records: core.exports.stat(STAT_RECOVERED_RECORDS), tailBlocks });
-  emit({ type: "opened", records: core.exports.stat(0), ms: performance.now() - start });
-  return store;
+  return core;
 }
 
 /** Whether a target that holds no store is to hold one now. */

@@ -42,6 +42,8 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   onEvent?: (event: StoreEvent) => void;
   /** `"none"`, the only one in this version. */
   compression?: "none";
+  /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */
+  wasm?: WebAssembly.Module;
 }
 
 /** Key type of a store opened with an encoding. */
@@ -62,6 +64,7 @@ export interface Settings {
   keys: Format;
   values: Format;
   onEvent: ((event: StoreEvent) => void) | undefined;
+  wasm: WebAssembly.Module | undefined;
 }
 
 const MIB = 1_048_576;
@@ -84,12 +87,16 @@ const KNOWN = [
   "valueEncoding",
   "onEvent",
   "compression",
+  "wasm",
 ];
 /** Options of the contract that this version does not honour yet, and so refuses. */
 const LATER = ["history", "encryption", "compaction", "onProgress"];
 
-/** Checks options and fills in defaults. `INVALID_ARGUMENT` names the option; `UNSUPPORTED` what is not there yet. */
-export function readOptions(options: unknown): Settings {
+/**
+ * Checks options and fills in defaults, `memoryBytesDefault` being the runtime's. `INVALID_ARGUMENT` names the option;
+ * `UNSUPPORTED` what is not there yet.
+ */
+export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB } = {}): Settings {
   if (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))) {
     throw invalid("options must be an object.");
   }
@@ -113,7 +120,7 @@ export function readOptions(options: unknown): Settings {
   }
   const onEvent = given["onEvent"];
   if (onEvent !== undefined && typeof onEvent !== "function") throw invalid("onEvent must be a function.");
-  const memoryBytes = bytes(given, "memoryBytes", 2048 * MIB, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
+  const memoryBytes = bytes(given, "memoryBytes", memoryBytesDefault, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
   const share = Math.floor(memoryBytes / 4);
   const settings: Settings = {
     create: flag(given, "create", true),
@@ -129,12 +136,29 @@ export function readOptions(options: unknown): Settings {
     keys: formatOf(given["keyEncoding"], "keyEncoding"),
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     onEvent: onEvent as Settings["onEvent"],
+    wasm: moduleOption(given["wasm"]),
   };
   if (settings.writeBufferBytes > memoryBytes / 2) {
     throw invalid("writeBufferBytes must be at most half of memoryBytes.");
   }
   if (settings.readOnly && settings.format) throw invalid("format and readOnly exclude each other.");
   return settings;
+}
+
+/** Exports that no other module has together. A module of another version may lack some. */
+const MODULE_EXPORTS = ["initialize", "layout", "mount", "groupBegin", "cursorWeigh", "cabi_realloc"];
+
+/** By what it says it is: a module of another realm is one as well. */
+function moduleOption(module: unknown): WebAssembly.Module | undefined {
+  if (module === undefined) return undefined;
+  if (Object.prototype.toString.call(module) !== "[object WebAssembly.Module]") {
+    throw invalid("wasm must be a WebAssembly.Module: the compiled cairn-kv/cairn.wasm.");
+  }
+  const names = new Set(WebAssembly.Module.exports(module as WebAssembly.Module).map(({ name }) => name));
+  if (!MODULE_EXPORTS.every((name) => names.has(name))) {
+    throw invalid("wasm is another module. Compile the cairn-kv/cairn.wasm of this version.");
+  }
+  return module as WebAssembly.Module;
 }
 
 function flag(given: Record<string, unknown>, name: string, initial: boolean): boolean {

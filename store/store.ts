@@ -56,29 +56,38 @@ export interface Ending {
   release(): void;
 }
 
+/** What a store needs to move to a newer state. */
+export interface Renewal {
+  /** Mounts the newest durable state, for reading alone. */
+  remount(): Promise<Core>;
+}
+
 /** An open store. `K` and `V` are what keys and values are under its encodings. */
 export class Store<K = string, V = string> {
-  private readonly core: Core;
+  private core: Core;
+  private readonly settings: Settings;
   private readonly keyFormat: Format;
   private readonly valueFormat: Format;
   private readonly keysAreText: boolean;
   private readonly valuesAreText: boolean;
-  private readonly valueReader: Reader;
-  private readonly committer: Committer;
-  private readonly cursors: Cursors;
+  private valueReader: Reader;
+  private committer: Committer;
+  private cursors: Cursors;
   private readonly durability: Durability;
-  private readonly ending: Ending;
+  private readonly ending: Ending & Renewal;
   private readonly onEvent: ((event: StoreEvent) => void) | undefined;
-  private readonly keyArea: Uint8Array;
-  private readonly valueArea: Uint8Array;
+  private keyArea: Uint8Array;
+  private valueArea: Uint8Array;
   private keyFlags = 0;
   private open = true;
   private closing: Promise<void> | undefined;
   private offExit: (() => void) | undefined;
+  private refreshing: Promise<void> = Promise.resolve();
 
   /** Stores come from `open`. */
-  constructor(core: Core, settings: Settings, ending: Ending) {
+  constructor(core: Core, settings: Settings, ending: Ending & Renewal) {
     this.core = core;
+    this.settings = settings;
     this.keyFormat = settings.keys;
     this.valueFormat = settings.values;
     this.keysAreText = settings.keys.kind === "utf8";
@@ -86,23 +95,13 @@ export class Store<K = string, V = string> {
     this.durability = settings.durability;
     this.ending = ending;
     this.onEvent = settings.onEvent;
-    this.keyArea = core.bytes.subarray(core.keyA, core.keyA + KEY_SIZE_MAX);
-    this.valueArea = core.bytes.subarray(core.exchangeIn, core.exchangeIn + core.exchangeSize);
-    this.committer = new Committer(
-      core,
-      settings.durability === "manual" ? 0 : settings.flushIntervalMs,
-      (event) => this.emit(event),
-      (error) => this.emit({ type: "poisoned", error }),
-    );
-    this.cursors = new Cursors(
-      core,
-      settings.keys,
-      settings.values,
-      (operation) => this.ready(operation),
-      (status, operation) => this.error(status, operation),
-    );
-    this.valueReader = this.cursors.valueReader;
-    if (!settings.readOnly) this.offExit = core.host.onExit?.(() => this.exit());
+    const parts = this.partsOn(core);
+    this.keyArea = parts.keyArea;
+    this.valueArea = parts.valueArea;
+    this.committer = parts.committer;
+    this.cursors = parts.cursors;
+    this.valueReader = parts.cursors.valueReader;
+    if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
   }
 
   /** The value of a key, or `undefined`. Reads the device only when the value is neither small nor cached. */
@@ -298,6 +297,25 @@ export class Store<K = string, V = string> {
     return readStats(this.core, this.cursors.oldestAgeMs());
   }
 
+  /**
+   * Moves a `readOnly` store to the newest durable state: what its writer had made durable when this was called. Iterators
+   * that are open throw `SNAPSHOT_EXPIRED` from then on. Opens anew beneath, so it takes as long as opening, and for that
+   * long twice the memory; when it rejects, the store still shows the state that it had. `INVALID_ARGUMENT` for a store
+   * that was not opened `readOnly`, which sees its own writes at once.
+   */
+  async refresh(): Promise<void> {
+    this.ready("refresh");
+    if (!this.settings.readOnly) {
+      throw invalid(
+        "refresh",
+        "only a store opened with readOnly: true is refreshed; this one shows its newest state.",
+      );
+    }
+    const turn = this.refreshing.then(() => this.renew());
+    this.refreshing = turn.catch(() => undefined);
+    return turn;
+  }
+
   /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */
   close(): Promise<void> {
     this.closing ??= this.end();
@@ -307,6 +325,42 @@ export class Store<K = string, V = string> {
   /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  private async renew(): Promise<void> {
+    this.ready("refresh");
+    const core = await this.ending.remount();
+    this.ready("refresh");
+    this.cursors.supersede();
+    this.core = core;
+    const { keyArea, valueArea, committer, cursors } = this.partsOn(core);
+    this.keyArea = keyArea;
+    this.valueArea = valueArea;
+    this.committer = committer;
+    this.cursors = cursors;
+    this.valueReader = cursors.valueReader;
+  }
+
+  /** What works on one core. */
+  private partsOn(core: Core) {
+    const { settings } = this;
+    return {
+      keyArea: core.bytes.subarray(core.keyA, core.keyA + KEY_SIZE_MAX),
+      valueArea: core.bytes.subarray(core.exchangeIn, core.exchangeIn + core.exchangeSize),
+      committer: new Committer(
+        core,
+        settings.durability === "manual" ? 0 : settings.flushIntervalMs,
+        (event) => this.emit(event),
+        (error) => this.emit({ type: "poisoned", error }),
+      ),
+      cursors: new Cursors(
+        core,
+        settings.keys,
+        settings.values,
+        (operation) => this.ready(operation),
+        (status, operation) => this.error(status, operation),
+      ),
+    };
   }
 
   private async end(): Promise<void> {
@@ -330,10 +384,10 @@ export class Store<K = string, V = string> {
   }
 
   /** The process ends in order and nobody closed the store. Never throws. */
-  private exit(): void {
+  private exit(mayGoOn: boolean): void {
     try {
       if (this.open && this.committer.poisoned === undefined) this.core.exports.flushSync();
-      this.ending.release();
+      if (!mayGoOn) this.ending.release();
     } catch {
       // What could not be flushed was not acknowledged either.
     }

@@ -2,9 +2,9 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { RawBlockDevice } from "../../hosts/block-device.ts";
-import { openTarget, type TargetOptions } from "../../hosts/node-target.ts";
-import { bytesOf, codeOf, errorOf, pageAligned, privilegeMissing, run, scratchFolder } from "./scratch.ts";
+import { openBlockDevice, RawBlockDevice } from "../../hosts/block-device.ts";
+import type { TargetOptions } from "../../hosts/target.ts";
+import { bytesOf, codeOf, errorOf, openTarget, pageAligned, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 const image = join(folder, "image");
@@ -97,10 +97,26 @@ describe("a block device", () => {
     reader.device.read(0, new Uint8Array(BLOCK));
     expect(await codeOf(() => reader.device.write(0, bytesOf(1, BLOCK)))).toBe("READ_ONLY");
     reader.release();
-    expect(fs.existsSync(`${loop}.lock`)).toBe(false);
     target.discard();
+    expect(fs.existsSync(`${loop}.lock`)).toBe(false);
     expect(fs.existsSync(loop)).toBe(true);
     (await openTarget(loop, OPTIONS)).release();
+  });
+
+  test("that is mounted is LOCKED, also for a runtime that cannot open exclusively", async ({ skip }) => {
+    const made = run("mkfs.ext4", ["-q", "-F", loop]);
+    if ("failure" in made) skip(`needs mkfs.ext4 (${made.failure})`);
+    const point = join(folder, "mounted");
+    fs.mkdirSync(point);
+    const mounted = run("mount", [loop, point]);
+    if ("failure" in mounted) skip(mounted.failure);
+    try {
+      expect(await codeOf(() => openTarget(loop, OPTIONS))).toBe("LOCKED");
+      expect(await codeOf(() => openBlockDevice(loop, { readOnly: false, exclusive: false }))).toBe("LOCKED");
+    } finally {
+      run("umount", [point]);
+    }
+    openBlockDevice(loop, { readOnly: false, exclusive: false }).close();
   });
 
   test("is DEVICE_SHRUNK, for reads and writes, when it was made smaller beneath its opener", async () => {

@@ -2,8 +2,8 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
-import { openTarget, type TargetOptions } from "../../hosts/node-target.ts";
-import { bytesOf, codeOf, errorOf, run, scratchFolder } from "./scratch.ts";
+import type { TargetOptions } from "../../hosts/target.ts";
+import { bytesOf, codeOf, errorOf, openTarget, run, scratchFolder } from "./scratch.ts";
 
 const folder = fs.realpathSync(scratchFolder());
 const BLOCK = 4096;
@@ -178,13 +178,4 @@ describe.skipIf(process.platform === "win32")("without permission", () => {
     expect(error.code).toBe("DEVICE_READ");
     expect(error.message).toMatch(/no permission to read it/);
   });
-});
-
-test('":memory:" is a memory device', async () => {
-  const first = await openTarget(":memory:", DEFAULTS);
-  const second = await openTarget(":memory:", DEFAULTS);
-  expect(first.device.kind).toBe("memory");
-  expect(first.created).toBe(true);
-  first.discard();
-  second.release();
 });

@@ -2,8 +2,8 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { openTarget, type TargetOptions } from "../../hosts/node-target.ts";
-import { bytesOf, errorOf, privilegeMissing, run, scratchFolder } from "./scratch.ts";
+import type { TargetOptions } from "../../hosts/target.ts";
+import { bytesOf, errorOf, openTarget, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 const BLOCK = 4096;

@@ -4,7 +4,17 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
+import { runtimeOf } from "../../hosts/opening.ts";
+import type { Target, TargetOptions } from "../../hosts/target.ts";
 import { CairnError, type CairnErrorCode } from "../../store/error.ts";
+import { openOfRuntime } from "../runtime.ts";
+
+const runtime = runtimeOf(await openOfRuntime());
+
+/** A target, as the runtime that this is opens it. */
+export async function openTarget(target: string | URL, options: TargetOptions): Promise<Target> {
+  return runtime.openTarget(target, options);
+}
 
 /** A new folder under the system's temporary one, removed after the test file's last test. */
 export function scratchFolder(): string {

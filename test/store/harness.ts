@@ -1,20 +1,23 @@
 /**
- * All that the store's tests need of a runtime: `open`, paths, the environment. To run them elsewhere, this module is
- * replaced; the tests whose name starts with `node-` need real files, devices and processes, and stay on Node.
+ * All that the store's tests need of a runtime: `open`, paths, the environment. On Node, Bun and Deno it takes the entry
+ * point of the runtime that it finds itself on; in a browser this module is replaced. The tests whose name starts with
+ * `node-` need real files, devices and processes, and run on those three.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { afterAll } from "vitest";
-import { nodeHost, open as openOnNode } from "../../hosts/node.ts";
+import { coreHost, runtimeOf } from "../../hosts/opening.ts";
+import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
 import { CairnError, type CairnErrorCode } from "../../store/error.ts";
 import { openStore } from "../../store/open.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
+import { openOfRuntime } from "../runtime.ts";
+
+const openHere = await openOfRuntime();
 
 export { MemoryDevice } from "../../hosts/memory-device.ts";
 
@@ -26,11 +29,16 @@ export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "
   target: string | URL | BlockDevice,
   options: OpenOptions<K, V> = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  return openOnNode<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
+  return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
 }
 
 /** `open` with nothing added: for what is wrong with its arguments. */
-export const openRaw = openOnNode as (target?: unknown, options?: unknown) => Promise<Store>;
+export const openRaw = openHere as (target?: unknown, options?: unknown) => Promise<Store>;
+
+/** What the core needs of this runtime. */
+export function host(): Promise<CoreHost> {
+  return coreHost(runtimeOf(openHere));
+}
 
 /** Opens a device whose segments, when it is formatted now, are as small as they may be: 16 blocks. */
 export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
@@ -38,7 +46,7 @@ export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEn
   options: OpenOptions<K, V> = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
-  const opening = { device, host: await nodeHost(), release: () => device.close(), segmentBlocks: 16 };
+  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks: 16 };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }
 
@@ -74,7 +82,11 @@ export function runSeed(): number {
 }
 
 /** Collects garbage now; `undefined` where a program cannot ask for that. */
-export function garbageCollector(): (() => void) | undefined {
+export async function garbageCollector(): Promise<(() => void) | undefined> {
+  const { Bun } = globalThis as { Bun?: { gc(full: boolean): void } };
+  if (Bun !== undefined) return () => Bun.gc(true);
+  const { setFlagsFromString } = await import("node:v8");
+  const { runInNewContext } = await import("node:vm");
   setFlagsFromString("--expose-gc");
   return runInNewContext("gc") as (() => void) | undefined;
 }

@@ -96,7 +96,7 @@ describe("a walk", () => {
   });
 
   test("that was dropped in mid-course is released when it is collected", async ({ skip }) => {
-    const collect = garbageCollector() ?? skip("the runtime collects when it likes");
+    const collect = (await garbageCollector()) ?? skip("the runtime collects when it likes");
     for (let i = 0; i < 100; i++) store.set(`more${i}`, "v");
     for (let i = 0; i < 50; i++) store.keys().next();
     expect(store.stats().snapshotCount).toBe(50);

@@ -3,8 +3,9 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../store/options.ts";
+import { runProgram } from "../runtime.ts";
 import { codeOf, errorOf, open, pause, scratchFolder } from "./harness.ts";
-import { hashOf, privilegeMissing, run, runProgram } from "./node-machine.ts";
+import { hashOf, privilegeMissing, run } from "./node-machine.ts";
 
 const folder = scratchFolder();
 const MIB = 1_048_576;

@@ -1,4 +1,4 @@
-/** What the tests that need a real machine share: its tools, and programs of their own that use the store. */
+/** What the tests that need a real machine share: its tools. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -20,22 +20,4 @@ export function run(tool: string, ...args: string[]): { output: string } | { fai
 /** The SHA-256 of a file. */
 export function hashOf(path: string): string {
   return createHash("sha256").update(readFileSync(path)).digest("hex");
-}
-
-const PROGRAM = `
-import { open } from ${JSON.stringify(new URL("../../build/hosts/node.js", import.meta.url).href)};
-const [target, ...words] = process.argv.slice(1);
-const memoryBytes = 67_108_864;
-const say = (value) => console.log(JSON.stringify(value));
-`;
-
-/** Runs a program of its own over the built package: `open`, `target`, `memoryBytes` and `say` are there. */
-export function runProgram(body: string, target: string): { status: number | null; said: unknown[]; failed: string } {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ["--input-type=module", "-e", `${PROGRAM}\n${body}`, target],
-    { encoding: "utf8", timeout: 60_000 },
-  );
-  const said = stdout.split("\n").filter((line) => line !== "");
-  return { status, said: said.map((line) => JSON.parse(line)), failed: stderr };
 }

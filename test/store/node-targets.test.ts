@@ -3,8 +3,9 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
+import { RUNTIME, runProgram } from "../runtime.ts";
 import { codeOf, errorOf, open, scratchFolder } from "./harness.ts";
-import { hashOf, privilegeMissing, run, runProgram } from "./node-machine.ts";
+import { hashOf, privilegeMissing, run } from "./node-machine.ts";
 
 const folder = scratchFolder();
 let count = 0;
@@ -186,7 +187,9 @@ describe("a store's file", () => {
         `;
         const { status } = runProgram(first, path);
         expect(status).toBe(ending === "" ? 0 : ending.startsWith("throw") ? 1 : 7);
-        expect(fs.existsSync(`${path}.lock`)).toBe(false);
+        // Deno calls no exit hook then: what was set is flushed, the lock stays, and is taken over at once.
+        const staysLocked = RUNTIME === "deno" && ending.startsWith("throw");
+        expect(fs.existsSync(`${path}.lock`)).toBe(staysLocked);
         const { said } = runProgram(
           `const s = await open(target, { memoryBytes }); say([...s.entries()]); await s.close();`,
           path,

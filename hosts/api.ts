@@ -1,0 +1,11 @@
+/** What every entry point exports beside `open`: the error class and the types. */
+export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { BlockDevice, DevicePiece } from "../store/device.ts";
+export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
+export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
+export type { Durability, OpenOptions, StoreEvent } from "../store/options.ts";
+export type { Range } from "../store/range.ts";
+export type { StoreStats } from "../store/stats.ts";
+export type { Store } from "../store/store.ts";
+export type { Open } from "./opening.ts";

@@ -1,0 +1,40 @@
+/**
+ * Cairn on any runtime, workerd included: `open` over memory and devices that a program brings. It imports nothing of a
+ * runtime and uses only what the web platform has.
+ */
+import { CairnError } from "../store/error.ts";
+import { type Open, openOn } from "./opening.ts";
+
+export * from "./api.ts";
+
+/**
+ * Opens a store: `target` is `":memory:"`, gone at close, or a `BlockDevice`; a path is `UNSUPPORTED`. `wasm`, the
+ * compiled `cairn-kv/cairn.wasm`, is needed where a runtime forbids compiling or does not `fetch` the file beside this
+ * module: then opening without it is `UNSUPPORTED`. Other options and errors are those of `hosts/node.ts`.
+ */
+export const open: Open = openOn({
+  async loadModule() {
+    try {
+      const response = await fetch(new URL("../cairn.wasm", import.meta.url));
+      if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
+      return await WebAssembly.compile(await response.arrayBuffer());
+    } catch (cause) {
+      throw new CairnError(
+        "UNSUPPORTED",
+        "open",
+        "open: this runtime does not load or compile cairn.wasm by itself. Pass it compiled: open(target, { wasm }), with wasm from cairn-kv/cairn.wasm.",
+        { cause },
+      );
+    }
+  },
+  async openTarget(target) {
+    if (typeof target !== "string" && !(target instanceof URL)) {
+      throw new CairnError("INVALID_ARGUMENT", "open", 'open: the target must be ":memory:" or a BlockDevice.');
+    }
+    throw new CairnError(
+      "UNSUPPORTED",
+      "open",
+      `open: ${target} cannot be opened, because this entry point has no files. Pass ":memory:" or a BlockDevice.`,
+    );
+  },
+});

@@ -1,0 +1,57 @@
+/**
+ * What Node, Bun and Deno have in common: files and block devices through `node:fs`, the binary from a file, an exit hook,
+ * text through the string methods of `Buffer`.
+ */
+import { Buffer } from "node:buffer";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { TextAccess } from "../store/core.ts";
+import { openTarget, type SystemFiles } from "./node-target.ts";
+import type { Runtime } from "./opening.ts";
+import { refusal } from "./refusal.ts";
+
+/** The string methods that all three runtimes give every buffer, beyond those that types know of. */
+export interface TextBuffer extends Buffer {
+  latin1Slice(start: number, end: number): string;
+  utf8Slice(start: number, end: number): string;
+  utf8Write(text: string, offset: number, size: number): number;
+}
+
+/** How a runtime differs from the others. */
+export interface Peculiarities {
+  /** Its fastest ways between strings and a buffer over the whole memory. */
+  text(buffer: TextBuffer): TextAccess;
+  files?: SystemFiles;
+  /** Whether its exit hooks are not called when an error that nobody caught ends the process. */
+  exitMissesErrors?: boolean;
+}
+
+/** The runtime over `node:fs`. */
+export function systemRuntime({ text, files, exitMissesErrors = false }: Peculiarities): Runtime {
+  return {
+    async loadModule() {
+      const url = new URL("../cairn.wasm", import.meta.url);
+      let bytes: Uint8Array<ArrayBuffer>;
+      try {
+        bytes = new Uint8Array(await readFile(url));
+      } catch (cause) {
+        throw refusal(fileURLToPath(url), "read", cause);
+      }
+      return WebAssembly.compile(bytes);
+    },
+    openTarget: (target, options) => openTarget(target, options, files),
+    text: (memory) => text(Buffer.from(memory.buffer) as TextBuffer),
+    onExit(callback) {
+      const atExit = (): void => callback(false);
+      // A program may catch such an error after all, and go on.
+      const atError = (): void => callback(true);
+      process.on("exit", atExit);
+      if (exitMissesErrors) process.on("uncaughtExceptionMonitor", atError);
+      return () => {
+        process.off("exit", atExit);
+        process.off("uncaughtExceptionMonitor", atError);
+      };
+    },
+  };
+}

@@ -1,0 +1,26 @@
+/** What a host hands to the store: an open device, and how it is given up. */
+import type { BlockDevice } from "../store/device.ts";
+
+/** What `open` was asked for, as far as it concerns the target. */
+export interface TargetOptions {
+  /** Whether a missing file is created. */
+  create: boolean;
+  readOnly: boolean;
+  /** Whether the target may be formatted though it is not blank: the store's decision, once the device is open. */
+  format: boolean;
+}
+
+/** An open target. */
+export interface Target {
+  device: BlockDevice;
+  /** Whether the file did not exist before. */
+  created: boolean;
+  /** Whether something follows the last whole block of the file: it is not blank then, whatever the device shows. */
+  hasTail: boolean;
+  /** Whether its former holder was only judged dead, from a heartbeat that stayed away, and may still write. */
+  predecessorAlive?: boolean;
+  /** Closes the device and gives up the lock. May be called twice. */
+  release(): void;
+  /** `release`, and removes the file when this opening created it: for a store that could not be formatted. */
+  discard(): void;
+}

@@ -1,0 +1,54 @@
+/**
+ * The runtimes that tests run on: how vitest is started there, and which tests make sense.
+ *
+ * A runtime is `{ command, args, folders, env, config }`: what vitest's own file and arguments are appended to; the folders,
+ * or parts of file names, that are run when none are asked for (none: all that the configuration includes); further
+ * environment; a configuration of its own.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const ROOT = new URL("../", import.meta.url);
+
+/**
+ * @typedef {object} TestRuntime
+ * @property {string} command a program, by path or as `PATH` finds it
+ * @property {string[]} args what stands before vitest's file
+ * @property {string[]} folders filters of vitest when none are asked for; empty: everything
+ * @property {string} [config] a configuration of vitest, relative to the root
+ * @property {Record<string, string>} [env]
+ */
+
+/** Of each further runtime: the store, the devices and locks, crashes of fewer runs. */
+const FOLDERS = ["test/store", "test/hosts", "test/crash"];
+
+/** @type {Record<string, TestRuntime>} */
+export const RUNTIMES = {
+  node: { command: process.execPath, args: [], folders: [] },
+  "node-lts": { command: peer("node"), args: [], folders: FOLDERS, env: { CAIRN_CRASH_RUNS: "2" } },
+  bun: { command: peer("bun"), args: ["--bun"], folders: FOLDERS, env: { CAIRN_CRASH_RUNS: "1" } },
+  deno: {
+    command: peer("deno"),
+    args: ["run", "--allow-all", "--no-prompt"],
+    folders: FOLDERS,
+    env: { CAIRN_CRASH_RUNS: "1", DENO_NO_UPDATE_CHECK: "1" },
+  },
+};
+
+/**
+ * Whether a runtime can be started here.
+ *
+ * @param {string} name
+ */
+export function isInstalled(name) {
+  const runtime = RUNTIMES[name];
+  if (runtime === undefined) return false;
+  if (runtime.command.includes("/") && !existsSync(runtime.command)) return false;
+  return spawnSync(runtime.command, ["--version"], { stdio: "ignore" }).status === 0;
+}
+
+/** @param {string} name */
+function peer(name) {
+  return fileURLToPath(new URL(`test/peers/node_modules/.bin/${name}`, ROOT));
+}
