@@ -34,8 +34,8 @@ interface CursorState {
 }
 
 /**
- * Closes the cursors of iterators that programs drop. One for all stores: a registry that is itself collected, with its
- * store, makes V8 lose callbacks that are due.
+ * Closes the cursors of iterators that programs drop. One for all stores: V8 calls nothing back for a registry that is
+ * itself collected.
  */
 const dropped = new FinalizationRegistry<{ cursors: Cursors; state: CursorState }>(({ cursors, state }) =>
   cursors.close(state),

@@ -107,6 +107,23 @@ describe("a walk", () => {
     expect(store.stats().snapshotCount).toBeLessThanOrEqual(1);
   });
 
+  test("is released also when another store was dropped before, with walks of its own", async ({ skip }) => {
+    const collect = (await garbageCollector()) ?? skip("the runtime collects when it likes");
+    await (async () => {
+      const dropped = await open(":memory:");
+      for (let i = 0; i < 100; i++) dropped.set(`k${i}`, "v");
+      for (let i = 0; i < 50; i++) dropped.keys().next();
+      await pause();
+    })();
+    for (let i = 0; i < 100; i++) store.set(`more${i}`, "v");
+    for (let i = 0; i < 50; i++) store.keys().next();
+    for (let i = 0; i < 20 && store.stats().snapshotCount > 1; i++) {
+      await pause(10);
+      collect();
+    }
+    expect(store.stats().snapshotCount).toBeLessThanOrEqual(1);
+  });
+
   test("takes no call once the store is closed", async () => {
     const keys = store.keys();
     await store.close();

@@ -1,0 +1,98 @@
+/** Two openers of one device, which no lock kept apart: the older one is fenced, and nothing it does harms the younger. */
+import { describe, expect, test } from "vitest";
+import type { BlockDevice } from "../../store/device.ts";
+import { openStore } from "../../store/open.ts";
+import { readOptions } from "../../store/options.ts";
+import type { Store } from "../../store/store.ts";
+import { codeOf, errorOf, host, MEMORY_BYTES } from "./harness.ts";
+import { ImageDevice } from "./image-device.ts";
+
+/** Another opener's view of the same bytes, as two processes have it of one file. */
+function viewOf(device: ImageDevice): BlockDevice {
+  return {
+    growable: true,
+    size: () => device.size(),
+    read: (offset, target) => device.read(offset, target),
+    write: (offset, source) => device.write(offset, source),
+    writeAsync: (pieces) => device.writeAsync(pieces),
+    sync: () => device.sync(),
+    syncAsync: () => device.syncAsync(),
+    resize: (size) => device.resize(size),
+    close: () => undefined,
+  };
+}
+
+async function open(device: BlockDevice, predecessorAlive = false): Promise<Store> {
+  const settings = readOptions({ memoryBytes: MEMORY_BYTES, durability: "manual" });
+  const opening = { device, host: await host(), release: () => undefined, segmentBlocks: 16, predecessorAlive };
+  return openStore<string, string>(opening, settings);
+}
+
+async function older(): Promise<{ device: ImageDevice; store: Store }> {
+  const device = new ImageDevice();
+  const store = await open(device);
+  for (let i = 0; i < 100; i++) store.set(`key ${i}`, `value ${i}`.repeat(40));
+  await store.flush();
+  return { device, store };
+}
+
+describe("an opener that another one has taken over from", () => {
+  test("is FENCED with its next commit, then POISONED; what it had made durable is there", async () => {
+    const { device, store } = await older();
+    const younger = await open(viewOf(device), true);
+    expect(younger.stats().epoch).toBe(store.stats().epoch + 1);
+    store.set("late", "lost");
+    const error = await errorOf(() => store.flush());
+    expect(error.code).toBe("FENCED");
+    expect(error.message).toContain("another opener");
+    expect(await codeOf(() => store.get("key 1"))).toBe("POISONED");
+    await store.close();
+    expect(younger.get("late")).toBeUndefined();
+    await younger.put("young", "kept");
+    await younger.close();
+    const again = await open(viewOf(device));
+    expect(again.count()).toBe(101);
+    expect(again.get("young")).toBe("kept");
+    await again.close();
+  });
+
+  test.each(["put", "flushSync", "batch"] as const)("is FENCED by %s", async (call) => {
+    const { device, store } = await older();
+    const younger = await open(viewOf(device), true);
+    const late = (): unknown => {
+      if (call === "put") return store.put("late", "lost");
+      if (call === "batch") return store.batch([{ type: "set", key: "late", value: "lost" }]);
+      store.set("late", "lost");
+      return store.flushSync();
+    };
+    expect(await codeOf(late)).toBe("FENCED");
+    await younger.close();
+    await store.close();
+  });
+
+  test("acknowledges nothing of the group that was in flight, and its late writes harm nothing", async () => {
+    const { device, store } = await older();
+    // So much that its segments are in space that it may write to, and that nothing on the device names yet.
+    for (let i = 0; i < 200; i++) store.set(`more ${i}`, `${i}`.padStart(20_000, "-"));
+    await store.flush();
+    const proceed = device.holdWrites();
+    for (let i = 0; i < 30; i++) store.set(`late ${i}`, `${i}`.padStart(20_000, "+"));
+    const late = store.flush();
+    const refused = codeOf(() => late);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const younger = await open(viewOf(device), true);
+    for (let i = 0; i < 100; i++) younger.set(`young ${i}`, `value ${i}`.repeat(1000));
+    younger.flushSync();
+    proceed();
+    expect(await refused).toBe("FENCED");
+    await younger.close();
+    await store.close();
+    const again = await open(viewOf(device));
+    expect(again.count()).toBe(400);
+    for (let i = 0; i < 100; i++) {
+      expect(again.get(`key ${i}`)).toBe(`value ${i}`.repeat(40));
+      expect(again.get(`young ${i}`)).toBe(`value ${i}`.repeat(1000));
+    }
+    await again.close();
+  });
+});
