@@ -77,11 +77,15 @@ function processExists(pid: number): boolean {
   }
 }
 
-/** Whether the process that has this pid in our namespace has `path` open. */
+/** Whether the process that has this pid in our namespace has the file of `path` open, under whatever name. */
 function hasOpen(pid: number, path: string): boolean {
   const folder = `/proc/${pid}/fd`;
   try {
-    return fs.readdirSync(folder).some((descriptor) => linkOf(`${folder}/${descriptor}`) === path);
+    const { dev, ino } = fs.statSync(path);
+    return fs.readdirSync(folder).some((descriptor) => {
+      const stat = fs.statSync(`${folder}/${descriptor}`, { throwIfNoEntry: false });
+      return stat?.dev === dev && stat.ino === ino;
+    });
   } catch {
     return false;
   }

@@ -2,7 +2,7 @@
  * Runs vitest on one runtime after another, with its usual output, and ends with one line over all of them: `N passed,
  * N failed`. Before it stands each failed test by name.
  *
- *   node scripts/test.mjs [--runtime node,node-lts,bun,deno] [arguments of vitest: folders, files, -t name]
+ *   node scripts/test.mjs [--runtime node,node-lts,bun,deno] [arguments of vitest: test/folder, test/file, -t name]
  *
  * Without `--runtime` all are run that are installed; one that is missing is named, and counts as a failure under CI. A
  * file that cannot be loaded counts as a failure; so does a run that went wrong without a failed test (an error outside
@@ -74,7 +74,8 @@ function runOn(name, given) {
       "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${fileURLToPath(report)}`,
-      ...(given.length > 0 ? given : folders),
+      ...given,
+      ...(given.some((word) => word.startsWith("test/")) ? [] : folders),
     ],
     {
       cwd: fileURLToPath(ROOT),
