@@ -316,12 +316,13 @@ describe("a device that fails", () => {
       device.before = (operation) => {
         if (fails(operation)) throw cause;
       };
-      setTimeout(device.holdWrites(), 5);
+      const proceed = device.holdWrites();
       const waiting = [store.put("a", "1"), store.del("durable"), store.batch([{ type: "set", key: "b", value: "2" }])];
       const early = Promise.allSettled(waiting);
       await pause(1);
-      const late = await Promise.allSettled([store.put("c", "3"), store.flush()]);
-      const results = [...(await early), ...late];
+      const late = Promise.allSettled([store.put("c", "3"), store.flush()]);
+      proceed();
+      const results = [...(await early), ...(await late)];
       expect(results.length).toBe(5);
       for (const result of results) {
         const error = (result as PromiseRejectedResult).reason as CairnError;
