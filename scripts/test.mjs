@@ -122,7 +122,7 @@ for (const name of names ?? Object.keys(RUNTIMES)) {
   } else if (names !== undefined || process.env["CI"]) {
     results.push({ runtime: name, passed: 0, skipped: 0, failures: ["it is not installed"], seconds: 0 });
   } else {
-    console.log(`== ${name}: not installed, skipped (node scripts/install-peers.mjs)`);
+    console.log(`== ${name}: not installed, skipped (npm run peers)`);
   }
 }
 

@@ -25,6 +25,8 @@ function run(file: string, args: readonly string[], input = ""): string {
 }
 
 beforeAll(() => {
+  // A project of its own, whatever lies above the folder.
+  writeFileSync(join(folder, "package.json"), "{}");
   const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], {
     cwd: ROOT,
     encoding: "utf8",
