@@ -3,7 +3,7 @@
  * the canonical ABI gives to those of the world `cairn` in `wit/`, and jco makes a component of it. jco stands with the
  * other tools of the tests in `test/peers` (scripts/install-peers.mjs).
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -151,5 +151,8 @@ const { componentEmbed, componentNew } = await load("@bytecodealliance/jco");
 const binary = withNames(readFileSync(CORE));
 const witPath = fileURLToPath(new URL("wit", ROOT));
 const component = await componentNew(await componentEmbed({ binary, witPath, world: "cairn" }), []);
-writeFileSync(COMPONENT, component);
+// In one step, since test files may build it side by side.
+const draft = new URL(`${COMPONENT.href}.${process.pid}`);
+writeFileSync(draft, component);
+renameSync(draft, COMPONENT);
 console.log(`build/cairn.component.wasm: ${component.length} bytes`);

@@ -30,7 +30,7 @@ namespace KeyvalueError {
 /** Ends a call of `cairn:kv` with an error: its result area. The payload of the result lies at 8. */
 export function fail(status: i32): usize {
   store<u8>(RESULT, 1);
-  store<u8>(RESULT, status > Refusal.LOCKED ? -status - 1 : ENGINE_CODE_COUNT + Refusal.LOCKED - status, 8);
+  store<u8>(RESULT, codeOf(status), 8);
   const text = arenaTake(TEXT_SIZE_MAX, 1);
   const end = text ? textAppend(text, messageOf(status)) : text;
   store<u32>(RESULT, <u32>text, 12);
@@ -58,6 +58,12 @@ export function failKeyvalue(status: i32, at: usize): usize {
   store<u32>(RESULT + at, <u32>text, 4);
   store<u32>(RESULT + at, <u32>(end - text), 8);
   return leave();
+}
+
+/** The case of `error-code` for a status. */
+function codeOf(status: i32): u8 {
+  if (status == Refusal.NO_SUCH_STORE) return <u8>(-Status.INVALID_ARGUMENT - 1);
+  return <u8>(status > Refusal.LOCKED ? -status - 1 : ENGINE_CODE_COUNT + Refusal.LOCKED - status);
 }
 
 /** Copies a literal of ASCII characters: where it ends. */
