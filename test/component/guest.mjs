@@ -316,6 +316,21 @@ const SCENARIOS = {
     }
   },
 
+  /** Writes until there is no room, says how many went in, and that they can be read; closes. */
+  fill(component, { name }) {
+    const { Store } = interfacesOf(component);
+    const store = Store.open(`/data/${name}`, { ...OPTIONS, durability: "sync" });
+    let count = 0;
+    let failure = null;
+    while (failure === null && count < 1000) {
+      failure = failureOf(() => store.set(bytes(`key ${count}`), bytes(`${count}`.repeat(9000))));
+      if (failure === null) count++;
+    }
+    let readable = 0;
+    for (let i = 0; i < count; i++) if (text(store.get(bytes(`key ${i}`))) === `${i}`.repeat(9000)) readable++;
+    return { count, failure, readable, keys: Number(store.count(EVERYTHING)), close: failureOf(() => store.close()) };
+  },
+
   /** How many of the writes of `forever` are there, without a gap, and nothing else. */
   prefix(component, { name }) {
     const { Store } = interfacesOf(component);

@@ -1,4 +1,5 @@
 /** What the component refuses, what it does about locks, and what it makes of a WASI that is poor or broken. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { open } from "../../hosts/node.ts";
 import { errorOf } from "../hosts/scratch.ts";
 import { bench, missing, RUNTIMES } from "./component.ts";
 
-const { run, start, folder } = bench();
+const { run, start, command, folder } = bench();
 const SEGMENTS_OFFSET = 1024 * 1024;
 
 /** A closed store in a file of the folder, with 20 values that take a read, each durable on its own: its path. */
@@ -171,6 +172,22 @@ describe.skipIf(missing)("locks", { concurrent: true }, () => {
 });
 
 describe.skipIf(missing)("a WASI", () => {
+  test.skipIf(process.platform === "win32")(
+    "that has no more room: the write is refused, all others are kept",
+    async () => {
+      const [program, args] = command("node", "fill", { name: "full.cairn" });
+      const limited = ["-c", 'ulimit -f 8192; exec "$@"', "sh", program, ...args];
+      const result = JSON.parse(execFileSync("sh", limited, { encoding: "utf8" }).trimEnd());
+      expect(result.failure.code).toBe("no-space");
+      expect(result.count).toBeGreaterThan(20);
+      expect(result).toMatchObject({ readable: result.count, keys: result.count, close: null });
+      const store = await open(join(folder, "full.cairn"));
+      expect(store.count()).toBe(result.count);
+      expect(store.get("key 5")).toBe("5".repeat(9000));
+      await store.close();
+    },
+  );
+
   test("that transfers less than it was asked for is asked again", async () => {
     const { written, calls, read } = await run("node", "short");
     expect(written.count).toBe(53);
