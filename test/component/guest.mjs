@@ -236,6 +236,11 @@ const SCENARIOS = {
     });
   },
 
+  /** What opening a bucket says. */
+  bucket(component) {
+    return failureOf(() => interfacesOf(component).buckets.open("b"));
+  },
+
   /** What refuses to open, and how. */
   refusals(component, names) {
     const { Store } = interfacesOf(component);

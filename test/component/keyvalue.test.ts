@@ -1,5 +1,5 @@
 /** `wasi:keyvalue` over the component, on each runtime, and what its buckets are to the plain Node host. */
-import { rmSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { open } from "../../hosts/node.ts";
@@ -48,6 +48,20 @@ describe.skipIf(missing)("wasi:keyvalue", () => {
     expect(store.has("two\0a")).toBe(false);
     expect(store.count({ prefix: "many\0" })).toBe(1200);
     await store.close();
+  });
+
+  test.each(RUNTIMES)("on %s: says why there is no bucket", async (runtime) => {
+    rmSync(FILE, { force: true });
+    rmSync(`${FILE}.lock`, { force: true });
+    writeFileSync(FILE, "no store");
+    const { tag, val } = await run(runtime, "bucket");
+    expect(tag).toBe("other");
+    expect(val).toMatch(/^NOT_A_STORE: /);
+    rmSync(FILE);
+    // A link that leads out of the directory that the component was given.
+    symlinkSync("/etc/hostname", FILE);
+    expect(await run(runtime, "bucket")).toEqual({ tag: "access-denied" });
+    rmSync(FILE);
   });
 
   test("lists the keys that are text, and leaves out those that are not", async () => {
