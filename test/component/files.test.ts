@@ -1,4 +1,5 @@
 /** The component and the plain Node host over the same files, on each runtime; what the component asks of its host. */
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { open } from "../../hosts/node.ts";
@@ -94,6 +95,48 @@ describe.skipIf(missing)("the component", () => {
       cases.map(([range]) => range),
     );
     expect(results).toEqual(cases.map(([, keys]) => ({ keys, count: keys.length })));
+  });
+
+  test("finds the directory that a path begins with", async () => {
+    const [deep, here, first, data] = ["deep", "here", "first", "all"].map((name) => {
+      mkdirSync(join(folder, "paths", name, "inner"), { recursive: true });
+      return join(folder, "paths", name);
+    });
+    const several = { "/all": data, "/all/deep/": deep, ".": here, other: first };
+    const one = { "/somewhere": first };
+    const cases: [unknown, string | undefined, string | undefined | null][] = [
+      [several, "/all/a.cairn", null],
+      [several, "/all/deep/b.cairn", null],
+      [several, "/all/inner/c.cairn", null],
+      [several, "d.cairn", null],
+      [several, "inner/e.cairn", null],
+      [several, "other/f.cairn", null],
+      [several, "/allover/g.cairn", "invalid-argument"],
+      [several, "/g.cairn", "invalid-argument"],
+      [several, "", "invalid-argument"],
+      [several, "missing/g.cairn", "invalid-argument"],
+      [one, "h.cairn", null],
+      [{ "/": join(folder, "paths") }, "/first/i.cairn", null],
+      [{}, "g.cairn", "invalid-argument"],
+      [{}, undefined, "no-such-store"],
+    ];
+    const codes = await run(
+      "node",
+      "paths",
+      cases.map(([preopens, path]) => ({ preopens, path })),
+    );
+    expect(codes).toEqual(cases.map(([, , code]) => code));
+    const files = readdirSync(join(folder, "paths"), { recursive: true, encoding: "utf8" });
+    expect(files.filter((file) => file.includes(".cairn")).sort()).toEqual([
+      "all/a.cairn",
+      "all/inner/c.cairn",
+      "deep/b.cairn",
+      "first/f.cairn",
+      "first/h.cairn",
+      "first/i.cairn",
+      "here/d.cairn",
+      "here/inner/e.cairn",
+    ]);
   });
 
   test("walks a snapshot", async () => {

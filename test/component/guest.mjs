@@ -21,12 +21,13 @@ const text = (found) => (found === undefined ? null : decoder.decode(found));
 /**
  * The transpiled component over the shim.
  *
+ * @param {Record<string, string>} preopens
  * @returns {Promise<any>}
  */
-async function instantiate() {
+async function instantiate(preopens = { "/data": folder }) {
   const { WASIShim } = await import(new URL("common/instantiation.js", SHIM).href);
   const { instantiate } = await import(pathToFileURL(`${transpiled}/cairn.js`).href);
-  const shim = new WASIShim({ sandbox: { preopens: { "/data": folder } } });
+  const shim = new WASIShim({ sandbox: { preopens } });
   return instantiate(
     /** @param {string} name */
     (name) => WebAssembly.compile(readFileSync(`${transpiled}/${name}`)),
@@ -234,6 +235,20 @@ const SCENARIOS = {
       } while (cursor !== undefined);
       return keys;
     });
+  },
+
+  /** Opens paths, each with an instance of its own that sees the folders `preopens`: codes, or `null`. */
+  async paths(_, cases) {
+    const codes = [];
+    for (const { preopens, path } of cases) {
+      const { Store, buckets } = interfacesOf(await instantiate(preopens));
+      codes.push(
+        path === undefined
+          ? failureOf(() => buckets.open("b"))?.tag
+          : (failureOf(() => Store.open(path, OPTIONS).close())?.code ?? null),
+      );
+    }
+    return codes;
   },
 
   /** What opening a bucket says. */
