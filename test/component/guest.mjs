@@ -156,6 +156,8 @@ const SCENARIOS = {
     const { buckets, atomics, batch } = interfacesOf(component);
     const one = buckets.open("one");
     const two = buckets.open("two");
+    buckets.open("one more").set("color", bytes("white"));
+    buckets.open("on").set("e", bytes("black"));
     one.set("color", bytes("red"));
     one.set("naïve ключ", bytes("text"));
     two.set("color", bytes("blue"));
@@ -309,10 +311,9 @@ const SCENARIOS = {
     store.putDurable(bytes("held"), bytes("before"));
     console.log("holding");
     for await (const _ of process.stdin) break;
-    return {
-      write: failureOf(() => store.putDurable(bytes("held"), bytes("after"))),
-      next: failureOf(() => store.get(bytes("held"))),
-    };
+    const write = failureOf(() => store.putDurable(bytes("held"), bytes("after")));
+    const next = failureOf(() => store.get(bytes("held")));
+    return { write, next, close: failureOf(() => store.close()) };
   },
 
   /** Makes a call every 100 ms until it is killed. */
