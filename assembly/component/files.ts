@@ -30,6 +30,7 @@ export namespace FileError {
   export const ACCESS: u32 = 0;
   export const EXIST: u32 = 7;
   export const IO: u32 = 13;
+  export const LOOP: u32 = 15;
   export const NO_ENTRY: u32 = 20;
   export const INSUFFICIENT_SPACE: u32 = 23;
   export const NOT_PERMITTED: u32 = 31;
@@ -80,9 +81,13 @@ export function folderFind(path: usize, size: u32): i32 {
   return Status.OK;
 }
 
-/** Opens a file of the folder: its handle, or 0, with the error code in `root.wasiErrorCode`. */
+/**
+ * Opens a file of the folder: its handle, or 0, with the error code in `root.wasiErrorCode`. A path may lead through
+ * symbolic links to a directory, but not end in one to a file: a file's lock would lie beside each of its names.
+ */
 export function fileOpen(path: usize, pathSize: u32, openFlags: u32, access: u32): u32 {
-  descriptorOpenAt(state.folder, FOLLOW, path, pathSize, openFlags, access, WASI_RESULT);
+  const pathFlags = openFlags & OpenFlags.DIRECTORY ? FOLLOW : 0;
+  descriptorOpenAt(state.folder, pathFlags, path, pathSize, openFlags, access, WASI_RESULT);
   if (!load<u8>(WASI_RESULT)) return load<u32>(WASI_RESULT, 4);
   root.wasiErrorCode = load<u8>(WASI_RESULT, 4);
   return 0;
@@ -166,6 +171,9 @@ export function openRefusal(reads: bool): i32 {
       "the host gives no access to the file. Grant it the directory, for writing too, or open with read-only: true.",
       reads ? Status.DEVICE_READ : Status.DEVICE_WRITE,
     );
+  }
+  if (code == FileError.LOOP) {
+    return explain("the path ends in a symbolic link. Name the file that it leads to.", Status.INVALID_ARGUMENT);
   }
   return explain(
     "the host cannot open the file. Check that its directory exists and that the path names a file.",

@@ -12,11 +12,11 @@ import { bench, missing, RUNTIMES } from "./component.ts";
 const { run, start, command, folder } = bench();
 const SEGMENTS_OFFSET = 1024 * 1024;
 
-/** A closed store in a file of the folder, with 20 values that take a read, each durable on its own: its path. */
+/** A closed store in a file of the folder, with 8 values that take a read, each durable on its own: its path. */
 async function makeStore(name: string): Promise<string> {
   const path = join(folder, name);
   const store = await open(path);
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 8; i++) {
     store.set(`key ${i}`, `${i}`.repeat(2500));
     store.flushSync();
   }
@@ -60,11 +60,11 @@ describe.skipIf(missing)("the component refuses", () => {
     writeFileSync(short, Buffer.concat([Buffer.alloc(8192), Buffer.from("tail")]));
     const damaged = await makeStore(`${runtime}-damaged`);
     const image = readFileSync(damaged);
+    const shrunk = join(folder, `${runtime}-shrunk`);
+    writeFileSync(shrunk, image.subarray(0, SEGMENTS_OFFSET + 65_536));
     const place = image.indexOf("5".repeat(1000));
     image[place] = (image[place] as number) ^ 1;
     writeFileSync(damaged, image);
-    const shrunk = await makeStore(`${runtime}-shrunk`);
-    writeFileSync(shrunk, readFileSync(shrunk).subarray(0, SEGMENTS_OFFSET + 65_536));
     const files = [text, short, damaged, shrunk];
     const before = files.map((file) => readFileSync(file));
 
