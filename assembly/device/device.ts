@@ -1,6 +1,6 @@
 /**
- * The device as the engine sees it: blocks at byte offsets, synchronous, with statuses. Short transfers are the
- * host's to finish; what arrives here short has met the end of the device.
+ * The device as the engine sees it: blocks at byte offsets, synchronous, with statuses. Our own hosts transfer all that
+ * was asked for; any other WASI may transfer less, and is asked again for what is left.
  */
 import { root, WASI_RETURN } from "../root";
 import { Status } from "../status";
@@ -27,21 +27,27 @@ export function isNoSpace(errorCode: u32): bool {
 /** Reads `size` bytes at `offset` into `target`. DEVICE_READ, or DEVICE_SHRUNK when the device ends before. */
 export function deviceRead(offset: u64, target: usize, size: u32): i32 {
   root.deviceReads++;
-  root.wasiReadTarget = <u32>target;
-  descriptorRead(root.device, size, offset, WASI_RETURN);
-  root.wasiReadTarget = 0;
-  if (load<u8>(WASI_RETURN)) {
-    root.wasiErrorCode = load<u8>(WASI_RETURN, 4);
-    root.faultOffset = offset;
-    return Status.DEVICE_READ;
+  while (true) {
+    root.wasiReadTarget = <u32>target;
+    descriptorRead(root.device, size, offset, WASI_RETURN);
+    root.wasiReadTarget = 0;
+    if (load<u8>(WASI_RETURN)) {
+      root.wasiErrorCode = load<u8>(WASI_RETURN, 4);
+      root.faultOffset = offset;
+      return Status.DEVICE_READ;
+    }
+    const count = load<u32>(WASI_RETURN, 8);
+    const landed = <usize>load<u32>(WASI_RETURN, 4);
+    if (landed != target) memory.copy(target, landed, min(count, size));
+    if (count >= size) return Status.OK;
+    if (!count || load<u8>(WASI_RETURN, 12)) {
+      root.faultOffset = offset;
+      return Status.DEVICE_SHRUNK;
+    }
+    offset += count;
+    target += count;
+    size -= count;
   }
-  if (load<u32>(WASI_RETURN, 8) < size) {
-    root.faultOffset = offset;
-    return Status.DEVICE_SHRUNK;
-  }
-  const landed = <usize>load<u32>(WASI_RETURN, 4);
-  if (landed != target) memory.copy(target, landed, size);
-  return Status.OK;
 }
 
 /** Writes `size` bytes from `source` at `offset`. DEVICE_WRITE, or NO_SPACE when the host says there is no room. */
@@ -56,18 +62,24 @@ export function deviceWriteUncached(offset: u64, source: usize, size: u32): i32 
 
 function writeThrough(handle: u32, offset: u64, source: usize, size: u32): i32 {
   root.deviceWrites++;
-  descriptorWrite(handle, source, size, offset, WASI_RETURN);
-  if (load<u8>(WASI_RETURN)) {
-    const code = <u32>load<u8>(WASI_RETURN, 8);
-    root.wasiErrorCode = code;
-    root.faultOffset = offset;
-    return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;
+  while (true) {
+    descriptorWrite(handle, source, size, offset, WASI_RETURN);
+    if (load<u8>(WASI_RETURN)) {
+      const code = <u32>load<u8>(WASI_RETURN, 8);
+      root.wasiErrorCode = code;
+      root.faultOffset = offset;
+      return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;
+    }
+    const count = load<u64>(WASI_RETURN, 8);
+    if (count == <u64>size) return Status.OK;
+    if (!count || count > <u64>size) {
+      root.faultOffset = offset;
+      return Status.DEVICE_WRITE;
+    }
+    offset += count;
+    source += <usize>count;
+    size -= <u32>count;
   }
-  if (load<u64>(WASI_RETURN, 8) != <u64>size) {
-    root.faultOffset = offset;
-    return Status.DEVICE_WRITE;
-  }
-  return Status.OK;
 }
 
 /** Makes all completed writes durable. DEVICE_WRITE, which must poison: a second sync proves nothing. */
