@@ -8,7 +8,12 @@ function binaryOfBuild(): Plugin {
     enforce: "pre",
     transform(code, id) {
       if (!/\/hosts\/[^/]+\.ts$/.test(id)) return undefined;
-      return { code: code.replaceAll('"../cairn.wasm"', '"../build/cairn.wasm"'), map: null };
+      return {
+        code: code
+          .replaceAll('"../cairn.wasm"', '"../build/cairn.wasm"')
+          .replaceAll('"./browser-worker.js"', '"./browser-worker.ts"'),
+        map: null,
+      };
     },
   };
 }

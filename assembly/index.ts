@@ -225,6 +225,8 @@ export function stat(what: u32): f64 {
       return <f64>root.wasiErrorCode;
     case 35:
       return <f64>root.blocked;
+    case 36:
+      return <f64>root.replaySequence;
     default:
       return -1;
   }

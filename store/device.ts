@@ -67,4 +67,7 @@ export interface BlockDevice {
 
   /** What the device lies on. Absent: unknown. */
   readonly kind?: "file" | "block" | "memory" | "opfs";
+
+  /** In browsers: whether the origin's files are kept when space runs out. */
+  readonly persisted?: boolean;
 }

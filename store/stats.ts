@@ -50,9 +50,13 @@ export interface StoreStats {
   recoveredTailBlockCount: number;
   /** Number of mounts of this store so far. */
   epoch: number;
+  /** In browsers: whether the origin's files are kept when space runs out. Absent: the browser has not said. */
+  persisted?: boolean;
 }
 
-const NUMBERS: Partial<Record<keyof StoreStats, number>> = {
+type Gauge = Exclude<keyof StoreStats, "persisted">;
+
+const NUMBERS: Partial<Record<Gauge, number>> = {
   keyCount: 0,
   keyBytes: 1,
   valueBytes: 2,
@@ -91,10 +95,11 @@ const NUMBERS: Partial<Record<keyof StoreStats, number>> = {
 export function readStats(core: Core, oldestSnapshotAgeMs: number): StoreStats {
   const stats: Partial<StoreStats> = {};
   for (const [name, number] of Object.entries(NUMBERS)) {
-    stats[name as keyof StoreStats] = core.exports.stat(number);
+    stats[name as Gauge] = core.exports.stat(number);
   }
   stats.oldestSnapshotAgeMs = oldestSnapshotAgeMs;
   stats.memoryBudgetBytes = core.memory.buffer.byteLength;
   stats.deviceBytes = core.device.size();
+  if (core.device.persisted !== undefined) stats.persisted = core.device.persisted;
   return stats as StoreStats;
 }

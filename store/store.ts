@@ -45,6 +45,9 @@ const GROUP_COUNT = 32;
 const CLEAR_COUNT = 256;
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
 const FREE_STEPS_MAX = 1024;
+const STAT_VERSION = 3;
+const STAT_DURABLE_VERSION = 4;
+const STAT_RECOVERED_VERSION = 36;
 /** A stretch of synchronous waiting that is worth an event. */
 const SLOW_MS = 100;
 
@@ -295,6 +298,21 @@ export class Store<K = string, V = string> {
   stats(): StoreStats {
     this.ready("stats");
     return readStats(this.core, this.cursors.oldestAgeMs());
+  }
+
+  /** The newest version: that of the last write. */
+  get version(): number {
+    return this.core.exports.stat(STAT_VERSION);
+  }
+
+  /** The newest version that is on stable storage. */
+  get durableVersion(): number {
+    return this.core.exports.stat(STAT_DURABLE_VERSION);
+  }
+
+  /** The newest version that was there when the store was opened; later ones of an earlier opening are lost. */
+  get recoveredVersion(): number {
+    return this.core.exports.stat(STAT_RECOVERED_VERSION);
   }
 
   /**

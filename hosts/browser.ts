@@ -1,0 +1,55 @@
+/** Cairn in browsers: `open` in a dedicated worker, `connect` on a page. */
+import type { BlockDevice } from "../store/device.ts";
+import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
+import type { Store } from "../store/store.ts";
+import { openInBrowser } from "./browser-open.ts";
+import { connectInBrowser } from "./connect.ts";
+import type { Connection } from "./connection.ts";
+
+export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { BlockDevice, DevicePiece } from "../store/device.ts";
+export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
+export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
+export type { Durability, OpenOptions, StoreEvent } from "../store/options.ts";
+export type { Range } from "../store/range.ts";
+export type { StoreStats } from "../store/stats.ts";
+export type { Store } from "../store/store.ts";
+export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
+export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
+
+/**
+ * Opens a store in a dedicated worker.
+ *
+ * `target` is the name of a file in the origin private file system, which may have folders before it (all of them are
+ * created when missing, unless `create: false`), `":memory:"`, or a `BlockDevice`. `memoryBytes` is 512 MiB unless given.
+ * Rejects with `CairnError`: `UNSUPPORTED` with the reason on a page and where there is no such file system, `LOCKED`
+ * when another tab or worker holds the file, `NOT_A_STORE`, `CORRUPT`, `UNSUPPORTED_FORMAT`, `NO_SPACE`,
+ * `OUT_OF_MEMORY`, `INVALID_ARGUMENT` and the device's own; then nothing on the target has changed.
+ *
+ * One opener excludes every other; tabs that are to share a store `connect`. Readers with `readOnly` exclude writers,
+ * and exclude each other where the browser has no shared handles (Firefox).
+ */
+export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  target: string | BlockDevice,
+  options?: OpenOptions<K, V>,
+): Promise<Store<KeyOf<K>, ValueOf<V>>> {
+  return openInBrowser<K, V>(target, options);
+}
+
+/**
+ * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that
+ * tab is closed or crashes, the worker of another takes over, and nothing that was acknowledged is lost.
+ *
+ * `name` is as for `open`, but no `BlockDevice`; `":memory:"` is a store of this connection's own. The options are those
+ * of `open`. Encodings, `onEvent`, `readOnly` (which refuses writes of this connection) and the durability `"sync"` are
+ * this connection's own; of the others those of the tab count that holds the store. Rejects as `open` does, and with
+ * `UNSUPPORTED` where there are no workers, no Web Locks or no origin private file system.
+ */
+export function connect<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  name: string,
+  options?: OpenOptions<K, V>,
+): Promise<Connection<KeyOf<K>, ValueOf<V>>> {
+  return connectInBrowser<K, V>(name, options);
+}

@@ -1,0 +1,68 @@
+/** `connect`: a store on a page. */
+import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+import { CairnError } from "../store/error.ts";
+import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
+import { readBrowserOptions } from "./browser-open.ts";
+import { Tab } from "./browser-tab.ts";
+import { Connection, isText } from "./connection.ts";
+import { opfsMissing, partsOf } from "./opfs-target.ts";
+
+/** Options that stay on the page: they cannot be cloned, or they are this connection's own. */
+const KEPT_HERE = ["keyEncoding", "valueEncoding", "onEvent", "readOnly", "wasm"];
+
+/** See `connect` in `browser.ts`. */
+export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  name: string,
+  options?: OpenOptions<K, V>,
+): Promise<Connection<KeyOf<K>, ValueOf<V>>> {
+  const { wasm, ...rest } = (options ?? {}) as OpenOptions & { wasm?: WebAssembly.Module };
+  const settings = readBrowserOptions(options === undefined || isPlain(options) ? rest : options);
+  if (typeof name !== "string") throw invalid("the name must be a string.");
+  const place = name === ":memory:" ? name : partsOf(name).join("/");
+  const missing = reasonAgainst(place);
+  if (missing !== undefined) {
+    throw new CairnError("UNSUPPORTED", "connect", `connect: ${missing}. ":memory:" needs no file system.`);
+  }
+  let persisted: boolean | undefined;
+  if (place !== ":memory:") {
+    // The answer may take as long as a person takes, so it is not waited for.
+    navigator.storage.persist?.().then(
+      (answer) => {
+        persisted = answer;
+      },
+      () => undefined,
+    );
+  }
+  const { keys, values, durability, readOnly, onEvent } = settings;
+  const client = {
+    id: crypto.randomUUID(),
+    keysAreText: isText(keys),
+    valuesAreText: isText(values),
+    wantsEvents: onEvent !== undefined,
+  };
+  const cloned = Object.fromEntries(Object.entries(rest).filter(([option]) => !KEPT_HERE.includes(option)));
+  if (readOnly) cloned["create"] = false;
+  const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent });
+  await tab.ready;
+  return new Connection<KeyOf<K>, ValueOf<V>>(tab, { keys, values, durability, readOnly, persisted: () => persisted });
+}
+
+/** Why there can be no store here; `undefined` when it seems there can. */
+function reasonAgainst(name: string): string | undefined {
+  if (typeof Worker === "undefined") return "this context can start no dedicated worker: connect from a page";
+  const missing = opfsMissing();
+  if (name !== ":memory:" && missing !== undefined) return missing;
+  if (typeof navigator === "undefined" || navigator.locks === undefined) {
+    return "this browser has no Web Locks, or the page is no secure context: serve it over https, or from localhost";
+  }
+  if (typeof BroadcastChannel === "undefined") return "this browser has no BroadcastChannel";
+  return undefined;
+}
+
+function isPlain(options: unknown): boolean {
+  return typeof options === "object" && options !== null && !Array.isArray(options);
+}
+
+function invalid(message: string): CairnError {
+  return new CairnError("INVALID_ARGUMENT", "connect", `connect: ${message}`);
+}

@@ -1,0 +1,201 @@
+/**
+ * What pages and the worker that holds their store say to each other. All of it can be cloned.
+ *
+ * Calls of one turn travel in one message, flat: `call, arguments…, call, arguments…`, with as many arguments as
+ * `ARGUMENT_COUNTS` says. Their ids count up from the message's `id`. Keys and values travel encoded: as strings, or as
+ * bytes; the page encodes and decodes.
+ */
+import { CairnError, type CairnErrorCode } from "../store/error.ts";
+import type { StoreEvent } from "../store/options.ts";
+
+/** Calls, with the count of their arguments. */
+export const ARGUMENT_COUNTS = {
+  /** key */
+  get: 1,
+  has: 1,
+  delete: 1,
+  del: 1,
+  /** keys */
+  getMany: 1,
+  /** key, value */
+  set: 2,
+  put: 2,
+  /** operations */
+  batch: 1,
+  batchDurable: 1,
+  /** range */
+  count: 1,
+  clear: 1,
+  flush: 0,
+  stats: 0,
+  /** "entries", "keys" or "values"; range; count. Answers `WireBlock`. */
+  walk: 3,
+  /** walk, count, key to seek or `undefined`. Answers `WireBlock`. */
+  next: 3,
+  /** walk */
+  end: 1,
+} as const;
+
+/** The name of a call. */
+export type WireCall = keyof typeof ARGUMENT_COUNTS;
+
+/** Calls that change the store. One that was sent and not answered may have happened or not. */
+export const WRITES: ReadonlySet<WireCall> = new Set<WireCall>([
+  "set",
+  "put",
+  "delete",
+  "del",
+  "batch",
+  "batchDurable",
+  "clear",
+]);
+
+/** A key or a value in encoded form. */
+export type WireBytes = string | Uint8Array;
+
+/** A range of encoded keys. */
+export interface WireRange {
+  gte: Uint8Array | undefined;
+  lt: Uint8Array | undefined;
+  reverse: boolean;
+  limit: number | undefined;
+}
+
+/** One operation of a batch; without a value it deletes. */
+export type WireOperation = [key: WireBytes, value?: WireBytes];
+
+/** The next part of a walk. `items` alternates keys and values for entries. */
+export interface WireBlock {
+  walk: number;
+  items: WireBytes[];
+  done: boolean;
+}
+
+/** How a client wants keys and values back. */
+export interface WireClient {
+  id: string;
+  keysAreText: boolean;
+  valuesAreText: boolean;
+  wantsEvents: boolean;
+}
+
+/** A `CairnError` that can be cloned. */
+export interface WireError {
+  code: CairnErrorCode;
+  operation: string;
+  message: string;
+  cause?: string | WireError;
+}
+
+/** From a client: calls. */
+export interface CallsMessage {
+  type: "calls";
+  /** The owner that they are meant for. */
+  owner: string;
+  id: number;
+  calls: unknown[];
+}
+
+/** To a client: what its calls came to. */
+export interface AnswersMessage {
+  type: "answers";
+  owner: string;
+  ids: number[];
+  values: unknown[];
+  /** Beside `ids`: the version that a write made which is not durable yet, else 0. Absent: all 0. */
+  versions?: number[];
+  /** Calls that failed, which are not in `ids`. */
+  failures: [id: number, error: WireError][];
+  durableVersion: number;
+}
+
+/** To a client: the store is held here. `recoveredVersion` is the newest version that came back when it was opened. */
+export interface OwnerMessage {
+  type: "owner";
+  owner: string;
+  recoveredVersion: number;
+}
+
+/** To a client: what was written up to a version is on stable storage. */
+export interface DurableMessage {
+  type: "durable";
+  owner: string;
+  durableVersion: number;
+}
+
+/** To a client: the owner gives up in order. Calls from `lastId` on, exclusive, it will not do. */
+export interface ClosingMessage {
+  type: "closing";
+  owner: string;
+  lastId: number;
+}
+
+/** To a client: an event of the store. */
+export interface EventMessage {
+  type: "event";
+  owner: string;
+  event: Exclude<StoreEvent, { type: "poisoned" }> | { type: "poisoned"; error: WireError };
+}
+
+/** What an owner says to one client. */
+export type ToClient = AnswersMessage | OwnerMessage | DurableMessage | ClosingMessage | EventMessage;
+
+/** On the channel that all tabs of a store hear: who looks for an owner, and who leaves. */
+export type ToAll = { type: "hello"; client: WireClient } | { type: "bye"; id: string } | { type: "elected" };
+
+/** From a page to its own worker: the first message. */
+export interface StartMessage {
+  type: "start";
+  name: string;
+  client: WireClient;
+  options: object;
+  wasm: WebAssembly.Module | undefined;
+  /** How many workers the tab has started for this connection. */
+  start: number;
+}
+
+/** From a page to its own worker. */
+export type ToWorker = CallsMessage | StartMessage | { type: "joined" } | { type: "close" };
+
+/** From a worker to its own page, beside what an owner says. */
+export type FromWorker =
+  | ToClient
+  | { type: "alive" }
+  | { type: "failed"; error: WireError }
+  | { type: "closed"; error: WireError | undefined };
+
+/** Any error in a form that can be cloned. */
+export function toWireError(error: unknown, operation: string): WireError {
+  if (!(error instanceof CairnError)) {
+    const message = `${operation}: ${error instanceof Error ? error.message : String(error)}`;
+    return { code: "INVALID_ARGUMENT", operation, message };
+  }
+  const { code, message, cause } = error;
+  const wire: WireError = { code, operation: error.operation, message };
+  if (cause instanceof CairnError) wire.cause = toWireError(cause, operation);
+  else if (cause !== undefined) wire.cause = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+  return wire;
+}
+
+/** The `CairnError` again. Its cause is an `Error` with the message of what was thrown. */
+export function fromWireError({ code, operation, message, cause }: WireError): CairnError {
+  if (cause === undefined) return new CairnError(code, operation, message);
+  return new CairnError(code, operation, message, {
+    cause: typeof cause === "string" ? new Error(cause) : fromWireError(cause),
+  });
+}
+
+/** The lock that the owner of a store holds, and the channel that all its tabs hear. */
+export function placeName(name: string): string {
+  return `cairn-kv:${name}`;
+}
+
+/** The lock that a client holds while it lives, and the channel between it and the owner. */
+export function clientPlaceName(name: string, client: string): string {
+  return `${placeName(name)}:client:${client}`;
+}
+
+/** The lock that a tab's worker holds while it lives. */
+export function workerPlaceName(name: string, client: string, start: number): string {
+  return `${placeName(name)}:worker:${client}:${start}`;
+}

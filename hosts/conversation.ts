@@ -1,0 +1,215 @@
+/**
+ * A page's talk with whoever owns its store: calls that wait, calls that were sent, and writes that are not durable yet.
+ *
+ * 1. A call is sent once, but for reads: one that was sent and not answered when its owner was lost is asked again.
+ * 2. A write that was sent and not answered then may have happened or not: it is refused, with an error that says so.
+ * 3. A write that was answered but was not durable is kept until it is. The next owner says which version came back;
+ *    what is newer is lost with certainty (lost writes are a suffix), and is sent again, before anything else.
+ */
+import { CairnError } from "../store/error.ts";
+import {
+  type AnswersMessage,
+  type CallsMessage,
+  fromWireError,
+  type OwnerMessage,
+  type WireCall,
+  WRITES,
+} from "./connection-wire.ts";
+
+/** Sends calls to the owner. */
+export type Send = (message: CallsMessage, transfer: ArrayBuffer[]) => void;
+
+interface Call {
+  name: WireCall;
+  args: unknown[];
+  /** Buffers that may be handed over: nobody looks at them again. */
+  transfer: ArrayBuffer[] | undefined;
+  resolve(value: unknown): void;
+  reject(reason: unknown): void;
+}
+
+interface KeptWrite {
+  version: number;
+  name: WireCall;
+  args: unknown[];
+}
+
+/** Turns of the microtask queue that a message waits for more calls. */
+const COMPANY_TURNS = 3;
+/** Calls that mean nothing to another owner, since a walk's snapshot ends with the one that it was taken by. */
+const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end"]);
+
+/** The calls of one connection. */
+export class Conversation {
+  private waiting: Call[] = [];
+  private sent = new Map<number, Call>();
+  private kept: KeptWrite[] = [];
+  private durableVersion = 0;
+  private owner: string | undefined;
+  private send: Send | undefined;
+  private scheduled = false;
+  private idNext = 1;
+  private ended = false;
+  private ending: CairnError | undefined;
+
+  /** The owner that calls go to now. */
+  get ownerNow(): string | undefined {
+    return this.owner;
+  }
+
+  /** Whether there is an owner that takes calls. */
+  get isAttached(): boolean {
+    return this.send !== undefined;
+  }
+
+  /** Asks the owner, now or when there is one. */
+  ask(name: WireCall, args: unknown[], transfer?: ArrayBuffer[]): Promise<unknown> {
+    if (this.ending !== undefined) return Promise.reject(this.ending);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ name, args, transfer, resolve, reject });
+      this.schedule();
+    });
+  }
+
+  /** Calls go to this owner from now on. */
+  attach({ owner, recoveredVersion }: OwnerMessage, send: Send): void {
+    if (this.ended || owner === this.owner) return;
+    this.lose();
+    this.owner = owner;
+    this.send = send;
+    this.durableVersion = 0;
+    const lost = this.kept.filter(({ version }) => version > recoveredVersion);
+    this.kept = [];
+    const again = lost.map(
+      ({ name, args }): Call => ({
+        name,
+        args,
+        transfer: undefined,
+        resolve: () => undefined,
+        reject: (cause) => this.end(writesLost(cause)),
+      }),
+    );
+    this.waiting = again.concat(this.waiting);
+    if (this.waiting.length > 0) this.schedule();
+  }
+
+  /** The owner is gone. Calls wait for the next one. */
+  lose(): void {
+    if (this.owner === undefined) return;
+    this.owner = undefined;
+    this.send = undefined;
+    const { sent } = this;
+    this.sent = new Map();
+    const again: Call[] = [];
+    for (const call of sent.values()) {
+      if (WRITES.has(call.name)) call.reject(unanswered(call.name));
+      else if (BOUND.has(call.name)) call.reject(walkLost(call.name));
+      else again.push(call);
+    }
+    this.waiting = again.concat(this.waiting);
+  }
+
+  /** The owner will do no call from `lastId` on: those go to the next one. The others it still answers. */
+  leave(lastId: number): void {
+    this.send = undefined;
+    const again: Call[] = [];
+    for (const [id, call] of this.sent) {
+      if (id < lastId) continue;
+      this.sent.delete(id);
+      if (BOUND.has(call.name)) call.reject(walkLost(call.name));
+      else again.push(call);
+    }
+    this.waiting = again.concat(this.waiting);
+  }
+
+  /** What calls came to. */
+  answer({ ids, values, versions, failures, durableVersion }: AnswersMessage): void {
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as number;
+      const call = this.sent.get(id);
+      if (call === undefined) continue;
+      this.sent.delete(id);
+      const version = versions?.[i] ?? 0;
+      if (version > durableVersion) this.kept.push({ version, name: call.name, args: call.args });
+      call.resolve(values[i]);
+    }
+    for (const [id, error] of failures) {
+      const call = this.sent.get(id);
+      this.sent.delete(id);
+      call?.reject(fromWireError(error));
+    }
+    this.durable(durableVersion);
+  }
+
+  /** What was written up to `version` need not be kept. */
+  durable(version: number): void {
+    if (version <= this.durableVersion) return;
+    this.durableVersion = version;
+    let count = 0;
+    while (count < this.kept.length && (this.kept[count] as KeptWrite).version <= version) count++;
+    if (count > 0) this.kept.splice(0, count);
+  }
+
+  /** Refuses all calls, those that wait and later ones. */
+  end(error: CairnError): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.ending ??= error;
+    this.send = undefined;
+    for (const call of this.sent.values()) call.reject(error);
+    for (const call of this.waiting) call.reject(error);
+    this.sent.clear();
+    this.waiting = [];
+    this.kept = [];
+  }
+
+  /** Refuses later calls. Those that were made go out now, and are answered still. */
+  refuse(error: CairnError): void {
+    this.ending ??= error;
+    this.flush();
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.send === undefined) return;
+    this.scheduled = true;
+    let turns = COMPANY_TURNS;
+    const turn = (): void => {
+      if (turns-- > 0) queueMicrotask(turn);
+      else this.flush();
+    };
+    queueMicrotask(turn);
+  }
+
+  private flush(): void {
+    this.scheduled = false;
+    const { send, owner, waiting } = this;
+    if (send === undefined || owner === undefined || waiting.length === 0) return;
+    this.waiting = [];
+    const id = this.idNext;
+    const calls: unknown[] = [];
+    const transfer: ArrayBuffer[] = [];
+    for (const call of waiting) {
+      this.sent.set(this.idNext++, call);
+      calls.push(call.name);
+      for (const arg of call.args) calls.push(arg);
+      if (call.transfer !== undefined) transfer.push(...call.transfer);
+    }
+    send({ type: "calls", owner, id, calls }, transfer);
+  }
+}
+
+function unanswered(operation: string): CairnError {
+  const message = `${operation}: the worker that held the store ended before it answered, so this write may have happened or not. Read what is there, then write again.`;
+  return new CairnError("DEVICE_WRITE", operation, message);
+}
+
+function walkLost(operation: string): CairnError {
+  const message = `${operation}: the worker that held the store ended, and the walk's snapshot with it. Begin the walk again.`;
+  return new CairnError("SNAPSHOT_EXPIRED", operation, message);
+}
+
+function writesLost(cause: unknown): CairnError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `the worker that held the store ended, and writes that were visible but not durable could not be done again: ${reason}. Connect again.`;
+  return new CairnError("POISONED", "connect", message, { cause });
+}

@@ -1,0 +1,60 @@
+/** Real browsers for tests, each with a new profile, which is removed with it. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, launch } from "puppeteer-core";
+
+/** The browsers that tests run in. */
+export type BrowserName = "chromium" | "firefox";
+
+/** Where the browsers lie, unless `CAIRN_CHROMIUM` or `CAIRN_FIREFOX` says otherwise. */
+export function executableOf(name: BrowserName): string {
+  const { CAIRN_CHROMIUM = "/usr/bin/chromium", CAIRN_FIREFOX = "/usr/bin/firefox-esr" } = process.env;
+  return name === "chromium" ? CAIRN_CHROMIUM : CAIRN_FIREFOX;
+}
+
+/** Flags under which Chromium runs without a display, and asks nobody anything. */
+export const CHROMIUM_FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** The browsers that a run is for: `CAIRN_BROWSERS`, or those that are installed. */
+export function browsersOfRun(): BrowserName[] {
+  const { CAIRN_BROWSERS } = process.env;
+  const all: BrowserName[] = ["chromium", "firefox"];
+  if (CAIRN_BROWSERS !== undefined) return all.filter((name) => CAIRN_BROWSERS.split(",").includes(name));
+  return all.filter((name) => existsSync(executableOf(name)));
+}
+
+/** A running browser, and how to end it. */
+export interface RunningBrowser {
+  browser: Browser;
+  close(): Promise<void>;
+}
+
+/** Starts a browser. */
+export async function startBrowser(name: BrowserName): Promise<RunningBrowser> {
+  const profile = mkdtempSync(join(tmpdir(), `cairn-${name}-`));
+  const browser = await launch({
+    browser: name === "chromium" ? "chrome" : "firefox",
+    executablePath: executableOf(name),
+    headless: true,
+    userDataDir: profile,
+    args: name === "chromium" ? CHROMIUM_FLAGS : [],
+    extraPrefsFirefox: { "dom.disable_open_during_load": false },
+  });
+  return {
+    browser,
+    async close() {
+      await browser.close();
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
