@@ -2,7 +2,7 @@ import "./scripts/node20.mjs";
 import { defineConfig, type Plugin } from "vitest/config";
 
 /** Tests run the sources, whose binary the build leaves in build/: the path that an entry point gives holds there only. */
-function binaryOfBuild(): Plugin {
+export function binaryOfBuild(): Plugin {
   return {
     name: "binary-of-build",
     enforce: "pre",

@@ -35,6 +35,10 @@ export async function servePages(pages: Record<string, string> = {}): Promise<Pa
       response.writeHead(200, { ...headers, "Content-Type": type }).end(page);
       return;
     }
+    if (path === "/favicon.ico") {
+      response.writeHead(204, headers).end();
+      return;
+    }
     const file = normalize(join(BUILD, path.replace(/^\/build\//, "")));
     try {
       if (!path.startsWith("/build/") || !file.startsWith(BUILD)) throw new Error("not below build/");

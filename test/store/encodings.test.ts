@@ -121,10 +121,10 @@ describe("binary", () => {
       for (let key = 1; key <= 9; key++) {
         const name = pattern(key, size);
         store.set(name, pattern(size, key));
-        const expected = Buffer.from(pattern(size, key));
-        expect(expected.equals(store.get(name) as Uint8Array)).toBe(true);
-        expect(expected.equals((await store.getMany([name]))[0] as Uint8Array)).toBe(true);
-        expect(expected.equals(store.values({ gte: name }).next().value)).toBe(true);
+        const expected = pattern(size, key);
+        expect(Buffer.compare(expected, store.get(name) as Uint8Array)).toBe(0);
+        expect(Buffer.compare(expected, (await store.getMany([name]))[0] as Uint8Array)).toBe(0);
+        expect(Buffer.compare(expected, store.values({ gte: name }).next().value)).toBe(0);
       }
     }
   });
@@ -142,7 +142,7 @@ describe("binary", () => {
     expect(store.get(shared)).toEqual(new Uint8Array(8).fill(7));
     const large = pattern(400_000, 3);
     store.set(part, large.subarray(1, 399_999));
-    expect(Buffer.from(large.subarray(1, 399_999)).equals(store.get(part) as Uint8Array)).toBe(true);
+    expect(Buffer.compare(large.subarray(1, 399_999), store.get(part) as Uint8Array)).toBe(0);
     await store.batch([{ type: "set", key: around.subarray(30, 32), value: around.subarray(50, 51) }]);
     expect(store.get(around.slice(30, 32))).toEqual(around.slice(50, 51));
     expect([...store.keys({ prefix: around.subarray(30, 31) })]).toEqual([around.slice(30, 32)]);
@@ -159,7 +159,7 @@ describe("binary", () => {
       key.fill(0);
       await written;
       for (const name of [pattern(8, size), pattern(9, size)]) {
-        expect(Buffer.from(pattern(size, 1)).equals(store.get(name) as Uint8Array)).toBe(true);
+        expect(Buffer.compare(pattern(size, 1), store.get(name) as Uint8Array)).toBe(0);
       }
     }
   });

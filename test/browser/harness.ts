@@ -1,0 +1,75 @@
+/** `test/store/harness.ts` for a browser's dedicated worker: `open` over the origin private file system. */
+import { afterAll } from "vitest";
+import { open as openInBrowser } from "../../hosts/browser.ts";
+import { browserHost } from "../../hosts/browser-open.ts";
+import type { BlockDevice } from "../../store/device.ts";
+import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
+import { CairnError, type CairnErrorCode } from "../../store/error.ts";
+import { openStore } from "../../store/open.ts";
+import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../../store/options.ts";
+import type { Store } from "../../store/store.ts";
+
+export { MemoryDevice } from "../../hosts/memory-device.ts";
+
+export const MEMORY_BYTES = 64 * 1024 * 1024;
+
+/** `open`, with little memory. */
+export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  target: string | BlockDevice,
+  options: OpenOptions<K, V> = {},
+): Promise<Store<KeyOf<K>, ValueOf<V>>> {
+  return openInBrowser<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
+}
+
+export const openRaw = openInBrowser as (target?: unknown, options?: unknown) => Promise<Store>;
+
+/** Opens a device whose segments, when it is formatted now, are as small as they may be: 16 blocks. */
+export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
+  device: BlockDevice,
+  options: OpenOptions<K, V> = {},
+): Promise<Store<KeyOf<K>, ValueOf<V>>> {
+  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
+  const opening = { device, host: await browserHost(), release: () => device.close(), segmentBlocks: 16 };
+  return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
+}
+
+/** A maker of names that nothing lies at, in a folder of the test file's own. */
+export function scratchPaths(): () => string {
+  const folder = `scratch-${crypto.randomUUID()}`;
+  afterAll(async () => {
+    const root = await navigator.storage.getDirectory();
+    await root.removeEntry(folder, { recursive: true }).catch(() => undefined);
+  });
+  let count = 0;
+  return () => `${folder}/store-${count++}.cairn`;
+}
+
+/** The seed of this run. */
+export function runSeed(): number {
+  return 1 + Math.floor(Math.random() * 0x7fffffff);
+}
+
+/** Chromium collects garbage for programs only when it was started so: `--js-flags=--expose-gc`. */
+export function garbageCollector(): (() => void) | undefined {
+  return (globalThis as { gc?: () => void }).gc;
+}
+
+export function pause(ms = 0): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** The `CairnError` that `body` throws or rejects with. */
+export async function errorOf(body: () => unknown): Promise<CairnError> {
+  try {
+    await body();
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** The code of the `CairnError` that `body` throws or rejects with. */
+export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
+  return (await errorOf(body)).code;
+}

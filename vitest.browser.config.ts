@@ -1,0 +1,74 @@
+/**
+ * The store's tests in Chromium, unchanged: each file runs in a dedicated worker, over the origin private file system,
+ * and a page beside it shows vitest the same tests.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig, type Plugin } from "vitest/config";
+import { binaryOfBuild } from "./vitest.config.ts";
+
+const ROOT = fileURLToPath(new URL("./", import.meta.url));
+const IN_WORKER = "?in-worker";
+const { CAIRN_CHROMIUM = "/usr/bin/chromium" } = process.env;
+
+/** A test file is what `test/browser/suite-on-page.ts` makes of it; with `?in-worker` it is itself. */
+function filesInWorkers(): Plugin {
+  return {
+    name: "files-in-workers",
+    enforce: "pre",
+    load(id) {
+      const [path = "", query = ""] = id.split("?");
+      if (!/\/test\/store\/[^/]+\.test\.ts$/.test(path) || `?${query}`.startsWith(IN_WORKER)) return undefined;
+      const file = `/${path.slice(ROOT.length)}${IN_WORKER}`;
+      return `import { runInWorker } from "/test/browser/suite-on-page.ts";\nawait runInWorker(${JSON.stringify(file)});`;
+    },
+    async resolveId(source, importer) {
+      if (source !== "./harness.ts" || importer?.includes("/test/store/") !== true) return undefined;
+      return this.resolve("/test/browser/harness.ts");
+    },
+  };
+}
+
+/** A private profile has no files on a disk, so the browser gets a profile of its own, which goes with the run. */
+const profile = mkdtempSync(join(tmpdir(), "cairn-chromium-"));
+process.on("exit", () => rmSync(profile, { recursive: true, force: true }));
+
+export default defineConfig({
+  plugins: [binaryOfBuild(), filesInWorkers()],
+  // Pages that share memory between threads have to be isolated.
+  server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
+  optimizeDeps: { include: ["buffer/"] },
+  test: {
+    include: ["test/store/*.test.ts"],
+    exclude: ["**/node-*"],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    fileParallelism: false,
+    api: { host: "127.0.0.1" },
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright({
+        persistentContext: profile,
+        launchOptions: {
+          executablePath: CAIRN_CHROMIUM,
+          args: [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--js-flags=--expose-gc",
+          ],
+        },
+      }),
+      instances: [{ browser: "chromium" }],
+    },
+  },
+});
