@@ -1,18 +1,19 @@
 /**
- * The store's tests in Chromium, unchanged: each file runs in a dedicated worker, over the origin private file system,
- * and a page beside it shows vitest the same tests.
+ * The tests in browsers. In Chromium, the store's, unchanged: each file runs in a dedicated worker, over the origin
+ * private file system, and a page beside it shows vitest the same tests. Then, in Chromium or, with
+ * `CAIRN_RUNTIME=firefox`, in Firefox, what tabs do with the built package.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
-import { defineConfig, type Plugin } from "vitest/config";
+import { defineConfig, defineProject, type Plugin } from "vitest/config";
 import { binaryOfBuild } from "./vitest.config.ts";
 
 const ROOT = fileURLToPath(new URL("./", import.meta.url));
 const IN_WORKER = "?in-worker";
-const { CAIRN_CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { CAIRN_CHROMIUM = "/usr/bin/chromium", CAIRN_RUNTIME = "chromium" } = process.env;
 
 /** A test file is what `test/browser/suite-on-page.ts` makes of it; with `?in-worker` it is itself. */
 function filesInWorkers(): Plugin {
@@ -36,18 +37,17 @@ function filesInWorkers(): Plugin {
 const profile = mkdtempSync(join(tmpdir(), "cairn-chromium-"));
 process.on("exit", () => rmSync(profile, { recursive: true, force: true }));
 
-export default defineConfig({
+const store = defineProject({
   plugins: [binaryOfBuild(), filesInWorkers()],
   // Pages that share memory between threads have to be isolated.
   server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
   optimizeDeps: { include: ["buffer/"] },
   test: {
+    name: "store",
     include: ["test/store/*.test.ts"],
     exclude: ["**/node-*"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    fileParallelism: false,
-    api: { host: "127.0.0.1" },
     browser: {
       enabled: true,
       headless: true,
@@ -70,5 +70,27 @@ export default defineConfig({
       }),
       instances: [{ browser: "chromium" }],
     },
+  },
+});
+
+/** Tabs of real browsers, driven from Node: sharing, killing, closing. */
+const tabs = defineProject({
+  test: {
+    name: "tabs",
+    environment: "node",
+    include: ["test/browser/*.test.ts"],
+    pool: "forks",
+    env: { CAIRN_BROWSERS: CAIRN_RUNTIME },
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: CAIRN_RUNTIME === "firefox" ? [tabs] : [store, tabs],
+    fileParallelism: false,
+    maxWorkers: 1,
+    api: { host: "127.0.0.1" },
   },
 });

@@ -23,6 +23,7 @@ export default defineConfig({
   test: {
     environment: "node",
     include: ["test/**/*.test.ts"],
+    exclude: ["test/browser/**"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 120_000,

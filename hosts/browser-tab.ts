@@ -101,6 +101,7 @@ export class Tab {
   /** Gives the store up in order: what was asked is answered, and what was written is durable. */
   async close(reason: CairnError): Promise<void> {
     const { conversation } = this;
+    if (this.isOver) return;
     // The owner's store flushes when it is closed.
     const flushed = this.ownsStore ? undefined : conversation.ask("flush", []);
     conversation.refuse(reason);

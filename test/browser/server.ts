@@ -1,4 +1,4 @@
-/** A server on the loopback interface for pages of tests: the built package under `/build/`, and a page that loads it. */
+/** A server on the loopback interface for pages of tests: the built package under `/build/`, beside them. */
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -13,10 +13,6 @@ const TYPES: Record<string, string> = {
   ".html": "text/html",
 };
 
-/** The package, as `cairn` of the window. */
-const PAGE = `<!doctype html><title>Cairn</title>
-<script type="module">import * as cairn from "/build/hosts/browser.js"; window.cairn = cairn;</script>`;
-
 /** Where a server listens, and how to end it. */
 export interface PageServer {
   /** With another path it is the same origin, with `127.0.0.2` for `127.0.0.1` another one. */
@@ -24,12 +20,12 @@ export interface PageServer {
   close(): Promise<void>;
 }
 
-/** Starts a server; `pages` are served by their paths, beside `/`, which has the package as `cairn`. */
-export async function servePages(pages: Record<string, string> = {}): Promise<PageServer> {
+/** Starts a server. `pages` are served by their paths: scripts when those end in `.js`, else HTML. */
+export async function servePages(pages: Record<string, string>): Promise<PageServer> {
   const server = createServer(async (request, response) => {
     const path = new URL(request.url ?? "/", "http://localhost").pathname;
     const headers = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
-    const page = path === "/" ? PAGE : pages[path];
+    const page = pages[path];
     if (page !== undefined) {
       const type = path.endsWith(".js") ? "text/javascript" : "text/html";
       response.writeHead(200, { ...headers, "Content-Type": type }).end(page);
