@@ -1,0 +1,201 @@
+/** Several tabs of a real browser on one store: who owns it, and what becomes of writes when the owner goes. */
+import type { Page } from "puppeteer-core";
+import { describe, expect, test } from "vitest";
+import { browsersOfRun } from "./browsers.ts";
+import { Pages, type PageWorld } from "./pages.ts";
+
+declare const cairn: PageWorld["cairn"];
+declare const kept: PageWorld["kept"];
+
+/** Connects a page, and keeps the connection there. */
+async function connect(page: Page, name: string, options: object = {}): Promise<void> {
+  await page.evaluate(
+    async (name, options) => {
+      kept.store = await cairn.connect(name, options);
+    },
+    name,
+    options,
+  );
+}
+
+/** Begins to write on a page, and goes on until `stopWriting`: puts and sets, up to 20 at once. */
+async function startWriting(page: Page, prefix: string): Promise<void> {
+  await page.evaluate((prefix) => {
+    kept.acknowledged = [];
+    kept.codes = [];
+    kept.going = true;
+    const write = async (i: number): Promise<void> => {
+      const key = `${prefix} ${i}`;
+      try {
+        await kept.store[i % 2 === 0 ? "put" : "set"](key, `${i}`.padEnd(50 + (i % 300), "."));
+        kept.acknowledged.push(key);
+      } catch (error) {
+        kept.codes.push((error as { code: string }).code);
+      }
+    };
+    kept.writing = (async () => {
+      for (let i = 0; kept.going; i += 20) {
+        await Promise.all(Array.from({ length: 20 }, (_, j) => write(i + j)));
+      }
+    })();
+  }, prefix);
+}
+
+/** Waits until a page has had `count` more writes acknowledged. */
+async function waitForWrites(page: Page, count: number): Promise<void> {
+  const before = await page.evaluate(() => kept.acknowledged.length);
+  await page.waitForFunction(`kept.acknowledged.length >= ${before + count}`, { timeout: 20_000, polling: 20 });
+}
+
+/** Ends the writing of a page: what was acknowledged, which of it is not there, and the codes of what was refused. */
+async function stopWriting(page: Page): Promise<{ count: number; missing: string[]; codes: string[] }> {
+  return page.evaluate(async () => {
+    kept.going = false;
+    await kept.writing;
+    const missing: string[] = [];
+    for (const key of kept.acknowledged) {
+      const i = Number(key.split(" ")[1]);
+      if ((await kept.store.get(key)) !== `${i}`.padEnd(50 + (i % 300), ".")) missing.push(key);
+    }
+    return { count: kept.acknowledged.length, missing, codes: kept.codes };
+  });
+}
+
+const isOwner = (page: Page): Promise<boolean> => page.evaluate(async () => (await kept.store.stats()).isOwner);
+
+describe.each(browsersOfRun())("tabs of %s", (browser) => {
+  const pages = new Pages(browser);
+
+  test("share one store: each sees what the others wrote, and events reach all", async () => {
+    const name = pages.newName();
+    const all = [await pages.newPage(), await pages.newPage(), await pages.newPage()];
+    for (const page of all) {
+      await page.evaluate(async (name) => {
+        kept.events = [];
+        kept.store = await cairn.connect(name, { onEvent: ({ type }) => kept.events.push(type) });
+      }, name);
+    }
+    expect(await Promise.all(all.map(isOwner))).toEqual([true, false, false]);
+    await Promise.all(
+      all.map((page, index) =>
+        page.evaluate(async (index) => {
+          const writes: Promise<unknown>[] = [];
+          for (let i = 0; i < 500; i++) writes.push(kept.store.set(`${index} ${i}`, `${i}`));
+          await Promise.all(writes);
+          await kept.store.put(`large ${index}`, "l".repeat(200_000));
+        }, index),
+      ),
+    );
+    for (const page of all) {
+      const seen = await page.evaluate(async () => {
+        const keys: string[] = [];
+        for await (const key of kept.store.keys({ prefix: "1 " })) keys.push(key);
+        const large = await kept.store.getMany(["large 0", "large 1", "large 2"]);
+        return {
+          count: await kept.store.count(),
+          keys: keys.length,
+          large: large.map((value: string) => value.length),
+          flushed: kept.events.includes("flushed"),
+        };
+      });
+      expect(seen).toEqual({ count: 1503, keys: 500, large: [200_000, 200_000, 200_000], flushed: true });
+    }
+  });
+
+  test("hand the store over when its owner closes its connection, and no call fails", async () => {
+    const name = pages.newName();
+    const [first, second, third] = [await pages.newPage(), await pages.newPage(), await pages.newPage()];
+    for (const page of [first, second, third]) await connect(page, name, { flushIntervalMs: 5000 });
+    await startWriting(second, "second");
+    await startWriting(third, "third");
+    await waitForWrites(second, 100);
+    await first.evaluate(() => kept.store.close());
+    await waitForWrites(second, 100);
+    await waitForWrites(third, 100);
+    const owner = (await isOwner(second)) ? second : third;
+    const other = owner === second ? third : second;
+    expect([await isOwner(owner), await isOwner(other)]).toEqual([true, false]);
+    const ended = await stopWriting(owner);
+    await owner.evaluate(() => kept.store.close());
+    await waitForWrites(other, 100);
+    for (const { count, missing, codes } of [ended, await stopWriting(other)]) {
+      expect(count).toBeGreaterThan(100);
+      expect(missing).toEqual([]);
+      expect(codes).toEqual([]);
+    }
+    expect(await isOwner(other)).toBe(true);
+    expect(await other.evaluate(() => kept.store.count())).toBeGreaterThanOrEqual(ended.count);
+  });
+
+  const ends = {
+    "is closed in the midst of a commit": (page: Page) => pages.closePage(page),
+    "is reloaded": (page: Page) => page.reload(),
+    ...(browser === "chromium" ? { crashes: (page: Page) => crash(page) } : {}),
+  };
+  test.each(Object.entries(ends))("replace an owner that %s, and lose nothing acknowledged", async (_, end) => {
+    const name = pages.newName();
+    const [witness, owner, other] = [await pages.newPage(), await pages.newPage(), await pages.newPage()];
+    // What the owner had acknowledged outlives it in another tab.
+    await witness.evaluate(() => {
+      kept.heard = [];
+      new BroadcastChannel("acknowledged").onmessage = ({ data }) => kept.heard.push(data);
+    });
+    await connect(owner, name);
+    // Sets stay in memory for long: only the tab that made them can do them again.
+    await connect(other, name, { flushIntervalMs: 20_000 });
+    await owner.evaluate(() => {
+      const channel = new BroadcastChannel("acknowledged");
+      let next = 0;
+      const write = async (): Promise<void> => {
+        const key = `owner ${next++}`;
+        await kept.store.put(key, key.repeat(20));
+        channel.postMessage(key);
+        void write();
+      };
+      for (let i = 0; i < 10; i++) void write();
+    });
+    await startWriting(other, "other");
+    await waitForWrites(other, 200);
+    await witness.waitForFunction("kept.heard.length > 50", { timeout: 20_000, polling: 20 });
+    expect(await isOwner(other)).toBe(false);
+    await end(owner);
+    await waitForWrites(other, 200);
+    const { missing, codes } = await stopWriting(other);
+    expect(missing).toEqual([]);
+    expect(codes.filter((code) => code !== "DEVICE_WRITE")).toEqual([]);
+    expect(codes.length).toBeLessThanOrEqual(20);
+    expect(await isOwner(other)).toBe(true);
+    const heard = (await witness.evaluate(() => kept.heard)) as string[];
+    expect(heard.length).toBeGreaterThan(50);
+    const lost = await other.evaluate(async (keys) => {
+      const values = await kept.store.getMany(keys);
+      return keys.filter((key, index) => values[index] !== key.repeat(20));
+    }, heard);
+    expect(lost).toEqual([]);
+  });
+
+  test("are no owner's loss when they go: their walks end with them", async () => {
+    const name = pages.newName();
+    const [owner, other] = [await pages.newPage(), await pages.newPage()];
+    await connect(owner, name);
+    await connect(other, name);
+    await other.evaluate(async () => {
+      for (let i = 0; i < 1000; i++) void kept.store.set(`key ${i}`, "v");
+      kept.walks = [kept.store.keys(), kept.store.entries()];
+      for (const walk of kept.walks) await walk.next();
+    });
+    const snapshots = (): Promise<number> =>
+      owner.evaluate(async () => (await kept.store.stats()).snapshotCount as number);
+    expect(await snapshots()).toBe(2);
+    await pages.closePage(other);
+    await expect.poll(snapshots, { timeout: 10_000 }).toBe(0);
+    expect(await owner.evaluate(() => kept.store.count())).toBe(1000);
+  });
+});
+
+/** Makes the process of a page crash. */
+async function crash(page: Page): Promise<void> {
+  const session = await page.createCDPSession();
+  session.send("Page.crash").catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+}
