@@ -75,6 +75,7 @@ const store = defineProject({
 
 /** Tabs of real browsers, driven from Node: sharing, killing, closing. */
 const tabs = defineProject({
+  plugins: [binaryOfBuild()],
   test: {
     name: "tabs",
     environment: "node",

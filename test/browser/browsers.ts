@@ -25,6 +25,9 @@ export const CHROMIUM_FLAGS = [
   "--disable-sync",
 ];
 
+/** A host of this machine that is no secure context, as every host is that is reached over http but the loopback's names. */
+export const INSECURE_HOST = "insecure.test";
+
 /** The browsers that a run is for: `CAIRN_BROWSERS`, or those that are installed. */
 export function browsersOfRun(): BrowserName[] {
   const { CAIRN_BROWSERS } = process.env;
@@ -47,8 +50,8 @@ export async function startBrowser(name: BrowserName): Promise<RunningBrowser> {
     executablePath: executableOf(name),
     headless: true,
     userDataDir: profile,
-    args: name === "chromium" ? CHROMIUM_FLAGS : [],
-    extraPrefsFirefox: { "dom.disable_open_during_load": false },
+    args: name === "chromium" ? [...CHROMIUM_FLAGS, `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`] : [],
+    extraPrefsFirefox: { "network.dns.localDomains": INSECURE_HOST },
   });
   return {
     browser,
