@@ -7,9 +7,9 @@
  * 2. The handle of an owner that was killed may outlive its lock by a moment, so a new owner waits for it.
  */
 import { CairnError } from "../store/error.ts";
-import type { Settings, StoreEvent } from "../store/options.ts";
-import { openTarget, readBrowserOptions } from "./browser-open.ts";
-import { ConnectionService, type Post, WireFormats, type WireStore } from "./connection-service.ts";
+import type { StoreEvent } from "../store/options.ts";
+import { browserRuntime } from "./browser-runtime.ts";
+import { ConnectionService, type Post, type WireCodec, WireFormats, type WireStore } from "./connection-service.ts";
 import {
   type CallsMessage,
   clientPlaceName,
@@ -22,6 +22,7 @@ import {
   type WireClient,
   workerPlaceName,
 } from "./connection-wire.ts";
+import { openOn } from "./opening.ts";
 
 /** How long the handle of an owner that was killed is waited for. */
 const PATIENCE_MS = 3000;
@@ -33,6 +34,7 @@ interface WorkerScope {
   close(): void;
 }
 
+const open = openOn(browserRuntime(PATIENCE_MS));
 const scope = globalThis as unknown as WorkerScope;
 const owner = crypto.randomUUID();
 const election = new AbortController();
@@ -69,11 +71,15 @@ async function own(data: StartMessage): Promise<void> {
   const formats = new WireFormats();
   let store: WireStore;
   try {
-    const settings: Settings = { ...readBrowserOptions(data.options), keys: formats.keys, values: formats.values };
-    // A store that was held already is never formatted over.
-    if (hasJoined) settings.format = false;
-    settings.onEvent = (event: StoreEvent) => service?.event(event);
-    store = await openTarget(name, settings, { wasm: data.wasm, patienceMs: PATIENCE_MS });
+    store = await open<WireCodec, WireCodec>(name, {
+      ...data.options,
+      // A store that was held already is never formatted over.
+      ...(hasJoined ? { format: false } : {}),
+      ...(data.wasm === undefined ? {} : { wasm: data.wasm }),
+      keyEncoding: formats.keys,
+      valueEncoding: formats.values,
+      onEvent: (event: StoreEvent) => service?.event(event),
+    });
   } catch (error) {
     scope.postMessage({ type: "failed", error: toWireError(error, "connect") }, []);
     return;

@@ -1,21 +1,12 @@
 /** Cairn in browsers: `open` in a dedicated worker, `connect` on a page. */
-import type { BlockDevice } from "../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
-import type { Store } from "../store/store.ts";
-import { openInBrowser } from "./browser-open.ts";
+import { browserRuntime } from "./browser-runtime.ts";
 import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
+import { type Open, openOn } from "./opening.ts";
 
-export type { Batch, BatchOperation } from "../store/batch.ts";
-export type { BlockDevice, DevicePiece } from "../store/device.ts";
-export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
-export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
-export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { Durability, OpenOptions, StoreEvent } from "../store/options.ts";
-export type { Range } from "../store/range.ts";
-export type { StoreStats } from "../store/stats.ts";
-export type { Store } from "../store/store.ts";
+export * from "./api.ts";
 export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 
@@ -31,12 +22,7 @@ export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
  * One opener excludes every other; tabs that are to share a store `connect`. Readers with `readOnly` exclude writers,
  * and exclude each other where the browser has no shared handles (Firefox).
  */
-export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
-  target: string | BlockDevice,
-  options?: OpenOptions<K, V>,
-): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  return openInBrowser<K, V>(target, options);
-}
+export const open: Open = openOn(browserRuntime(0));
 
 /**
  * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that

@@ -1,8 +1,8 @@
 /** `connect`: a store on a page. */
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
-import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
-import { readBrowserOptions } from "./browser-open.ts";
+import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
+import { MEMORY_BYTES_DEFAULT } from "./browser-runtime.ts";
 import { Tab } from "./browser-tab.ts";
 import { Connection, isText } from "./connection.ts";
 import { opfsMissing, partsOf } from "./opfs-target.ts";
@@ -15,8 +15,7 @@ export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends
   name: string,
   options?: OpenOptions<K, V>,
 ): Promise<Connection<KeyOf<K>, ValueOf<V>>> {
-  const { wasm, ...rest } = (options ?? {}) as OpenOptions & { wasm?: WebAssembly.Module };
-  const settings = readBrowserOptions(options === undefined || isPlain(options) ? rest : options);
+  const settings = readOptions(options, { memoryBytesDefault: MEMORY_BYTES_DEFAULT });
   if (typeof name !== "string") throw invalid("the name must be a string.");
   const place = name === ":memory:" ? name : partsOf(name).join("/");
   const missing = reasonAgainst(place);
@@ -33,14 +32,14 @@ export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends
       () => undefined,
     );
   }
-  const { keys, values, durability, readOnly, onEvent } = settings;
+  const { keys, values, durability, readOnly, onEvent, wasm } = settings;
   const client = {
     id: crypto.randomUUID(),
     keysAreText: isText(keys),
     valuesAreText: isText(values),
     wantsEvents: onEvent !== undefined,
   };
-  const cloned = Object.fromEntries(Object.entries(rest).filter(([option]) => !KEPT_HERE.includes(option)));
+  const cloned = Object.fromEntries(Object.entries(options ?? {}).filter(([option]) => !KEPT_HERE.includes(option)));
   if (readOnly) cloned["create"] = false;
   const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent });
   await tab.ready;
@@ -57,10 +56,6 @@ function reasonAgainst(name: string): string | undefined {
   }
   if (typeof BroadcastChannel === "undefined") return "this browser has no BroadcastChannel";
   return undefined;
-}
-
-function isPlain(options: unknown): boolean {
-  return typeof options === "object" && options !== null && !Array.isArray(options);
 }
 
 function invalid(message: string): CairnError {

@@ -1,5 +1,5 @@
 /** The owner's side of connections: does the calls of every client on the one store, and sends back what they came to. */
-import type { Format } from "../store/encoding.ts";
+import type { Codec } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
@@ -31,19 +31,21 @@ const TRANSFER_SIZE_MIN = 4096;
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** What passes keys and values on as they came. */
+export type WireCodec = Codec<WireBytes>;
+
 /** Encodings for a store whose clients say, each for itself, whether they want text or bytes back. */
 export class WireFormats {
   keysAreText = true;
   valuesAreText = true;
-  readonly keys: Format = wireFormat(() => this.keysAreText);
-  readonly values: Format = wireFormat(() => this.valuesAreText);
+  readonly keys: WireCodec = wireCodec(() => this.keysAreText);
+  readonly values: WireCodec = wireCodec(() => this.valuesAreText);
 }
 
-function wireFormat(isText: () => boolean): Format {
+function wireCodec(isText: () => boolean): WireCodec {
   return {
     name: "wire",
-    kind: "codec",
-    encode: (value) => value as WireBytes,
+    encode: (value) => value,
     // A small result is a view on a slab, which would be cloned as a whole.
     decode: (bytes) =>
       isText() ? decoder.decode(bytes) : bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice(),

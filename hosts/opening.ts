@@ -46,7 +46,7 @@ export function openOn(runtime: Runtime): Open {
       const opening = { device, host, hasTail, release, predecessorAlive };
       return await openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
     } catch (error) {
-      place.discard();
+      await place.discard();
       throw error;
     }
   };

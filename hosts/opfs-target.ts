@@ -1,6 +1,7 @@
 /** From a name to a device in the origin private file system, held by this worker alone. */
 import { CairnError } from "../store/error.ts";
 import { isQuotaExceeded, nameOf, OpfsDevice, reasonOf, type SyncHandle } from "./opfs-device.ts";
+import type { Target } from "./target.ts";
 
 /** What `openOpfs` needs to know. */
 export interface OpfsOptions {
@@ -8,15 +9,6 @@ export interface OpfsOptions {
   readOnly: boolean;
   /** Milliseconds in which a handle that a worker just ended held is waited for. Default 0. */
   patienceMs?: number;
-}
-
-/** An open device, and how to give it up. */
-export interface OpfsTarget {
-  device: OpfsDevice;
-  hasTail: boolean;
-  release(): void;
-  /** Gives up after a failed opening: a file that it created is removed. */
-  discard(): Promise<void>;
 }
 
 interface FileHandle extends FileSystemFileHandle {
@@ -52,7 +44,7 @@ export function partsOf(name: string): string[] {
  * `UNSUPPORTED` with the reason outside a dedicated worker and where there is no such file system; `LOCKED` when another
  * worker or tab holds the file; `NOT_A_STORE` when it is missing and not to be created; `NO_SPACE`.
  */
-export async function openOpfs(name: string, options: OpfsOptions): Promise<OpfsTarget> {
+export async function openOpfs(name: string, options: OpfsOptions): Promise<Target> {
   const parts = partsOf(name);
   const missing = opfsMissing() ?? handlesMissing();
   if (missing !== undefined) throw unsupported(missing);
@@ -79,7 +71,7 @@ export async function openOpfs(name: string, options: OpfsOptions): Promise<Opfs
       device.close();
       await discardFile();
     };
-    return { device, hasTail: device.tail().some((byte) => byte !== 0), release, discard };
+    return { device, created, hasTail: device.tail().some((byte) => byte !== 0), release, discard };
   } catch (cause) {
     handle?.close();
     if (nameOf(cause) !== "NoModificationAllowedError") await discardFile();

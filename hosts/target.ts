@@ -22,5 +22,5 @@ export interface Target {
   /** Closes the device and gives up the lock. May be called twice. */
   release(): void;
   /** `release`, and removes the file when this opening created it: for a store that could not be formatted. */
-  discard(): void;
+  discard(): void | Promise<void>;
 }

@@ -1,7 +1,8 @@
 /** `test/store/harness.ts` for a browser's dedicated worker: `open` over the origin private file system. */
 import { afterAll } from "vitest";
 import { open as openInBrowser } from "../../hosts/browser.ts";
-import { browserHost } from "../../hosts/browser-open.ts";
+import { coreHost, runtimeOf } from "../../hosts/opening.ts";
+import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
 import { CairnError, type CairnErrorCode } from "../../store/error.ts";
@@ -23,13 +24,18 @@ export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "
 
 export const openRaw = openInBrowser as (target?: unknown, options?: unknown) => Promise<Store>;
 
+/** What the core needs of a browser. */
+export function host(): Promise<CoreHost> {
+  return coreHost(runtimeOf(openInBrowser));
+}
+
 /** Opens a device whose segments, when it is formatted now, are as small as they may be: 16 blocks. */
 export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   device: BlockDevice,
   options: OpenOptions<K, V> = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
-  const opening = { device, host: await browserHost(), release: () => device.close(), segmentBlocks: 16 };
+  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks: 16 };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }
 
@@ -50,7 +56,7 @@ export function runSeed(): number {
 }
 
 /** Chromium collects garbage for programs only when it was started so: `--js-flags=--expose-gc`. */
-export function garbageCollector(): (() => void) | undefined {
+export async function garbageCollector(): Promise<(() => void) | undefined> {
   return (globalThis as { gc?: () => void }).gc;
 }
 
