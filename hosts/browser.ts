@@ -19,8 +19,8 @@ export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
  * when another tab or worker holds the file, `NOT_A_STORE`, `CORRUPT`, `UNSUPPORTED_FORMAT`, `NO_SPACE`,
  * `OUT_OF_MEMORY`, `INVALID_ARGUMENT` and the device's own; then nothing on the target has changed.
  *
- * One opener excludes every other; tabs that are to share a store `connect`. Readers with `readOnly` exclude writers,
- * and exclude each other where the browser has no shared handles (Firefox).
+ * One writer excludes every other; tabs that are to share a store `connect`. Readers with `readOnly` may be beside it, and
+ * `refresh`; where the browser has only handles that exclude each other (Firefox), they are `LOCKED` then, as it is.
  */
 export const open: Open = openOn(browserRuntime(0));
 

@@ -51,9 +51,7 @@ function reasonAgainst(name: string): string | undefined {
   if (typeof Worker === "undefined") return "this context can start no dedicated worker: connect from a page";
   const missing = opfsMissing();
   if (name !== ":memory:" && missing !== undefined) return missing;
-  if (typeof navigator === "undefined" || navigator.locks === undefined) {
-    return "this browser has no Web Locks, or the page is no secure context: serve it over https, or from localhost";
-  }
+  if (navigator.locks === undefined) return "the page is no secure context: serve it over https, or from localhost";
   if (typeof BroadcastChannel === "undefined") return "this browser has no BroadcastChannel";
   return undefined;
 }

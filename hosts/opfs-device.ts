@@ -1,6 +1,6 @@
 /**
  * A file of the origin private file system as a device, over `FileSystemSyncAccessHandle`. It grows. Such handles exist
- * in dedicated workers alone, and one excludes every other of its file.
+ * in dedicated workers alone.
  *
  * 1. Bytes go through a bounce buffer when they are few: Chromium takes longer to reach into a view on a large memory
  *    than to fill 4 KiB and copy them.
@@ -47,6 +47,7 @@ export class OpfsDevice implements BlockDevice {
   private inFlightCount = 0;
   private closed = false;
   private isHandleClosed = false;
+  private closeListeners: (() => void)[] = [];
   private syncFailure: CairnError | undefined;
 
   /** Takes over `handle`, open on the file of `name`. */
@@ -154,9 +155,25 @@ export class OpfsDevice implements BlockDevice {
     this.fileSize = size;
   }
 
-  /** Calls in flight end first. */
+  /** Looks anew how large the file is, which its writer may have grown. */
+  measure(): void {
+    this.checkOpen("measure");
+    try {
+      this.fileSize = this.handle.getSize();
+    } catch (cause) {
+      throw new CairnError("DEVICE_READ", "measure", `${this.name} cannot be measured: ${reasonOf(cause)}.`, { cause });
+    }
+    this.sizeBytes = this.fileSize - (this.fileSize % BLOCK_SIZE);
+  }
+
   close(): void {
+    this.closeThen(() => undefined);
+  }
+
+  /** `close`, then `done`: at once when nothing is in flight, else when the last call has ended. */
+  closeThen(done: () => void): void {
     this.closed = true;
+    this.closeListeners.push(done);
     if (this.inFlightCount === 0) this.closeHandle();
   }
 
@@ -244,9 +261,11 @@ export class OpfsDevice implements BlockDevice {
   }
 
   private closeHandle(): void {
-    if (this.isHandleClosed) return;
-    this.isHandleClosed = true;
-    this.handle.close();
+    if (!this.isHandleClosed) {
+      this.isHandleClosed = true;
+      this.handle.close();
+    }
+    for (const done of this.closeListeners.splice(0)) done();
   }
 }
 

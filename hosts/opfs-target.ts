@@ -1,4 +1,10 @@
-/** From a name to a device in the origin private file system, held by this worker alone. */
+/**
+ * From a name to a device in the origin private file system.
+ *
+ * 1. A writer holds the Web Lock of the file before it opens it, until its handle is closed. A `readOnly` opener takes
+ *    none, and creates nothing.
+ * 2. Where a browser has only handles that exclude each other (Firefox), a reader and a writer exclude each other too.
+ */
 import { CairnError } from "../store/error.ts";
 import { isQuotaExceeded, nameOf, OpfsDevice, reasonOf, type SyncHandle } from "./opfs-device.ts";
 import type { Target } from "./target.ts";
@@ -12,7 +18,7 @@ export interface OpfsOptions {
 }
 
 interface FileHandle extends FileSystemFileHandle {
-  createSyncAccessHandle(options?: { mode: "read-only" }): Promise<SyncHandle>;
+  createSyncAccessHandle(options: { mode: "readwrite-unsafe" }): Promise<SyncHandle>;
 }
 
 const RETRY_MS = 10;
@@ -26,6 +32,7 @@ export function opfsMissing(): string | undefined {
   if (typeof navigator.storage?.getDirectory !== "function") {
     return "this browser has no origin private file system (navigator.storage.getDirectory)";
   }
+  if (navigator.locks === undefined) return "this browser has no Web Locks (navigator.locks)";
   return undefined;
 }
 
@@ -54,28 +61,66 @@ export async function openOpfs(name: string, options: OpfsOptions): Promise<Targ
   } catch (cause) {
     throw unsupported(`the browser refuses the origin private file system here (${reasonOf(cause)})`, cause);
   }
+  const end = performance.now() + (options.patienceMs ?? 0);
+  const unlock = options.readOnly ? () => undefined : await lockFile(parts.join("/"), name, end);
+  try {
+    return await openFile(root, parts, name, options, unlock, end);
+  } catch (cause) {
+    unlock();
+    throw refusal(name, cause);
+  }
+}
+
+/** Opens the file whose lock is ours, unless we only read. */
+async function openFile(
+  root: FileSystemDirectoryHandle,
+  parts: string[],
+  name: string,
+  { create, readOnly }: OpfsOptions,
+  unlock: () => void,
+  end: number,
+): Promise<Target> {
   const fileName = parts.pop() as string;
-  const create = options.create && !options.readOnly;
-  const { folder, file, created } = await find(root, parts, fileName, name, create);
-  const discardFile = async (): Promise<void> => {
-    // The opening has failed already, for a reason that says more than an empty file that stays.
-    if (created) await folder.removeEntry(fileName).catch(() => undefined);
-  };
+  const { folder, file, created } = await find(root, parts, fileName, name, create && !readOnly);
+  // The opening has failed then, for a reason that says more than an empty file that stays.
+  const discardFile = (): Promise<void> =>
+    created ? folder.removeEntry(fileName).catch(() => undefined) : Promise.resolve();
   let handle: SyncHandle | undefined;
   try {
-    handle = await take(file, options);
+    handle = await take(file, end);
     const persisted = await navigator.storage.persisted().catch(() => false);
-    const device = new OpfsDevice(name, handle, { readOnly: options.readOnly, persisted });
-    const release = (): void => device.close();
+    const device = new OpfsDevice(name, handle, { readOnly, persisted });
     const discard = async (): Promise<void> => {
       device.close();
       await discardFile();
+      unlock();
     };
-    return { device, created, hasTail: device.tail().some((byte) => byte !== 0), release, discard };
+    const hasTail = device.tail().some((byte) => byte !== 0);
+    return { device, created, hasTail, release: () => device.closeThen(unlock), discard };
   } catch (cause) {
     handle?.close();
     if (nameOf(cause) !== "NoModificationAllowedError") await discardFile();
-    throw refusal(name, cause);
+    throw cause;
+  }
+}
+
+/** Takes the lock that says who may write to a file: how to give it up. It ends with the worker. */
+async function lockFile(place: string, name: string, end: number): Promise<() => void> {
+  for (;;) {
+    const unlock = await new Promise<(() => void) | undefined>((resolve, reject) => {
+      navigator.locks
+        .request(`cairn-kv:${place}:file`, { ifAvailable: true }, (lock) => {
+          if (lock === null) {
+            resolve(undefined);
+            return undefined;
+          }
+          return new Promise<void>((release) => resolve(release));
+        })
+        .catch(reject);
+    });
+    if (unlock !== undefined) return unlock;
+    if (performance.now() >= end) throw locked(name);
+    await pause();
   }
 }
 
@@ -109,17 +154,28 @@ async function find(
   throw new CairnError("NOT_A_STORE", "open", `${name} does not exist, and is not to be created. Check the name.`);
 }
 
-/** The file's handle; one that a worker just ended may hold for a moment is waited for. */
-async function take(file: FileHandle, { readOnly, patienceMs = 0 }: OpfsOptions): Promise<SyncHandle> {
-  const end = performance.now() + patienceMs;
+/**
+ * The file's handle. Where the browser knows such handles it is one of several, so that readers can be beside the writer,
+ * which a lock makes the only one; elsewhere it excludes every other. One that a worker just ended held is waited for.
+ */
+async function take(file: FileHandle, end: number): Promise<SyncHandle> {
   for (;;) {
     try {
-      return readOnly ? await file.createSyncAccessHandle({ mode: "read-only" }) : await file.createSyncAccessHandle();
+      return await file.createSyncAccessHandle({ mode: "readwrite-unsafe" });
     } catch (cause) {
       if (nameOf(cause) !== "NoModificationAllowedError" || performance.now() >= end) throw cause;
     }
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await pause();
   }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+}
+
+function locked(name: string, cause?: unknown): CairnError {
+  const message = `${name} is held by another tab or worker of this origin. Close it there, or share it with connect.`;
+  return new CairnError("LOCKED", "open", message, cause === undefined ? undefined : { cause });
 }
 
 function unsupported(reason: string, cause?: unknown): CairnError {
@@ -131,11 +187,9 @@ function unsupported(reason: string, cause?: unknown): CairnError {
 function refusal(name: string, cause: unknown): CairnError {
   if (cause instanceof CairnError) return cause;
   const kind = nameOf(cause);
-  const fail = (code: "LOCKED" | "NO_SPACE" | "INVALID_ARGUMENT" | "UNSUPPORTED" | "DEVICE_READ", text: string) =>
+  const fail = (code: "NO_SPACE" | "INVALID_ARGUMENT" | "UNSUPPORTED" | "DEVICE_READ", text: string) =>
     new CairnError(code, "open", `${name} ${text}`, { cause });
-  if (kind === "NoModificationAllowedError") {
-    return fail("LOCKED", "is held by another tab or worker of this origin. Close it there, or share it with connect.");
-  }
+  if (kind === "NoModificationAllowedError") return locked(name, cause);
   if (isQuotaExceeded(cause)) return fail("NO_SPACE", "has no room: the browser's quota for this origin is used up.");
   if (kind === "TypeMismatchError" || kind === "TypeError") {
     return fail("INVALID_ARGUMENT", `cannot name a file: ${reasonOf(cause)}.`);

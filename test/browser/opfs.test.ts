@@ -151,7 +151,6 @@ describe.each(browsersOfRun())("open in a worker of %s", (browser) => {
               count: store.count(),
               value: store.get("large")?.length,
               put: await store.put("a", "1").catch(code),
-              writer: await cairn.open(name).then(() => "opened", code),
               none: await cairn.open(none, { readOnly: true }).catch(code),
               kept: await cairn.open(none, { create: false }).catch(code),
             };
@@ -168,11 +167,47 @@ describe.each(browsersOfRun())("open in a worker of %s", (browser) => {
       count: 501,
       value: 300_000,
       put: "READ_ONLY",
-      writer: "LOCKED",
       none: "NOT_A_STORE",
       kept: "NOT_A_STORE",
     });
     expect(await fileOf(page, name)).toBe(image);
+  });
+
+  test("with readOnly is beside a writer and follows it, where the browser has handles for that", async () => {
+    const [page, other] = [await pages.newPage(), await pages.newPage()];
+    const name = pages.newName();
+    await page.evaluate(async (name) => {
+      kept.writer = await cairn.connect(name);
+      await kept.writer.put("a", "1");
+      // A later commit proves the one before it.
+      await kept.writer.put("mark", "1");
+    }, name);
+    const reader = await other.evaluate(async (name) => {
+      kept.worker = startWorker();
+      const body = async (cairn: PageWorld["cairn"], kept: PageWorld["kept"], name: string): Promise<unknown> => {
+        kept.store = await cairn.open(name, { readOnly: true });
+        return kept.store.get("a");
+      };
+      return outcome(kept.worker.run(body, name));
+    }, name);
+    if (browser === "firefox") {
+      expect(reader.code).toBe("LOCKED");
+      return;
+    }
+    expect(reader).toEqual({ value: "1" });
+    await page.evaluate(async () => {
+      for (let i = 0; i < 2000; i++) void kept.writer.set(`key ${i}`, "v".repeat(1000));
+      await kept.writer.flush();
+      await kept.writer.put("mark", "2");
+    });
+    const seen = await other.evaluate(() =>
+      kept.worker.run(async (_: unknown, { store }: PageWorld["kept"]) => {
+        const before = store.count();
+        await store.refresh();
+        return [before, store.count(), store.get("key 1999").length];
+      }),
+    );
+    expect(seen).toEqual([1, 2002, 1000]);
   });
 
   test("opens what Node wrote, and Node opens what came of it", async () => {
