@@ -1,5 +1,6 @@
 /** What a browser's dedicated worker brings to opening: the origin private file system, and the binary by `fetch`. */
 import { CairnError } from "../store/error.ts";
+import { browserText } from "./browser-text.ts";
 import type { Runtime } from "./opening.ts";
 import { reasonOf } from "./opfs-device.ts";
 import { openOpfs } from "./opfs-target.ts";
@@ -19,6 +20,7 @@ export function browserRuntime(patienceMs: number): Runtime {
       const message = "open: the target is neither the name of a file nor a BlockDevice; browsers have no file: URLs.";
       throw new CairnError("INVALID_ARGUMENT", "open", message);
     },
+    text: browserText,
     memoryBytesDefault: MEMORY_BYTES_DEFAULT,
   };
 }

@@ -11,8 +11,8 @@ export const ASCII_LOOP_SIZE_MAX = 28;
 
 const make = String.fromCharCode;
 
-/** The `size` ASCII bytes at `p` as a string; at most SHORT_STRING_SIZE_MAX. */
-export function shortString(b: Uint8Array, p: number, size: number): string {
+/** The `size` ASCII bytes, or UTF-16 units, at `p` as a string; at most SHORT_STRING_SIZE_MAX. */
+export function shortString(b: Uint8Array | Uint16Array, p: number, size: number): string {
   // biome-ignore format: a table
   switch (size) {
     case 1: return make(b[p]!);
