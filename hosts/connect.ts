@@ -4,7 +4,8 @@ import { CairnError } from "../store/error.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
 import { MEMORY_BYTES_DEFAULT } from "./browser-runtime.ts";
 import { Tab } from "./browser-tab.ts";
-import { Connection, isText } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import { isText } from "./connection-wire.ts";
 import { opfsMissing, partsOf } from "./opfs-target.ts";
 
 /** Options that stay on the page: they cannot be cloned, or they are this connection's own. */

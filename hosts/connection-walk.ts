@@ -6,8 +6,7 @@
  */
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
-import { decodeWire } from "./connection.ts";
-import type { WireBlock, WireBytes, WireRange } from "./connection-wire.ts";
+import { decodeWire, type WireBlock, type WireBytes, type WireRange } from "./connection-wire.ts";
 import type { Conversation } from "./conversation.ts";
 
 const BLOCK_COUNT_FIRST = 64;

@@ -5,6 +5,7 @@
  * `ARGUMENT_COUNTS` says. Their ids count up from the message's `id`. Keys and values travel encoded: as strings, or as
  * bytes; the page encodes and decodes.
  */
+import type { Format } from "../store/encoding.ts";
 import { CairnError, type CairnErrorCode } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 
@@ -163,6 +164,17 @@ export type FromWorker =
   | { type: "alive" }
   | { type: "failed"; error: WireError }
   | { type: "closed"; error: WireError | undefined };
+
+/** Whether an encoding's bytes come back as text. */
+export function isText(format: Format): boolean {
+  return format.kind === "utf8" || format.decodeText !== undefined;
+}
+
+/** What came over the wire, as a program gets it. */
+export function decodeWire(format: Format, wire: unknown, what: "key" | "value", operation: string): unknown {
+  if (typeof wire !== "string") return format.decode(wire as Uint8Array, what, operation);
+  return format.decodeText === undefined ? wire : format.decodeText(wire, what, operation);
+}
 
 /** Any error in a form that can be cloned. */
 export function toWireError(error: unknown, operation: string): WireError {

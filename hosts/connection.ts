@@ -7,7 +7,7 @@ import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
 import type { StoreStats } from "../store/stats.ts";
 import type { Tab } from "./browser-tab.ts";
 import { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
-import type { WireBytes, WireCall, WireOperation, WireRange } from "./connection-wire.ts";
+import { decodeWire, type WireBytes, type WireCall, type WireOperation, type WireRange } from "./connection-wire.ts";
 import type { Conversation } from "./conversation.ts";
 
 /** Bytes from this size on are handed over to the worker, not copied a second time. */
@@ -271,17 +271,6 @@ export class ConnectionBatch<K, V> {
     this.operations = [];
     return this.run(operations, durable);
   }
-}
-
-/** Whether an encoding's bytes come back as text. */
-export function isText(format: Format): boolean {
-  return format.kind === "utf8" || format.decodeText !== undefined;
-}
-
-/** What came over the wire, as a program gets it. */
-export function decodeWire(format: Format, wire: unknown, what: "key" | "value", operation: string): unknown {
-  if (typeof wire !== "string") return format.decode(wire as Uint8Array, what, operation);
-  return format.decodeText === undefined ? wire : format.decodeText(wire, what, operation);
 }
 
 /** Bytes of our own: the program may change its buffer once the call has returned, and a view would bring all of it. */
