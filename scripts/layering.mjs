@@ -28,8 +28,11 @@ const RULES = {
   scripts: { layers: ["scripts"], entryPoints: false, runtime: true },
 };
 
-/** Packages that a folder may import; everything else is part of this repository or of the runtime. */
-const PACKAGES = [{ folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] }];
+/** Packages that a folder, or one file, may import; everything else is part of this repository or of the runtime. */
+const PACKAGES = [
+  { folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] },
+  { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
+];
 
 /** Module specifiers: of `import` and `export … from` and bare `import` at the start of a line; of `import()`, `require()`. */
 const SPECIFIER =

@@ -1,0 +1,28 @@
+/** The sandbox page: starts its panels around the one store that is open. */
+import { startBenchmark } from "./benchmark-panel.ts";
+import { startCrash } from "./crash-panel.ts";
+import { element } from "./elements.ts";
+import { missing } from "./files.ts";
+import { startKeyboard } from "./keyboard.ts";
+import { report } from "./messages.ts";
+import { startRecords } from "./records-panel.ts";
+import { Session } from "./session.ts";
+import { startStats } from "./stats-panel.ts";
+import { startStores } from "./stores-panel.ts";
+import { startTheme } from "./theme.ts";
+
+startTheme();
+startKeyboard();
+const reason = missing();
+if (reason === undefined) {
+  const session = new Session();
+  startRecords(session);
+  startBenchmark();
+  startStats(session);
+  startCrash(session);
+  startStores(session);
+} else {
+  report(new Error(reason));
+  element("stores", HTMLElement).inert = true;
+  element("work", HTMLElement).inert = true;
+}
