@@ -1,0 +1,206 @@
+/** Browsing and editing on the sandbox page, in Chromium. */
+import type { BrowserContext, Page } from "playwright";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  addSamples,
+  closePages,
+  createStore,
+  NO_CHROMIUM,
+  openPage,
+  type Site,
+  saveRecord,
+  shownKeys,
+  startChromium,
+  startSite,
+} from "./page.ts";
+
+let site: Site;
+let browser: BrowserContext;
+let page: Page;
+
+beforeAll(async () => {
+  [site, browser] = await Promise.all([startSite(), startChromium()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await site?.close();
+});
+beforeEach(async () => {
+  page = await openPage(browser, site);
+});
+afterEach(async () => {
+  await closePages(browser);
+});
+
+describe.skipIf(NO_CHROMIUM)("records", () => {
+  it("keeps what was saved, changed and deleted, also after the page was loaded again", async () => {
+    await createStore(page, "app.cairn");
+    await saveRecord(page, "user:1", "Ada");
+    await saveRecord(page, "user:2", "Grace\nHopper\t½ 😀");
+    await saveRecord(page, "user:3", "Barbara");
+    expect(await shownKeys(page)).toEqual(["user:1", "user:2", "user:3"]);
+
+    await page.getByRole("option", { name: "user:1" }).click();
+    await page.getByLabel("Value", { exact: true }).fill("Ada Lovelace");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved 12 bytes, durably.").waitFor();
+    await page.getByRole("option", { name: "user:3" }).click();
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("Barbara");
+    await page.locator("#record-delete").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("Deleted user:3, durably.").waitFor();
+
+    await page.reload();
+    await page.getByRole("button", { name: "app.cairn" }).click();
+    await page.getByText("2 keys").waitFor();
+    await expect.poll(() => shownKeys(page)).toEqual(["user:1", "user:2"]);
+    for (const [key, value] of [
+      ["user:1", "Ada Lovelace"],
+      ["user:2", "Grace\nHopper\t½ 😀"],
+    ] as const) {
+      await page.getByRole("option", { name: key }).click();
+      await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe(value);
+    }
+  });
+
+  it("shows bytes that are no text as hex, and stores them unchanged", async () => {
+    await createStore(page, "bytes.cairn");
+    await page.getByRole("button", { name: "New" }).click();
+    await page.getByLabel("Form of the key").selectOption("hex");
+    await page.getByLabel("Key", { exact: true }).fill("00ff 10");
+    await page.getByLabel("Form of the value").selectOption("hex");
+    await page.getByLabel("Value", { exact: true }).fill("fe 00 0d0a");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved 4 bytes, durably.").waitFor();
+    expect(await shownKeys(page)).toEqual(["00ff10"]);
+
+    await page.reload();
+    await page.getByRole("button", { name: "bytes.cairn" }).click();
+    await page.getByLabel("hex", { exact: true }).check();
+    await page.getByLabel("Prefix").fill("00ff");
+    await page.getByRole("option", { name: "00ff10" }).click();
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("fe000d0a");
+
+    await page.getByLabel("Value", { exact: true }).fill("fe0");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Hex takes pairs").waitFor();
+    await page.getByLabel("Prefix").fill("01");
+    await page.getByText("0 keys").waitFor();
+  });
+
+  it("refuses what the store refuses, and asks before it replaces", async () => {
+    await createStore(page, "app.cairn");
+    await saveRecord(page, "key", "before");
+    await page.getByRole("button", { name: "New" }).click();
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("(KEY_SIZE)").waitFor();
+    await page.getByLabel("Key", { exact: true }).fill("key");
+    await page.getByLabel("Value", { exact: true }).fill("after");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("There is a record key already.").waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("option", { name: "key" }).click();
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("before");
+  });
+
+  it("finds prefixes among 100,000 keys, and goes anywhere without loading them all", async () => {
+    // Counts what comes out of the worker, in keys and values.
+    await page.addInitScript(() => {
+      const seen = { count: 0 };
+      Object.assign(globalThis, { seen });
+      const count = (value: unknown): number => {
+        if (typeof value === "string" || value instanceof Uint8Array) return 1;
+        if (Array.isArray(value)) return value.reduce((sum: number, part) => sum + count(part), 0);
+        return typeof value === "object" && value !== null ? count(Object.values(value)) : 0;
+      };
+      globalThis.Worker = class extends Worker {
+        constructor(url: string | URL, options?: WorkerOptions) {
+          super(url, options);
+          this.addEventListener("message", ({ data }) => {
+            seen.count += count(data);
+          });
+        }
+      };
+    });
+    await page.reload();
+    const seenCount = (): Promise<number> =>
+      page.evaluate(() => (globalThis as unknown as { seen: { count: number } }).seen.count);
+    await createStore(page, "large.cairn");
+    await addSamples(page, 100_000);
+    await page.getByText("100,000 keys").waitFor();
+    await expect.poll(async () => (await shownKeys(page))[0]).toBe("user:0000000");
+    const before = await seenCount();
+
+    // Each of these places lies far from every one that was seen.
+    const list = page.getByRole("listbox", { name: "Keys" });
+    await list.focus();
+    await page.keyboard.press("End");
+    await expect.poll(async () => (await shownKeys(page)).at(-1)).toBe("user:0099999");
+    for (const share of [0.5, 0.25, 0.777]) {
+      await list.evaluate((box, share) => {
+        box.scrollTop = share * (box.scrollHeight - box.clientHeight);
+      }, share);
+      await expect
+        .poll(async () => {
+          const [first = ""] = await shownKeys(page);
+          return Math.abs(Number(first.slice(5)) - share * 100_000);
+        })
+        .toBeLessThan(100);
+      const keys = await shownKeys(page);
+      const numbers = keys.map((key) => Number(key.slice(5)));
+      expect(keys.length).toBeGreaterThan(8);
+      expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] as number) + index));
+    }
+    await page.keyboard.press("Home");
+    await expect.poll(async () => (await shownKeys(page))[0]).toBe("user:0000000");
+
+    await page.getByLabel("Prefix").fill("user:00512");
+    await page.getByText("100 keys", { exact: true }).waitFor();
+    await expect.poll(async () => (await shownKeys(page))[0]).toBe("user:0051200");
+    await page.getByLabel("Prefix").press("Enter");
+    await page.keyboard.press("ArrowDown");
+    await expect.poll(() => page.getByLabel("Key", { exact: true }).inputValue()).toBe("user:0051201");
+    await expect
+      .poll(() => page.getByLabel("Value", { exact: true }).inputValue())
+      .toBe(JSON.stringify({ name: "Grace", age: 41, visits: 51201 }));
+    await page.getByLabel("Prefix").fill("nobody");
+    await page.getByText("0 keys", { exact: true }).waitFor();
+
+    expect(await page.locator("#keys [role=option]").count()).toBeLessThan(60);
+    expect((await seenCount()) - before).toBeLessThan(15_000);
+  });
+
+  it("lists what another tab writes, and keeps what was chosen", async () => {
+    await createStore(page, "shared.cairn");
+    await saveRecord(page, "first", "1");
+    await page.getByRole("option", { name: "first" }).click();
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await other.getByRole("button", { name: "shared.cairn" }).click();
+    await other.getByText("shared.cairn is open.").waitFor();
+    await saveRecord(other, "before", "0");
+    await saveRecord(other, "second", "2");
+    await page.bringToFront();
+    await expect.poll(() => shownKeys(page)).toEqual(["before", "first", "second"]);
+    expect(await page.locator("[role=option][aria-selected=true]").textContent()).toBe("first");
+    await page.getByRole("button", { name: "Download" }).click();
+    await page.getByRole("alert").getByText("shared.cairn is open in another tab.").waitFor();
+    await page.getByRole("tab", { name: "Crash" }).click();
+    await page.getByRole("button", { name: "Start writing" }).click();
+    await page.locator("#crash-note").getByText("shared.cairn is open in another tab.").waitFor();
+    await page.locator("#remove").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("alert").getByText("shared.cairn is open in another tab.").waitFor();
+    await page.getByRole("tab", { name: "Records" }).click();
+    await saveRecord(page, "third", "3");
+    await expect.poll(() => page.locator("#opened-name").textContent()).toBe("shared.cairn");
+
+    await other.close();
+    await page.waitForFunction(async () => {
+      const { held = [] } = await navigator.locks.query();
+      return held.filter(({ name }) => name?.startsWith("cairn-sandbox:")).length === 1;
+    });
+    await page.getByRole("button", { name: "Download" }).click();
+    await page.getByText("shared.cairn was handed to the browser as a download.").waitFor();
+  });
+});
