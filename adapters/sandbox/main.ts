@@ -1,4 +1,5 @@
 /** The sandbox page: starts its panels around the one store that is open. */
+import { connect } from "../../hosts/browser.ts";
 import { startBenchmark } from "./benchmark-panel.ts";
 import { startCrash } from "./crash-panel.ts";
 import { element } from "./elements.ts";
@@ -13,6 +14,8 @@ import { startTheme } from "./theme.ts";
 
 startTheme();
 startKeyboard();
+// For the console: `const store = await cairn.connect("app.cairn")`.
+Object.assign(globalThis, { cairn: { connect } });
 const reason = missing();
 if (reason === undefined) {
   const session = new Session();

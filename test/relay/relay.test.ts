@@ -1,0 +1,124 @@
+/**
+ * The relay: one image goes from Node to Bun, to Deno, through the sandbox page into Chromium's OPFS, and back to Node.
+ * Every station checks every record, in order and by its key, before it changes some: new ones, others of an earlier
+ * station overwritten, others deleted.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { commandOf, type RuntimeName, runProgram } from "../runtime.ts";
+import {
+  downloadStore,
+  dropFile,
+  NO_CHROMIUM,
+  openPage,
+  saveRecord,
+  startChromium,
+  startSite,
+} from "../sandbox/page.ts";
+
+/** What lies in the image, in key order. */
+type Records = Map<string, string>;
+
+const COUNT = 2_000;
+const folder = mkdtempSync(join(tmpdir(), "cairn-relay-"));
+const image = join(folder, "relay.cairn");
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What a station writes: `null` deletes. Values are of every size up to some blocks, text of one byte and of more. */
+function changesOf(station: string, before: Records): [string, string | null][] {
+  const own = Array.from({ length: COUNT }, (_, i): [string, string] => {
+    const text = i % 5 === 0 ? "Steinmännchen " : "cairn ";
+    return [`${station}:${String(i).padStart(5, "0")}`, `${station} ${i} ${text.repeat(i % 97 === 0 ? 900 : i % 40)}`];
+  });
+  const earlier = [...before.keys()];
+  const overwritten = earlier.filter((_, i) => i % 7 === 3).map((key): [string, string] => [key, `${station}: ${key}`]);
+  const deleted = earlier.filter((_, i) => i % 11 === 5).map((key): [string, null] => [key, null]);
+  return [...own, ...overwritten, ...deleted];
+}
+
+function after(before: Records, changes: [string, string | null][]): Records {
+  const records = new Map(before);
+  for (const [key, value] of changes) {
+    if (value === null) records.delete(key);
+    else records.set(key, value);
+  }
+  return new Map([...records].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Opens the image on a runtime, reads all of it, makes the changes. */
+function station(runtime: RuntimeName, path: string, expected: Records, changes: [string, string | null][]): void {
+  const body = `
+    const { readFileSync } = await import("node:fs");
+    const { expected, changes } = JSON.parse(readFileSync(target + ".json", "utf8"));
+    const store = await open(target, { memoryBytes });
+    const found = [...store.entries()];
+    const wrong = expected.filter(([key, value], i) =>
+      found[i]?.[0] !== key || found[i][1] !== value || store.get(key) !== value);
+    say({ found: found.length, count: store.count(), wrong: wrong.length });
+    for (const [key, value] of changes) {
+      if (value === null) store.delete(key); else store.set(key, value);
+    }
+    await store.close();
+  `;
+  writeFileSync(`${path}.json`, JSON.stringify({ expected: [...expected], changes }));
+  const { said, failed } = runProgram(body, path, runtime);
+  expect(failed).toBe("");
+  expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0 }]);
+}
+
+describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno") === undefined)("the relay", () => {
+  test("one image goes through Node, Bun, Deno and Chromium, and every record is right at every station", async () => {
+    let records: Records = new Map();
+    for (const runtime of ["node", "bun", "deno"] as const) {
+      const changes = changesOf(runtime, records);
+      station(runtime, image, records, changes);
+      records = after(records, changes);
+    }
+
+    const [site, browser] = await Promise.all([startSite(), startChromium()]);
+    const returned = join(folder, "returned.cairn");
+    try {
+      const page = await openPage(browser, site);
+      await dropFile(page, image);
+      await page.getByText("relay.cairn was imported and is open.").waitFor();
+      const seen = await page.evaluate(async () => {
+        const { cairn } = globalThis as unknown as { cairn: typeof import("../../hosts/browser.ts") };
+        const store = await cairn.connect("relay.cairn");
+        const walked: [string, string][] = [];
+        for await (const entry of store.entries()) walked.push(entry);
+        const got = await store.getMany(walked.map(([key]) => key));
+        await store.close();
+        return { walked, differ: walked.filter(([, value], i) => got[i] !== value).length };
+      });
+      expect(seen.differ).toBe(0);
+      expect(seen.walked).toEqual([...records]);
+
+      const [edited, removed] = [...records.keys()] as [string, string];
+      await page.getByRole("option", { name: edited, exact: true }).click();
+      const value = page.getByLabel("Value", { exact: true });
+      await expect.poll(() => value.inputValue()).toBe(records.get(edited));
+      await value.fill("edited on the page");
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.getByText("Saved 18 bytes, durably.").waitFor();
+      await page.getByRole("option", { name: removed, exact: true }).click();
+      await expect.poll(() => value.inputValue()).toBe(records.get(removed));
+      await page.locator("#record-delete").click();
+      await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+      await page.getByText(`Deleted ${removed}, durably.`).waitFor();
+      await saveRecord(page, "chromium:new", "of the page");
+      records = after(records, [
+        ["chromium:new", "of the page"],
+        [edited, "edited on the page"],
+        [removed, null],
+      ]);
+      await downloadStore(page, returned);
+    } finally {
+      await browser.close();
+      await site.close();
+    }
+    station("node", returned, records, []);
+    station("node", returned, records, []);
+  });
+});
