@@ -1,5 +1,6 @@
 /** The ledger of a run: every figure of every round, found again by what it measures. */
-import { median, ratioOf, spread } from "./measure.ts";
+import { ratioOf, spread } from "./measure.ts";
+import { median } from "./median.ts";
 
 /** The store that the others are compared with. */
 export const OURS = "cairn";
@@ -8,7 +9,16 @@ export const OURS = "cairn";
 export const CONTROLS: readonly string[] = ["raw append", "no store", "cairn, file"];
 
 /** What a figure counts. More is better for rates, less for the others. */
-export type Unit = "operations/CPU s" | "operations/s" | "entries/s" | "ns" | "ms" | "bytes" | "misses" | "of raw";
+export type Unit =
+  | "operations/CPU s"
+  | "operations/s"
+  | "entries/s"
+  | "ns"
+  | "ms"
+  | "bytes"
+  | "misses"
+  | "times"
+  | "of raw";
 
 const RATES: readonly Unit[] = ["operations/CPU s", "operations/s", "entries/s", "of raw"];
 

@@ -1,8 +1,9 @@
 /** What a run ran on: the machine's facts, its load, and the time of a dependent miss of its memory. */
 import { readFileSync } from "node:fs";
 import os from "node:os";
-import { median, wallNs } from "./measure.ts";
-import { Random } from "./records.ts";
+import { wallNs } from "./measure.ts";
+import { median } from "./median.ts";
+import { Random } from "./random.ts";
 
 /** Facts for the report's head. */
 export interface Machine {

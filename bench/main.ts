@@ -12,6 +12,7 @@ import { runDurable } from "./workloads/durable.ts";
 import { runGrowth } from "./workloads/growth.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
+import { runRuntimes } from "./workloads/runtimes.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   point: async (run) => {
@@ -20,6 +21,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   },
   durable: runDurable,
   growth: runGrowth,
+  runtimes: runRuntimes,
 };
 
 async function main(options: Options): Promise<void> {

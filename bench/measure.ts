@@ -5,6 +5,7 @@
  * 2. A value that a store brings back is compared with the one it was given; a wrong one ends the run.
  */
 import { setTimeout } from "node:timers/promises";
+import { median } from "./median.ts";
 
 /** Nanoseconds of wall time that `performance.now()` counts from the start of the process. */
 export function wallNs(): number {
@@ -29,14 +30,6 @@ export async function span(work: () => void | Promise<void>): Promise<Span> {
   const wallStart = wallNs();
   await work();
   return { cpuNs: cpuNs() - cpuStart, wallNs: wallNs() - wallStart };
-}
-
-/** The middle figure; between two, their mean. Throws when there is none. */
-export function median(figures: ArrayLike<number>): number {
-  const sorted = Float64Array.from(figures).sort();
-  if (sorted.length === 0) throw new RangeError("a median needs at least one figure");
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 /**

@@ -19,7 +19,7 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth"] as const;
+export const WORKLOADS = ["point", "durable", "growth", "runtimes"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -28,6 +28,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   point    get, set, delete, getMany, scans: operations a CPU second, and percentiles of single calls
   durable  writes that are awaited, alone, together and in batches, beside the raw cost of an append and sync
   growth   the longest single set while a store grows
+  runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long

@@ -7,6 +7,7 @@
  *    no store profits from a hash or an interned string of an earlier pass.
  * 3. Orders come from a seed. The same seed gives every store the same order.
  */
+import { Random } from "./random.ts";
 
 /** Size of every key in bytes. */
 export const KEY_SIZE = 13;
@@ -17,25 +18,6 @@ export const CHUNK_COUNT_MAX = 1_000_000;
 const VALUE_COUNT = 1024;
 const NUMBER_OFFSET = 5;
 const NUMBER_SIZE = 8;
-
-/** Marsaglia's xorshift: small, and the same everywhere. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e3779b1) >>> 0 || 1;
-  }
-
-  /** A number in 0 to `limit` - 1. */
-  below(limit: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state >>> 0;
-    return this.#state % limit;
-  }
-}
 
 /** Part of a pass: keys with what is, or is to be, stored under each. */
 export interface Chunk {

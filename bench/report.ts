@@ -92,6 +92,8 @@ export function shownFigure(figure: number, unit: Unit): string {
       return `${figure.toFixed(1)} B`;
     case "misses":
       return `${figure.toFixed(2)} misses`;
+    case "times":
+      return `${figure.toFixed(2)} times`;
     case "of raw":
       return `${figure.toFixed(2)} of raw`;
   }

@@ -1,5 +1,6 @@
 /** The figures that a release has to reach, beside what this run reached. */
-import { advantageOf, type FigureId, type Ledger, OURS, summaryOf } from "./figures.ts";
+import { advantageOf, type Figure, type FigureId, type Ledger, OURS, summaryOf } from "./figures.ts";
+import { ratioOf } from "./measure.ts";
 import { shownFigure } from "./report.ts";
 
 /** One of them. */
@@ -13,6 +14,13 @@ export interface Target {
 const POINT = { workload: "point", records: 1_000_000, valueSize: 100 };
 const SINGLE = { workload: "point, single calls", valueSize: 100 };
 const DURABLE = { workload: "durable" };
+const RUNTIMES = { workload: "runtimes" };
+const PAGE = { workload: "page", name: "100,000 sets and flush" };
+const RUNTIME_LIMITS: readonly [string, number][] = [
+  ["bun", 1.3],
+  ["deno", 1.3],
+  ["chromium", 1.5],
+];
 
 /** Those that the run has figures for. */
 export function targetsOf(ledger: Ledger): Target[] {
@@ -31,6 +39,12 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...atLeast(ledger, { ...DURABLE, name: "put, 1,000 at a time" }, "lmdb-strict", 5),
     ...rawShare(ledger, 0.8),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
+    ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
+      ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),
+    ),
+    ...ledger.select({ ...RUNTIMES, name: "cold get, share" }).map(coldShare),
+    ...atLeast(ledger, PAGE, "IndexedDB", 10),
+    ...atLeast(ledger, PAGE, "SQLite", 3),
   ];
 }
 
@@ -60,6 +74,32 @@ function atMost(ledger: Ledger, what: Partial<FigureId>, limit: number): Target[
       isMet: median <= limit,
     },
   ];
+}
+
+/** A runtime's figure beside Node's. */
+function atMostOurs(ledger: Ledger, name: string, runtime: string, times: number): Target[] {
+  const ours = ledger.find({ ...RUNTIMES, name, store: OURS });
+  const theirs = ledger.find({ ...RUNTIMES, name, store: runtime });
+  if (ours === undefined || theirs === undefined) return [];
+  const ratio = ratioOf(theirs.rounds, ours.rounds);
+  return [
+    {
+      figure: `${name}, ${runtime}`,
+      target: `at most ${times} times Node's`,
+      reached: ratio.toFixed(2),
+      isMet: ratio <= times,
+    },
+  ];
+}
+
+function coldShare(figure: Figure): Target {
+  const { median } = summaryOf(figure);
+  return {
+    figure: `cold get of 4 KiB, ${figure.store === OURS ? "node" : figure.store}`,
+    target: "at most 1.3 times a bare read and 0.8 µs",
+    reached: median.toFixed(2),
+    isMet: median <= 1.3,
+  };
 }
 
 function rawShare(ledger: Ledger, share: number): Target[] {

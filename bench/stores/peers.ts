@@ -13,6 +13,11 @@ export function loadPeer<Module>(name: string): Module {
   return require(name) as Module;
 }
 
+/** The file that a peer's name leads to. */
+export function pathOfPeer(name: string): string {
+  return require.resolve(name);
+}
+
 /** The version of an installed peer. */
 export function versionOfPeer(name: string): string {
   let folder = dirname(require.resolve(name));

@@ -3,7 +3,6 @@ import { advantageOf, Ledger, summaryOf } from "../../bench/figures.ts";
 import {
   expectCount,
   expectValue,
-  median,
   percentile,
   ratioOf,
   span,
@@ -11,6 +10,7 @@ import {
   timerCostNs,
   WrongValueError,
 } from "../../bench/measure.ts";
+import { median } from "../../bench/median.ts";
 import { countOf, readOptions } from "../../bench/options.ts";
 import { KEY_SIZE, Records } from "../../bench/records.ts";
 import { type Report, shownAdvantage, shownFigure, tablesOf, textOf } from "../../bench/report.ts";
@@ -123,7 +123,7 @@ describe("options", () => {
       rounds: 3,
       stores: ["cairn"],
     });
-    expect(readOptions(["all"]).workloads).toEqual(["point", "durable", "growth"]);
+    expect(readOptions(["all"]).workloads).toEqual(["point", "durable", "growth", "runtimes"]);
     expect(() => readOptions([])).toThrow();
     expect(() => readOptions(["points"])).toThrow('there is no workload "points"');
     expect(() => readOptions(["point", "--speed"])).toThrow();
