@@ -44,13 +44,32 @@ const STATUSES: Partial<Record<CairnErrorCode, number>> = {
 
 const VALUE_BYTES_MAX = 64 * 1024 * 1024;
 
+/** How long a store is waited for that another instance still holds, or held when it was killed in another container. */
+const PATIENCE_MS = 30_000;
+
 let failure: CairnError | undefined;
-const store = await open(target, {
-  valueEncoding: "binary",
-  onEvent: (event) => {
-    if (event.type === "poisoned") failure = event.error;
-  },
-});
+const store = await openPatiently(target);
+
+function openStore(path: string) {
+  return open(path, {
+    valueEncoding: "binary",
+    onEvent: (event) => {
+      if (event.type === "poisoned") failure = event.error;
+    },
+  });
+}
+
+async function openPatiently(path: string): ReturnType<typeof openStore> {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await openStore(path);
+    } catch (error) {
+      if (!(error instanceof CairnError) || error.code !== "LOCKED" || Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+}
 
 async function answer(request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
@@ -80,16 +99,25 @@ async function answer(request: Request): Promise<Response> {
   return new Response("use GET, PUT or DELETE\n", { status: 405, headers: { allow: "GET, PUT, DELETE" } });
 }
 
+let ending = false;
+let requestCount = 0;
+let onDrained: (() => void) | undefined;
+
 async function handle(request: Request): Promise<Response> {
+  if (ending) return new Response("this instance is ending\n", { status: 503, headers: { connection: "close" } });
+  requestCount += 1;
   try {
     return await answer(request);
   } catch (error) {
     if (!(error instanceof CairnError)) throw error;
     return new Response(`${error.code}: ${error.message}\n`, { status: STATUSES[error.code] ?? 503 });
+  } finally {
+    requestCount -= 1;
+    if (requestCount === 0) onDrained?.();
   }
 }
 
-/** Starts listening. `stop` resolves once the requests under way have been answered. */
+/** Starts listening. `stop` resolves once the answers are sent. */
 function listen(): { port: number; stop(): Promise<void> } {
   const { Deno, Bun } = globalThis as Runtimes;
   if (Deno !== undefined) {
@@ -106,10 +134,15 @@ function listen(): { port: number; stop(): Promise<void> } {
 const server = listen();
 console.log(`serving ${target} on http://${hostname}:${server.port}`);
 
-let ending = false;
+/** Deno's shutdown cuts off bodies that are still arriving, so the requests are waited for first. */
 async function end(): Promise<void> {
   if (ending) return;
   ending = true;
+  if (requestCount > 0) {
+    await new Promise<void>((resolve) => {
+      onDrained = resolve;
+    });
+  }
   await server.stop();
   await store.close();
   process.exit(0);

@@ -5,10 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { installPacked, peer, peerMissing, ROOT, run, temporaryFolder } from "./project.ts";
+import { freePort, installPacked, peer, peerMissing, ROOT, run, temporaryFolder } from "./project.ts";
 
 const missing = peerMissing("workerd");
 const folder = temporaryFolder();
@@ -22,15 +21,6 @@ function argumentsOf(tool: string): string[] {
   const line = readme.split("\n").find((text) => text.startsWith(`npx ${tool} `));
   if (line === undefined) throw new Error(`the README of the example runs no ${tool}`);
   return line.split(" ").slice(2);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
 
 beforeAll(async () => {
