@@ -1,0 +1,104 @@
+/**
+ * A Next.js application that imports the installed package on the server, in a route, and on the page, in a client
+ * component; built by both of its bundlers, without configuration for the package, and without a network.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import type { Browser } from "playwright";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MAIN, OUTCOME, workerText } from "./application.ts";
+import { chromiumMissing, outcomeOf, startChromium } from "./page.ts";
+import { installPacked, linkPeers, peerMissing, run, temporaryFolder } from "./project.ts";
+
+const missing = peerMissing("next") ?? chromiumMissing();
+const folder = realpathSync(temporaryFolder());
+const NEXT = "node_modules/next/dist/bin/next";
+const env = { NEXT_TELEMETRY_DISABLED: "1", CI: "1" };
+let browser: Browser;
+
+const PAGE = `"use client";
+import { useEffect } from "react";
+import { start } from "./main.js";
+
+export default function Page() {
+  useEffect(start, []);
+  return <p>application</p>;
+}
+`;
+
+const LAYOUT = `export default function Layout({ children }) {
+  return <html lang="en"><body>{children}</body></html>;
+}
+`;
+
+const ROUTE = `import { open } from "cairn-kv";
+
+export const dynamic = "force-dynamic";
+
+export async function GET() {
+  const store = await open("route.cairn");
+  await store.put("user:1", "Ada");
+  const value = store.get("user:1");
+  await store.close();
+  return Response.json({ value });
+}
+`;
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  installPacked(folder);
+  linkPeers(folder, ["next", "react", "react-dom"]);
+  mkdirSync(join(folder, "app/route"), { recursive: true });
+  writeFileSync(join(folder, "app/page.js"), PAGE);
+  writeFileSync(join(folder, "app/layout.js"), LAYOUT);
+  writeFileSync(join(folder, "app/route/route.js"), ROUTE);
+  writeFileSync(join(folder, "app/worker.js"), workerText());
+  writeFileSync(
+    join(folder, "app/main.js"),
+    MAIN.replace("work().catch", "export const start = () => void work().catch"),
+  );
+  browser = await startChromium();
+});
+
+afterAll(() => browser?.close());
+
+/** The address of a server that says so on its standard output. */
+async function originOf(server: ChildProcess): Promise<string> {
+  let printed = "";
+  for await (const chunk of server.stdout as AsyncIterable<Buffer>) {
+    printed += chunk.toString();
+    const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(printed)?.[0];
+    if (origin !== undefined && printed.includes("Ready")) return origin;
+  }
+  throw new Error(`next start ended: ${printed}`);
+}
+
+test.for(["turbopack", "webpack"])(
+  "Next.js with %s bundles the package for routes and for pages",
+  async (bundler, context) => {
+    if (missing !== undefined) context.skip(missing);
+    rmSync(join(folder, ".next"), { recursive: true, force: true });
+    // Turbopack reads nothing outside of its root, and here next is a link to the outside.
+    const configuration =
+      bundler === "turbopack" ? 'export default { turbopack: { root: "/" } };\n' : "export default {};\n";
+    writeFileSync(join(folder, "next.config.mjs"), configuration);
+    const built = await run(folder, process.execPath, [NEXT, "build", `--${bundler}`], { env, timeoutMs: 110_000 });
+    expect(built, built.err).toMatchObject({ status: 0 });
+    const server = spawn(process.execPath, [NEXT, "start", "-H", "127.0.0.1", "-p", "0"], {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      const origin = await originOf(server);
+      expect(await (await fetch(`${origin}/route`)).json()).toEqual({ value: "Ada" });
+      expect(await outcomeOf(browser, `${origin}/`)).toEqual(OUTCOME);
+    } finally {
+      server.kill("SIGKILL");
+      if (server.exitCode === null) await once(server, "exit");
+    }
+  },
+);
