@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TextAccess } from "../store/core.ts";
+import { CairnError } from "../store/error.ts";
 import { openTarget, type SystemFiles } from "./node-target.ts";
 import type { Runtime } from "./opening.ts";
 import { refusal } from "./refusal.ts";
@@ -32,6 +33,7 @@ export function systemRuntime({ text, files, exitMissesErrors = false }: Peculia
   return {
     async loadModule() {
       const url = new URL("../cairn.wasm", import.meta.url);
+      if (url.protocol !== "file:") throw bundledAway(url);
       let bytes: Uint8Array<ArrayBuffer>;
       try {
         bytes = new Uint8Array(await readFile(url));
@@ -54,4 +56,13 @@ export function systemRuntime({ text, files, exitMissesErrors = false }: Peculia
       };
     },
   };
+}
+
+/** A bundler that means to serve the binary to browsers gives it an address where there is no file. */
+function bundledAway(url: URL): CairnError {
+  return new CairnError(
+    "UNSUPPORTED",
+    "open",
+    `open: the bundler gave cairn.wasm the address ${url.href}, which is no file. Leave the package cairn-kv out of the bundle, or pass the compiled module as the option wasm.`,
+  );
 }

@@ -54,7 +54,7 @@ function objection(file, specifier) {
     return rule.runtime ? undefined : `${layer}/ uses nothing of a runtime`;
   }
   if (!specifier.startsWith(".")) {
-    if (specifier === "cairn-kv" && layer === "examples") return undefined;
+    if (/^cairn-kv($|\/)/.test(specifier) && layer === "examples") return undefined;
     const name = /** @type {string} */ (/^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0]);
     const isListed = PACKAGES.some(({ folder, packages }) => file.startsWith(folder) && packages.includes(name));
     return isListed ? undefined : "the package is not listed in scripts/layering.mjs for this folder";

@@ -171,6 +171,17 @@ test("webpack builds for Node without configuration", async () => {
   expect((await run(path, process.execPath, ["program.cjs"])).out).toBe("Ada\n");
 });
 
+test("a bundle of webpack for Node that addresses the binary by URL path says what to do", async () => {
+  const path = join(folder, "out-webpack-relative");
+  writeFileSync(join(folder, "refused.js"), PROGRAM.replace("error.code ?? error.name", "error.code, error.message"));
+  const output = { path, filename: "program.cjs", publicPath: "/assets/" };
+  const parser = { javascript: { url: "relative" as const } };
+  const entry = "./refused.js";
+  await runWebpack({ context: folder, entry, mode: "none", target: "node20", output, module: { parser } });
+  const { out } = await run(path, process.execPath, ["program.cjs"]);
+  expect(out).toMatch(/^UNSUPPORTED open: .*\/assets\/.*\.wasm.* the option wasm\.\n$/);
+});
+
 test("Vite builds for Node with the package left external", async () => {
   const outDir = join(folder, "out-vite-node");
   writeFileSync(join(folder, "program.js"), PROGRAM);

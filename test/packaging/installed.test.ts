@@ -102,6 +102,39 @@ test("the installed tool reads what the ten lines stored", async () => {
   ]);
 });
 
+const TYPED = `
+import { type BlockDevice, CairnError, connect, type Connection, open, type OpenOptions, type Store } from "cairn-kv";
+
+export async function use(device: BlockDevice, wasm: WebAssembly.Module): Promise<string> {
+  const options: OpenOptions<"utf8", "binary"> = { valueEncoding: "binary", wasm };
+  const store: Store<string, Uint8Array> = await open(device, options);
+  const connection: Connection<string, string> = await connect("name");
+  const value: string | undefined = await connection.get("key");
+  // @ts-expect-error A value of the encoding "binary" is no string.
+  store.set("key", "text");
+  return value ?? new CairnError("CLOSED", "get", "closed").code;
+}
+`;
+
+test.for([
+  { name: "for bundlers", flags: ["--module", "esnext", "--moduleResolution", "bundler"] },
+  { name: "for Node", flags: ["--module", "nodenext"] },
+  ...["bun", "deno", "workerd", "browser"].map((condition) => ({
+    name: `with the condition ${condition}`,
+    flags: ["--module", "esnext", "--moduleResolution", "bundler", "--customConditions", condition],
+  })),
+])("the installed package has the same types $name", async ({ flags }) => {
+  writeFileSync(join(folder, "typed.ts"), TYPED);
+  const lib = ["--target", "es2022", "--lib", "es2023,esnext.disposable,dom"];
+  const checks = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--ignoreConfig"];
+  const tsc = join(ROOT, "node_modules/.bin/tsc");
+  expect(await run(folder, tsc, ["typed.ts", "--types", "", ...flags, ...lib, ...checks])).toEqual({
+    out: "",
+    err: "",
+    status: 0,
+  });
+});
+
 test("every file that exports, bin and files name is in the installed package", () => {
   const installed = join(folder, "node_modules/cairn-kv");
   const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
