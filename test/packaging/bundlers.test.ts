@@ -10,7 +10,7 @@ import type { Browser } from "playwright";
 import { build, createServer } from "vite";
 import { afterAll, beforeAll, expect, type TestContext, test } from "vitest";
 import webpack from "webpack";
-import { MAIN, OUTCOME, workerText } from "./application.ts";
+import { mainText, OUTCOME, workerText } from "./application.ts";
 import { chromiumMissing, outcomeOf, serveFolder, startChromium } from "./page.ts";
 import { installPacked, run, temporaryFolder } from "./project.ts";
 
@@ -38,7 +38,7 @@ function needChromium(context: TestContext): void {
 
 beforeAll(async () => {
   installPacked(folder);
-  writeFileSync(join(folder, "main.js"), MAIN);
+  writeFileSync(join(folder, "main.js"), mainText());
   writeFileSync(join(folder, "worker.js"), workerText());
   writeFileSync(join(folder, "index.html"), pageText("/main.js"));
   if (missing === undefined) browser = await startChromium();

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import type { Browser } from "playwright";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { MAIN, OUTCOME, workerText } from "./application.ts";
+import { mainText, OUTCOME, workerText } from "./application.ts";
 import { chromiumMissing, outcomeOf, startChromium } from "./page.ts";
 import { installPacked, linkPeers, peerMissing, run, temporaryFolder } from "./project.ts";
 
@@ -24,10 +24,10 @@ let browser: Browser;
 
 const PAGE = `"use client";
 import { useEffect } from "react";
-import { start } from "./main.js";
+import { show } from "./main.js";
 
 export default function Page() {
-  useEffect(start, []);
+  useEffect(show, []);
   return <p>application</p>;
 }
 `;
@@ -65,10 +65,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, "app/layout.js"), LAYOUT);
   writeFileSync(join(folder, "app/route/route.js"), ROUTE);
   writeFileSync(join(folder, "app/worker.js"), workerText());
-  writeFileSync(
-    join(folder, "app/main.js"),
-    MAIN.replace("work().catch", "export const start = () => void work().catch"),
-  );
+  writeFileSync(join(folder, "app/main.js"), mainText("export { show };"));
   browser = await startChromium();
 });
 

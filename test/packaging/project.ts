@@ -98,10 +98,23 @@ export function run(
   });
 }
 
+/** The programs that the README shows: for every runtime, and for a page. */
+function programs(): string[] {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  return [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1] as string);
+}
+
 /** The README's first program. */
 export function tenLines(): string {
-  const lines = /```js\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, "README.md"), "utf8"))?.[1];
+  const [lines] = programs();
   if (lines === undefined) throw new Error("README.md shows no program");
+  return lines;
+}
+
+/** The README's program for a page. */
+export function pageLines(): string {
+  const lines = programs().find((program) => program.includes("connect"));
+  if (lines === undefined) throw new Error("README.md shows no program for a page");
   return lines;
 }
 
@@ -112,7 +125,7 @@ export function tenLines(): string {
 export function denoFlags(folder: string, path: string): string[] {
   return [
     "run",
-    `--allow-read=${dirname(path)},${join(folder, "node_modules/cairn-kv")}`,
+    `--allow-read=${dirname(path)},${join(folder, "node_modules/cairn-kv/build/cairn.wasm")}`,
     `--allow-write=${dirname(path)}`,
   ];
 }

@@ -1,17 +1,15 @@
 /**
- * The README, as a new user follows it: the package is packed, unpacked into an empty folder, and what the README shows
+ * The README, as a new user follows it: the package is packed, installed into an empty folder, and what the README shows
  * is run there. The two commands for a clone are what CI runs; here it is enough that they exist.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
+import { installPacked, ROOT, temporaryFolder } from "../packaging/project.ts";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-const folder = mkdtempSync(join(tmpdir(), "cairn-readme-"));
+const folder = temporaryFolder();
 const installed = join(folder, "node_modules/cairn-kv");
 
 function blocks(language: string): string[] {
@@ -24,34 +22,7 @@ function run(file: string, args: readonly string[], input = ""): string {
   return execFileSync(file, args, { cwd: folder, input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
 }
 
-beforeAll(() => {
-  // A project of its own, whatever lies above the folder.
-  writeFileSync(join(folder, "package.json"), "{}");
-  const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], {
-    cwd: ROOT,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const { filename } = JSON.parse(packed)[0] as { filename: string };
-  mkdirSync(installed, { recursive: true });
-  run("tar", ["-xzf", filename, "--strip-components=1", "-C", installed]);
-  // The tool's libraries, as an installation would bring them; the store itself needs none.
-  const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
-    dependencies: Record<string, string>;
-  };
-  for (const name of [
-    ...Object.keys(dependencies),
-    "string-width",
-    "strip-ansi",
-    "ansi-regex",
-    "emoji-regex",
-    "is-fullwidth-code-point",
-  ]) {
-    symlinkSync(join(ROOT, "node_modules", name), join(folder, "node_modules", name));
-  }
-});
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeAll(() => installPacked(folder));
 
 test("the ten lines run from the packed package and print what is stored", () => {
   const [lines] = blocks("js") as [string];
