@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { open } from "../../hosts/memory.ts";
+import { connect, open } from "../../hosts/memory.ts";
 import { MemoryDevice } from "../../hosts/memory-device.ts";
 import { openOfRuntime, RUNTIME } from "../runtime.ts";
 import { codeOf, errorOf, scratchFolder } from "./scratch.ts";
@@ -98,10 +98,16 @@ describe("the option wasm", () => {
 });
 
 test("every entry point exports the same", async () => {
-  const names = ["CAIRN_ERROR_CODES", "CairnError", "open"];
-  for (const entry of ["node", "bun", "memory"]) {
+  const names = ["CAIRN_ERROR_CODES", "CairnError", "connect", "open"];
+  for (const entry of ["node", "bun", "memory", "browser"]) {
     const loaded: object = await import(`../../hosts/${entry}.ts`);
     expect(Object.keys(loaded).sort(), entry).toEqual(names);
   }
   expect(Object.keys(await import("../../hosts/deno.ts")).sort()).toEqual(names);
+});
+
+test("connect, where there are no pages, is UNSUPPORTED and says to use open", async () => {
+  const error = await errorOf(() => connect("store"));
+  expect(error.code).toBe("UNSUPPORTED");
+  expect(error.message).toContain("open");
 });
