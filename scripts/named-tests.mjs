@@ -3,7 +3,7 @@
  *
  * A proof is a footnote: the path of a test file, then titles of its suites and tests, in quotes. Where a title in the
  * source holds a placeholder (`%s`, `$name`, `${kind}`), the document says what stands there. In docs/runtimes.md every cell
- * of a table that has a runtime in its head is "no" or "–", or has a footnote, and the test runs on that runtime.
+ * of a table that has a runtime in its head is "–", or has a footnote, and the test runs on that runtime.
  */
 import { existsSync, readFileSync } from "node:fs";
 
@@ -18,8 +18,8 @@ const COLUMNS = {
   "Node 24": (file, text) => SHARED.test(file) || text.includes('"node-lts"') || text.includes('peer("node")'),
   Bun: (file, text) => SHARED.test(file) || /"bun"/.test(text),
   Deno: (file, text) => SHARED.test(file) || /"deno"/.test(text),
-  Chromium: (file, text) => /^test\/store\/(?!node-)/.test(file) || /chromium/i.test(text),
-  Firefox: (_file, text) => /firefox/i.test(text),
+  Chromium: (file, text) => /^test\/(browser|sandbox|store(?=\/(?!node-)))\//.test(file) || /chromium/i.test(text),
+  Firefox: (file, text) => file.startsWith("test/browser/") || /firefox/i.test(text),
   "WASI component": (file) => file.startsWith("test/component/"),
   workerd: (file, text) => /workerd/.test(text) || file === "test/hosts/memory-host.test.ts",
 };
@@ -84,7 +84,7 @@ for (const document of DOCUMENTS) {
   let head = [];
   for (const [index, line] of lines.entries()) {
     const place = `${document}:${index + 1}`;
-    if (/^\[\^/.test(line)) continue;
+    if (/^\[\^[\w-]+\]: /.test(line)) continue;
     const namesIn = (/** @type {string} */ text) =>
       [...text.matchAll(/\[\^([\w-]+)\]/g)].map((match) => match[1] ?? "");
     for (const name of namesIn(line)) {
