@@ -1,29 +1,30 @@
 /**
- * Applications that import the installed package, built by each bundler for a browser and for Node, and run: in a
- * headless Chromium, on Node. docs/bundlers.md says what is needed with each; these tests are its proof.
+ * Applications that import the installed package, built by each bundler for a browser and for Node, and run: in headless
+ * browsers, on Node. docs/bundlers.md says what is needed with each; these tests are its proof.
  */
 import { copyFileSync, mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import * as esbuild from "esbuild";
-import type { Browser } from "playwright";
 import { build, createServer } from "vite";
 import { afterAll, beforeAll, expect, type TestContext, test } from "vitest";
 import webpack from "webpack";
+import { type RunningBrowser, startBrowser } from "../browser/browsers.ts";
 import { mainText, OUTCOME, workerText } from "./application.ts";
-import { chromiumMissing, outcomeOf, serveFolder, startChromium } from "./page.ts";
+import { browserMissing, outcomeOf, serveFolder } from "./page.ts";
 import { installPacked, run, temporaryFolder } from "./project.ts";
 
-const missing = chromiumMissing();
+const missing = browserMissing("chromium");
 const folder = realpathSync(temporaryFolder());
 const binary = join(folder, "node_modules/cairn-kv/build/cairn.wasm");
-let browser: Browser;
+let chromium: RunningBrowser | undefined;
 
 function pageText(script: string): string {
   return `<!doctype html><html lang="en"><title>application</title><link rel="icon" href="data:,"><script type="module" src="${script}"></script></html>\n`;
 }
 
-async function outcomeIn(outFolder: string): Promise<unknown> {
+/** What comes of the page in a folder. */
+async function outcomeIn(outFolder: string, { browser } = chromium as RunningBrowser): Promise<unknown> {
   const server = await serveFolder(outFolder);
   try {
     return await outcomeOf(browser, `${server.origin}/`);
@@ -41,16 +42,29 @@ beforeAll(async () => {
   writeFileSync(join(folder, "main.js"), mainText());
   writeFileSync(join(folder, "worker.js"), workerText());
   writeFileSync(join(folder, "index.html"), pageText("/main.js"));
-  if (missing === undefined) browser = await startChromium();
+  if (missing === undefined) chromium = await startBrowser("chromium");
 });
 
-afterAll(() => browser?.close());
+afterAll(() => chromium?.close());
 
 test("Vite builds for a browser without configuration", async (context) => {
   needChromium(context);
   const outDir = join(folder, "out-vite");
   await build({ root: folder, configFile: false, logLevel: "error", build: { outDir } });
   expect(await outcomeIn(outDir)).toEqual(OUTCOME);
+});
+
+test("what Vite builds runs in Firefox as well", async (context) => {
+  const reason = browserMissing("firefox");
+  if (reason !== undefined) context.skip(reason);
+  const outDir = join(folder, "out-vite-firefox");
+  await build({ root: folder, configFile: false, logLevel: "error", build: { outDir } });
+  const firefox = await startBrowser("firefox");
+  try {
+    expect(await outcomeIn(outDir, firefox)).toEqual(OUTCOME);
+  } finally {
+    await firefox.close();
+  }
 });
 
 test("Vite's development server serves the package without configuration", async (context) => {
@@ -64,7 +78,7 @@ test("Vite's development server serves the package without configuration", async
   try {
     await server.listen();
     const url = server.resolvedUrls?.local[0] as string;
-    expect(await outcomeOf(browser, url)).toEqual(OUTCOME);
+    expect(await outcomeOf((chromium as RunningBrowser).browser, url)).toEqual(OUTCOME);
   } finally {
     await server.close();
   }
@@ -94,6 +108,32 @@ test("esbuild builds for a browser with the worker as an entry and the binary co
   });
   copyFileSync(binary, join(outFolder, "cairn.wasm"));
   writeFileSync(join(outFolder, "index.html"), pageText("/app/main.js"));
+  expect(await outcomeIn(outFolder)).toEqual(OUTCOME);
+});
+
+test("esbuild takes the binary into a page, which passes the module to connect and to open", async (context) => {
+  needChromium(context);
+  const outFolder = join(folder, "out-esbuild-passed");
+  const passing = (text: string): string =>
+    `import bytes from "cairn-kv/cairn.wasm";\n${text.replace(
+      '.cairn")',
+      '.cairn", { wasm: new WebAssembly.Module(bytes) })',
+    )}`;
+  writeFileSync(join(folder, "passing-main.js"), passing(mainText()));
+  writeFileSync(join(folder, "passing-worker.js"), passing(workerText()));
+  await esbuild.build({
+    absWorkingDir: folder,
+    entryPoints: {
+      main: "passing-main.js",
+      worker: "passing-worker.js",
+      "browser-worker": "node_modules/cairn-kv/build/hosts/browser-worker.js",
+    },
+    bundle: true,
+    format: "esm",
+    loader: { ".wasm": "binary" },
+    outdir: outFolder,
+  });
+  writeFileSync(join(outFolder, "index.html"), pageText("/main.js"));
   expect(await outcomeIn(outFolder)).toEqual(OUTCOME);
 });
 
@@ -167,7 +207,7 @@ test("webpack builds for Node without configuration", async () => {
   const path = join(folder, "out-webpack-node");
   writeFileSync(join(folder, "program.js"), PROGRAM);
   const output = { path, filename: "program.cjs" };
-  await runWebpack({ context: folder, entry: "./program.js", mode: "production", target: "node20", output });
+  await runWebpack({ context: folder, entry: "./program.js", mode: "none", target: "node20", output });
   expect((await run(path, process.execPath, ["program.cjs"])).out).toBe("Ada\n");
 });
 

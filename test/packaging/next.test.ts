@@ -8,19 +8,19 @@ import { once } from "node:events";
 import { mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import type { Browser } from "playwright";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type RunningBrowser, startBrowser } from "../browser/browsers.ts";
 import { mainText, OUTCOME, workerText } from "./application.ts";
-import { chromiumMissing, outcomeOf, startChromium } from "./page.ts";
+import { browserMissing, outcomeOf } from "./page.ts";
 import { installPacked, linkPeers, peerMissing, run, temporaryFolder } from "./project.ts";
 
-const missing = peerMissing("next") ?? chromiumMissing();
+const missing = peerMissing("next") ?? browserMissing("chromium");
 const folder = realpathSync(temporaryFolder());
 const NEXT = "node_modules/next/dist/bin/next";
 /** A build with webpack takes 20 s on an idle machine. */
 const TIMEOUT_MS = 280_000;
 const env = { NEXT_TELEMETRY_DISABLED: "1", CI: "1" };
-let browser: Browser;
+let chromium: RunningBrowser | undefined;
 
 const PAGE = `"use client";
 import { useEffect } from "react";
@@ -66,10 +66,10 @@ beforeAll(async () => {
   writeFileSync(join(folder, "app/route/route.js"), ROUTE);
   writeFileSync(join(folder, "app/worker.js"), workerText());
   writeFileSync(join(folder, "app/main.js"), mainText("export { show };"));
-  browser = await startChromium();
+  chromium = await startBrowser("chromium");
 });
 
-afterAll(() => browser?.close());
+afterAll(() => chromium?.close());
 
 /** The address of a server that says so on its standard output. */
 async function originOf(server: ChildProcess): Promise<string> {
@@ -99,7 +99,7 @@ test.for(["turbopack", "webpack"])(
     try {
       const origin = await originOf(server);
       expect(await (await fetch(`${origin}/route`)).json()).toEqual({ value: "Ada" });
-      expect(await outcomeOf(browser, `${origin}/`)).toEqual(OUTCOME);
+      expect(await outcomeOf((chromium as RunningBrowser).browser, `${origin}/`)).toEqual(OUTCOME);
     } finally {
       server.kill("SIGKILL");
       if (server.exitCode === null) await once(server, "exit");

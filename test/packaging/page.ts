@@ -1,33 +1,25 @@
-/** A page in a headless Chromium, served from a folder on loopback. */
+/** Pages in headless browsers, served from a folder on loopback. */
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join } from "node:path";
 import process from "node:process";
-import { type Browser, chromium } from "playwright";
+import type { Browser } from "puppeteer-core";
+import { type BrowserName, executableOf } from "../browser/browsers.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
-const FLAGS =
-  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split(
-    " ",
-  );
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
   ".wasm": "application/wasm",
 };
 
-/** Why no page can be shown; `undefined` when one can. In CI Chromium may not be missing: it throws. */
-export function chromiumMissing(): string | undefined {
-  if (existsSync(CHROMIUM)) return undefined;
-  const reason = `${CHROMIUM} is not there`;
+/** Why no page can be shown in a browser; `undefined` when one can. In CI both may not be missing: it throws. */
+export function browserMissing(name: BrowserName): string | undefined {
+  const executable = executableOf(name);
+  if (existsSync(executable)) return undefined;
+  const reason = `${executable} is not there`;
   if (process.env["CI"] !== undefined) throw new Error(reason);
   return reason;
-}
-
-/** A Chromium with a profile of its own. */
-export function startChromium(): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
 }
 
 /** Serves the files of `folder` on loopback until it is closed. */
@@ -57,7 +49,7 @@ export async function serveFolder(folder: string): Promise<{ origin: string; clo
  * that does not come.
  */
 export async function outcomeOf(browser: Browser, url: string): Promise<unknown> {
-  const context = await browser.newContext();
+  const context = await browser.createBrowserContext();
   const log: string[] = [];
   try {
     const page = await context.newPage();
@@ -67,7 +59,7 @@ export async function outcomeOf(browser: Browser, url: string): Promise<unknown>
       if (!response.ok()) log.push(`${response.status()} ${response.url()}`);
     });
     await page.goto(url);
-    const outcome = await page.waitForFunction(() => (globalThis as { outcome?: unknown }).outcome, null, {
+    const outcome = await page.waitForFunction(() => (globalThis as { outcome?: unknown }).outcome, {
       timeout: 20_000,
     });
     return await outcome.jsonValue();
