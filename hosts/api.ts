@@ -1,4 +1,4 @@
-/** What every entry point without pages exports beside `open`: `connect`, which refuses, the error class, and the types. */
+/** What every entry point exports beside `open` and `connect`: the error class and the types. */
 export type { Batch, BatchOperation } from "../store/batch.ts";
 export type { BlockDevice, DevicePiece } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
@@ -10,5 +10,4 @@ export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";
 export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
-export { connect } from "./no-page.ts";
 export type { Open } from "./opening.ts";

@@ -7,8 +7,6 @@ import type { Connection } from "./connection.ts";
 import { type Open, openOn } from "./opening.ts";
 
 export * from "./api.ts";
-export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
-export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 
 /**
  * Opens a store in a dedicated worker.

@@ -3,6 +3,7 @@ import { type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
+export { connect } from "./no-page.ts";
 
 /**
  * Opens a store: a path, a `file:` URL, a block device, `":memory:"` or a `BlockDevice`. Targets, options and errors are

@@ -11,6 +11,7 @@ import { type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
+export { connect } from "./no-page.ts";
 
 /** An open file of Deno. */
 interface DenoFile {

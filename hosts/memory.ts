@@ -6,6 +6,7 @@ import { CairnError } from "../store/error.ts";
 import { type Open, openOn } from "./opening.ts";
 
 export * from "./api.ts";
+export { connect } from "./no-page.ts";
 
 /**
  * Opens a store: `target` is `":memory:"`, gone at close, or a `BlockDevice`; a path is `UNSUPPORTED`. `wasm`, the

@@ -4,6 +4,7 @@ import { type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
+export { connect } from "./no-page.ts";
 
 /** Since Node 22 writing text through a buffer beats `encodeInto`; on Node 20 it is a fifth slower. */
 const UTF8_WRITE_IS_FAST = Number(process.versions.node.split(".")[0]) >= 22;
