@@ -7,7 +7,7 @@ import { pageLines, tenLines } from "./project.ts";
 /** What `globalThis.outcome` is once all of it went well. */
 export const OUTCOME = {
   worker: ["user:2 Grace", "user:3 Barbara"],
-  page: ["Ada", "user:1 Ada"],
+  page: ["user:1 Ada", "user:2 Grace"],
 };
 
 /** The program as a function `work`, and what it printed in `printed`. */
