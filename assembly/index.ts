@@ -37,6 +37,7 @@ export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, wr
 export { getGroup } from "./engine/group-get";
 export { valueRead } from "./engine/value";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
 
 /** Places that the host reads or writes, in the order of `Layout` in the store. */

@@ -255,6 +255,9 @@ export class Root {
   tailToSegment: u32 = 0;
   tailToBlock: u32 = 0;
 
+  /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
+  verifyState: u32 = 0;
+
   // Block cache
   cacheInfo: u32 = 0;
   cachePointers: u32 = 0;

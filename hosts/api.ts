@@ -11,3 +11,11 @@ export type { Store } from "../store/store.ts";
 export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Open } from "./opening.ts";
+export type {
+  FaultPlace,
+  VerifyFault,
+  VerifyFaultKind,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyReport,
+} from "../store/verify.ts";

@@ -48,6 +48,10 @@ export interface CoreExports {
   cursorWeigh(handle: number): number;
   cursorDelete(handle: number, count: number): number;
   stat(what: number): number;
+  verifyBegin(): number;
+  verifyStep(milliseconds: number): number;
+  verifyEnd(): void;
+  verifyFigure(what: number): number;
   cabi_realloc(oldPointer: number, oldSize: number, alignment: number, newSize: number): number;
 }
 
@@ -109,7 +113,7 @@ export const FLIGHT_NO_SPACE = 1;
 export const FLIGHT_FAILED = 2;
 
 /** Codes by status, `-1` first; see `assembly/status.ts`. */
-const STATUS_CODES: readonly CairnErrorCode[] = [
+export const STATUS_CODES: readonly CairnErrorCode[] = [
   "NOT_A_STORE",
   "UNSUPPORTED_FORMAT",
   "ENGINE_MISMATCH",

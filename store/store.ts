@@ -33,6 +33,7 @@ import { type Range, spanOf, WHOLE } from "./range.ts";
 import type { Reader } from "./reader.ts";
 import { readStats, type StoreStats } from "./stats.ts";
 import { ASCII_LOOP_SIZE_MAX, asciiIn } from "./text.ts";
+import { checkVerifyOptions, type VerifyOptions, type VerifyReport, verifyCore } from "./verify.ts";
 
 /** Longest key, in bytes as encoded. */
 export const KEY_SIZE_MAX = 2048;
@@ -82,6 +83,7 @@ export class Store<K = string, V = string> {
   private keyArea: Uint8Array;
   private valueArea: Uint8Array;
   private keyFlags = 0;
+  private verifying: Promise<unknown> = Promise.resolve();
   private open = true;
   private closing: Promise<void> | undefined;
   private offExit: (() => void) | undefined;
@@ -332,6 +334,33 @@ export class Store<K = string, V = string> {
     const turn = this.refreshing.then(() => this.renew());
     this.refreshing = turn.catch(() => undefined);
     return turn;
+  }
+
+  /**
+   * Walks every block, every record, both indexes and all accounts, holds them against each other, and reports what is
+   * wrong with its place. Nothing is written, and other calls go on meanwhile: it works in steps of a few milliseconds.
+   * A second one waits for the first. A fault is never thrown; `OUT_OF_MEMORY`, and `CLOSED` when the store is closed
+   * before its end.
+   */
+  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    const run = (): Promise<VerifyReport> =>
+      verifyCore(
+        this.core,
+        (call) => {
+          this.ready("verify");
+          return this.guard(call);
+        },
+        options,
+      );
+    try {
+      this.ready("verify");
+      checkVerifyOptions(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const report = this.verifying.then(run, run);
+    this.verifying = report.catch(() => undefined);
+    return report;
   }
 
   /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */

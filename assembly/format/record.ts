@@ -17,6 +17,9 @@
  * Header and key lie within one block. A value runs on over the payloads of the blocks that follow in its segment.
  * Nothing points to another record: compaction moves them.
  */
+import { KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
+import { BLOCK_PAYLOAD_SIZE } from "./block";
+
 export const RECORD_HEADER_SIZE: u32 = 16;
 export const EXTENT_FIELD_SIZE: u32 = 8;
 const SEQUENCE_MASK: u64 = 0xffffffffffff;
@@ -72,4 +75,33 @@ export function recordHeaderStore(
 ): void {
   store<u64>(record, <u64>valueSize | ((<u64>keySize) << 32) | ((<u64>kind) << 48) | ((<u64>flags) << 56));
   store<u64>(record, sequence, 8);
+}
+
+/** Bytes of the value that the record itself holds: all of it, or its part where there are several extents. */
+export function recordPartSize(record: usize): u32 {
+  return <u32>changetype<Record>(record).flags & RecordFlags.EXTENTS
+    ? load<u32>(record, 16)
+    : changetype<Record>(record).valueSize;
+}
+
+/**
+ * Whether bytes of an intact block make a record whose every size fits: `left` bytes of the block's records lie from
+ * its start on, and `blocksLeft` blocks of the segment follow. Of a valid record, `min(recordPartSize, left - head)`
+ * bytes of the value lie in this block.
+ */
+export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
+  if (left < RECORD_HEADER_SIZE) return false;
+  const view = changetype<Record>(record);
+  const kind = <u32>view.kind;
+  const flags = <u32>view.flags;
+  const keySize = <u32>view.keySize;
+  if (kind < RecordKind.SET || kind > RecordKind.VOID || flags & ~RecordFlags.KNOWN) return false;
+  const head = recordKeyOffset(flags) + keySize;
+  if (keySize - 1 >= KEY_SIZE_MAX || head > left || view.valueSize > VALUE_SIZE_MAX) return false;
+  if (kind == RecordKind.EXTENT && !(flags & RecordFlags.EXTENTS)) return false;
+  const partSize = recordPartSize(record);
+  if (partSize > view.valueSize || (kind == RecordKind.DELETE && partSize)) return false;
+  // A value that runs on must fill this block, and end within the segment.
+  const here = min(partSize, left - head);
+  return here == partSize || (head + here == left && <u64>(partSize - here) <= <u64>blocksLeft * BLOCK_PAYLOAD_SIZE);
 }

@@ -2,7 +2,7 @@
  * The extent table: where the parts of a value lie that no single segment could take.
  *
  * ```
- *   0  u32 parts   4 reserved   then, for each part: u64 address, u64 value bytes
+ *   0  u32 parts   4  u32 parts that a verification under way has found   then, for each part: u64 address, u64 value bytes
  * ```
  */
 import { SLAB_ITEM_SIZE_MAX, slabClassOf, slabGive, slabTake } from "../memory/slab";
@@ -32,6 +32,18 @@ export function extentSet(table: usize, part: u32, address: u64, size: u32): voi
   const entry = table + HEADER_SIZE + <usize>(part * ENTRY_SIZE);
   store<u64>(entry, address);
   store<u64>(entry, size, 8);
+}
+
+/** Notes that a verification has found one more part. */
+export function extentProve(table: usize): void {
+  store<u32>(table, load<u32>(table, 4) + 1, 4);
+}
+
+/** Whether a verification has found every part since this was asked last. */
+export function extentsProven(table: usize): bool {
+  const proven = load<u32>(table, 4);
+  store<u32>(table, 0, 4);
+  return proven == extentCount(table);
 }
 
 /** A table of `parts` parts, all zero, or 0 when memory is short or there are more than a value can have. */

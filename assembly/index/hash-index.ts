@@ -127,6 +127,25 @@ export function hashCount(): u32 {
   return count;
 }
 
+/**
+ * Writes the slots (u32) in use of the whole chain of bucket `index`, below `root.hashBucketCount`, to `out`, at most `capacity` of them: how many there are, or
+ * -1 when the chain does not end. For verifying.
+ */
+export function hashCollect(index: u32, out: usize, capacity: u32): i32 {
+  let bucket = bucketAt(index);
+  let count: u32 = 0;
+  for (let hops: u32 = 0; hops <= root.hashOverflowCount; hops++) {
+    for (let slot: usize = 0; slot < SLOTS; slot++) {
+      if (!load<u16>(bucket + (slot << 1))) continue;
+      if (count < capacity) store<u32>(out + ((<usize>count) << 2), <u32>(bucket + NODES + (slot << 2)));
+      count++;
+    }
+    bucket = load<u32>(bucket, OVERFLOW);
+    if (!bucket) return <i32>count;
+  }
+  return -1;
+}
+
 function bucketAt(index: u32): usize {
   const chunk = <usize>load<u32>(HASH_DIRECTORY + ((<usize>(index >>> BUCKETS_PER_CHUNK_LOG2)) << 2));
   return chunk + ((<usize>(index & ((1 << BUCKETS_PER_CHUNK_LOG2) - 1))) << 6);

@@ -37,6 +37,8 @@ export namespace NodeFlags {
   export const ASCII_VALUE: u32 = 8;
   /** The key's bytes are ASCII. */
   export const ASCII_KEY: u32 = 16;
+  /** A verification that is under way has found the record. Whatever writes to the node clears it. */
+  export const PROVEN: u32 = 32;
 }
 
 @unmanaged

@@ -55,7 +55,7 @@ export function treeVerify(): i32 {
     // Down to the first leaf under `node`.
     for (;;) {
       if (++nodes > root.treeNodeCount) return TreeFault.NODE_COUNT;
-      const fault = verifyNode(node, depth);
+      const fault = treeNodeFault(node, depth);
       if (fault) return fault;
       if (!node.level) break;
       separatorBytes += separatorBytesOf(node);
@@ -83,8 +83,8 @@ export function treeVerify(): i32 {
   return fingerSeen ? TreeFault.NONE : TreeFault.FINGER;
 }
 
-/** Checks what can be seen in one node alone. */
-function verifyNode(node: TreeNode, depth: u32): i32 {
+/** Checks what can be seen in one node alone, `depth` steps below the root: 0, or a TreeFault. Reads each key in it. */
+export function treeNodeFault(node: TreeNode, depth: u32): i32 {
   const count = <u32>node.count;
   const prefixSize = <u32>node.prefixSize;
   if (<u32>node.level + depth + 1 != root.treeHeight) return TreeFault.LEVEL;

@@ -169,6 +169,7 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   root.durableGroup = root.previousGroup;
   if (root.readOnly) {
     root.sequence = root.replaySequence;
+    streamKeep();
     root.blocked = Status.READ_ONLY;
     return Status.OK;
   }
@@ -206,9 +207,12 @@ function streamKeep(): void {
   for (let i: u32 = 0; i < root.segmentCount; i++) segmentAt(i).kind = SegmentKind.FREE;
   let generation = root.previousGeneration;
   let index = root.previousSegment;
+  let end = root.previousEnd;
   while (generation) {
     const state = segmentAt(index);
     state.kind = SegmentKind.LOG;
+    state.end = end;
+    end = state.previousEnd;
     generation = state.previousGeneration;
     index = state.previousSegment;
   }

@@ -9,13 +9,13 @@ import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
 import { recordsDead, recordsLive } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
-import { RECORD_HEADER_SIZE, Record, RecordFlags, RecordKind, recordKeyOffset } from "../format/record";
+import { Record, RecordFlags, RecordKind, recordKeyOffset, recordPartSize, recordValid } from "../format/record";
 import { extentCount, extentSet, extentTableGive, extentTableTake } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
-import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
+import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { chunksAvailable } from "../memory/chunks";
 import { slabClassSize } from "../memory/slab";
 import { KEY_A, root } from "../root";
@@ -70,23 +70,16 @@ export function replayBlock(frame: usize, deviceOffset: u64, blocksLeft: u32): i
 
 /** Replays the record at `record`, of which `left` bytes lie in this block: its padded size there, or a status. */
 function replayRecord(pointer: usize, left: u32, address: u64, blocksLeft: u32): i32 {
-  if (left < RECORD_HEADER_SIZE) return Status.CORRUPT;
+  if (!recordValid(pointer, left, blocksLeft)) return Status.CORRUPT;
   const record = changetype<Record>(pointer);
   const flags = <u32>record.flags;
   const kind = <u32>record.kind;
   const keySize = <u32>record.keySize;
-  const extents = (flags & RecordFlags.EXTENTS) != 0;
   const keyOffset = recordKeyOffset(flags);
   const head = keyOffset + keySize;
-  if (kind < RecordKind.SET || kind > RecordKind.VOID || flags & ~RecordFlags.KNOWN) return Status.CORRUPT;
-  if (keySize - 1 >= KEY_SIZE_MAX || head > left || record.valueSize > VALUE_SIZE_MAX) return Status.CORRUPT;
-  if (kind == RecordKind.EXTENT && !extents) return Status.CORRUPT;
-  const partSize = extents ? load<u32>(pointer, 16) : record.valueSize;
-  if (partSize > record.valueSize || (kind == RecordKind.DELETE && partSize)) return Status.CORRUPT;
+  const partSize = recordPartSize(pointer);
   const here = min(partSize, left - head);
   const carried = partSize - here;
-  // A value that runs on must fill this block, and end within the segment.
-  if (carried && (head + here != left || <u64>carried > <u64>blocksLeft * BLOCK_PAYLOAD_SIZE)) return Status.CORRUPT;
   if (root.sequenceCeiling && record.sequence >= root.sequenceCeiling) return Status.CORRUPT;
   const size = min(pad8(head + here), left);
   root.replayCarry = carried;

@@ -1,0 +1,68 @@
+/**
+ * Where a verification takes a block from: the device, which is what it is to prove, or memory where the block was not
+ * handed to the device yet, or is on its way there.
+ */
+import { deviceRead } from "../device/device";
+import { BlockHeader, blockCheck } from "../format/block";
+import { SegmentKind } from "../format/segment";
+import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { frameOf } from "../log/append";
+import { segmentAt, segmentOffset } from "../log/segments";
+import { root } from "../root";
+import { Fault } from "./state";
+
+/** Whether a segment holds anything that counts. */
+export function segmentCounts(index: u32): bool {
+  return segmentAt(index).kind != SegmentKind.FREE;
+}
+
+/** Whether a segment is the one that the log is appended to. */
+export function segmentIsOpen(index: u32): bool {
+  return index == root.segmentOpen && root.segmentOpenBlock < root.segmentBlocks;
+}
+
+/** How many blocks of a segment that counts belong to it now. */
+export function segmentEnd(index: u32): u32 {
+  return segmentIsOpen(index) ? root.segmentOpenBlock + 1 : segmentAt(index).end;
+}
+
+/** The frame of a block that need not be on the device, or 0. */
+export function frameInMemory(index: u32, block: u32): usize {
+  const first = segmentAt(index).firstBlock;
+  if (!first) return 0;
+  const number = first + block;
+  if (number > root.tailBlock) return 0;
+  if (number >= root.handedBlock) return frameOf(number);
+  if (number < root.flightFrom || number >= root.flightTo) return 0;
+  return <usize>root.flightArea + ((<usize>(number - root.flightFrom)) << BLOCK_SIZE_LOG2);
+}
+
+/** Bytes of records in a block, which for the open one its header does not say yet. */
+export function usedOf(frame: usize): u32 {
+  if (root.tailOpen && frame == <usize>root.tailFrame) return root.tailUsed;
+  return <u32>changetype<BlockHeader>(frame).used;
+}
+
+/** What is wrong with a block as it came from the device: 0, or a kind of Fault. `generation` 0 is any. */
+export function blockFault(frame: usize, deviceBlock: u64, generation: u64): u32 {
+  const header = changetype<BlockHeader>(frame);
+  if (header.checkHigh || header.check != blockCheck(frame)) return Fault.BLOCK_DAMAGED;
+  if (header.deviceBlock != deviceBlock) return Fault.BLOCK_MISPLACED;
+  return generation && header.generation != generation ? Fault.BLOCK_STALE : 0;
+}
+
+/** The block of a segment that counts, from memory or read to `target` and found sound: its frame, or 0. */
+export function blockProven(index: u32, block: u32, target: usize): usize {
+  const frame = frameInMemory(index, block);
+  if (frame) return frame;
+  const offset = segmentOffset(index) + ((<u64>block) << BLOCK_SIZE_LOG2);
+  if (deviceRead(offset, target, <u32>BLOCK_SIZE) < 0) return 0;
+  return blockFault(target, offset >> BLOCK_SIZE_LOG2, segmentAt(index).generation) ? 0 : target;
+}
+
+/** Whether all of a block is zero. */
+export function blockIsZero(frame: usize): bool {
+  let any: u64 = 0;
+  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
+  return any == 0;
+}
