@@ -5,13 +5,15 @@
 
 import { BlockHeader } from "./format/block";
 import { Record } from "./format/record";
+import { hashInitialize } from "./index/hash-index";
 import { keyHash } from "./index/key-hash";
 import { identityOf, KeyNode, nodeSetKey, nodeSizeOf, placeOf } from "./index/key-node";
-import { treeInsert, treeRemove } from "./index/ordered-index";
+import { treeInitialize, treeInsert, treeRemove } from "./index/ordered-index";
 import { treeCollectForward, treeFirst, treeSeek } from "./index/tree-cursor";
 import { BLOCK_SIZE_LOG2 } from "./limits";
 import { logInitialize } from "./log/append";
-import { segmentsEnsure, segmentsRecount } from "./log/segments";
+import { segmentAt, segmentsEnsure, segmentsRecount } from "./log/segments";
+import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunkGive, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { SLAB_ITEM_SIZE_MAX, slabClassOf, slabGive, slabInitialize, slabTake } from "./memory/slab";
 import { KEY_A, POOL, ROOT, Root, root, SLAB_CLASS_COUNT } from "./root";
@@ -28,6 +30,8 @@ export {
 } from "./bytes/compare";
 export { xxh64 } from "./bytes/xxh64";
 export { cacheClaim, cacheDrop, cacheFind, cacheFrame, cacheInitialize, cacheKeep } from "./cache/block-cache";
+export { remove, set } from "./engine/dual";
+export { laterApply } from "./engine/later";
 export { blockCheck, blockValid } from "./format/block";
 export { recordHeaderStore, recordKeyOffset } from "./format/record";
 export { segmentHeaderValid } from "./format/segment";
@@ -86,6 +90,7 @@ export { streamBegin, streamWrite } from "./log/stream";
 export { superblockCommit } from "./log/superblock-store";
 export { chunksAvailable, chunksInitialize, chunkTakeRun } from "./memory/chunks";
 export { slabCanTake, slabClassOf, slabClassSize, slabGive, slabInitialize, slabTake } from "./memory/slab";
+export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 
 /** Sets up chunks and slabs over [start, end). */
 export function memoryInitialize(start: usize, end: usize): void {
@@ -372,4 +377,37 @@ export function rootSetAt(offset: u32, value: u64): void {
     default:
       unreachable();
   }
+}
+
+/** The engine over an empty log (`logSetUp`), with both indexes. False when the memory is too small. */
+export function engineSetUp(): bool {
+  root.sequenceCeiling = 1 << 24;
+  root.superblockGeneration = 1;
+  return hashInitialize() == 0 && treeInitialize() == 0 && superblockCommit() == 0 && superblockCommit() == 0;
+}
+export function resultPointer(): u32 {
+  return root.resultPointer;
+}
+export function resultSize(): u32 {
+  return root.resultSize;
+}
+export function treeLeafFirst(): u32 {
+  return root.treeLeafFirst;
+}
+/** Sets a node's packed words, and a segment's live bytes, to what they should not be. */
+export function keyNodeSet(node: KeyNode, address: u64, flags: u32, sequence: u64): void {
+  node.place = placeOf(address, node.sizeClass, flags);
+  node.identity = identityOf(sequence, node.keySize);
+}
+export function segmentLiveBytes(index: u32): u64 {
+  return segmentAt(index).liveBytes;
+}
+export function segmentLiveBytesSet(index: u32, bytes: u64): void {
+  segmentAt(index).liveBytes = bytes;
+}
+export function segmentFreeCountSet(count: u32): void {
+  root.segmentFreeCount = count;
+}
+export function liveKeyCountSet(count: u32): void {
+  root.liveKeyCount = count;
 }

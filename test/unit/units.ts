@@ -181,6 +181,23 @@ export interface Units {
   streamEnd(): void;
   groupDirty(): number;
   streamWrite(source: number, size: number): number;
+
+  engineSetUp(): number;
+  set(keySize: number, valueSize: number, flags: number): number;
+  remove(keySize: number): number;
+  laterApply(): void;
+  verifyBegin(): number;
+  verifyStep(milliseconds: number): number;
+  verifyEnd(): void;
+  verifyFigure(what: number): number;
+  resultPointer(): number;
+  resultSize(): number;
+  treeLeafFirst(): number;
+  keyNodeSet(node: number, address: bigint, flags: number, sequence: bigint): void;
+  segmentLiveBytes(index: number): bigint;
+  segmentLiveBytesSet(index: number, bytes: bigint): void;
+  segmentFreeCountSet(count: number): void;
+  liveKeyCountSet(count: number): void;
 }
 
 export interface Instance {
