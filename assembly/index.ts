@@ -29,6 +29,8 @@ import {
   Root,
   root,
   SUPERBLOCK_A,
+  SUPERBLOCK_B,
+  WORKSPACE,
 } from "./root";
 import { Status } from "./status";
 
@@ -37,6 +39,7 @@ export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, wr
 export { getGroup } from "./engine/group-get";
 export { valueRead } from "./engine/value";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
 
@@ -61,8 +64,12 @@ export function layout(what: u32): u32 {
       return <u32>SUPERBLOCK_A;
     case 8:
       return <u32>(ROOT + offsetof<Root>("resultPointer"));
-    default:
+    case 9:
       return <u32>(ROOT + offsetof<Root>("attention"));
+    case 10:
+      return <u32>SUPERBLOCK_B;
+    default:
+      return <u32>WORKSPACE;
   }
 }
 

@@ -3,14 +3,20 @@ export type { Batch, BatchOperation } from "../store/batch.ts";
 export type { BlockDevice, DevicePiece } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
+export type {
+  BlockState,
+  BlockView,
+  FieldValue,
+  Inspector,
+  RecordView,
+  SegmentView,
+  SuperblockCopy,
+} from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
 export type { Durability, OpenOptions, StoreEvent } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";
-export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
-export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
-export type { Open } from "./opening.ts";
 export type {
   FaultPlace,
   VerifyFault,
@@ -19,3 +25,6 @@ export type {
   VerifyProgress,
   VerifyReport,
 } from "../store/verify.ts";
+export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
+export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
+export type { Inspect, Open } from "./opening.ts";

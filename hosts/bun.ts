@@ -1,5 +1,5 @@
 /** Cairn on Bun: as on Node, through Bun's `node:fs`. */
-import { type Open, openOn } from "./opening.ts";
+import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -21,3 +21,6 @@ export const open: Open = openOn(
     }),
   }),
 );
+
+/** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
+export const inspect: Inspect = inspectOn(open);

@@ -7,7 +7,7 @@
  * that, and without it openers cannot be judged by their process: another one is noticed by its next heartbeat (2 s), or
  * at once by `flock` when it is Deno too, and a dead one's lock is taken over when 10 s have brought no heartbeat.
  */
-import { type Open, openOn } from "./opening.ts";
+import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -42,6 +42,9 @@ export const open: Open = openOn(
     exitMissesErrors: true,
   }),
 );
+
+/** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
+export const inspect: Inspect = inspectOn(open);
 
 /** Takes `flock` on a file through a descriptor of its own: how it is given up, or `undefined` when another has it. */
 function tryLock(path: string): (() => void) | undefined {

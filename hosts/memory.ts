@@ -3,7 +3,7 @@
  * runtime and uses only what the web platform has.
  */
 import { CairnError } from "../store/error.ts";
-import { type Open, openOn } from "./opening.ts";
+import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 
 export * from "./api.ts";
 export { connect } from "./no-page.ts";
@@ -39,3 +39,6 @@ export const open: Open = openOn({
     );
   },
 });
+
+/** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
+export const inspect: Inspect = inspectOn(open);

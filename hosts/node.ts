@@ -1,6 +1,6 @@
 /** Cairn on Node: `open` over files, block devices, memory, and devices that a program brings. */
 import process from "node:process";
-import { type Open, openOn } from "./opening.ts";
+import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -26,3 +26,6 @@ export const open: Open = openOn(
     }),
   }),
 );
+
+/** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
+export const inspect: Inspect = inspectOn(open);

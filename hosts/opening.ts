@@ -3,6 +3,7 @@ import type { CoreHost } from "../store/core.ts";
 import type { BlockDevice } from "../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
+import { Inspector } from "../store/inspect.ts";
 import { openStore } from "../store/open.ts";
 import { type KeyOf, type OpenOptions, readOptions, type Settings, type ValueOf } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
@@ -52,6 +53,32 @@ export function openOn(runtime: Runtime): Open {
   };
   runtimes.set(open, runtime);
   return open;
+}
+
+/** The type of `inspect`. */
+export type Inspect = (
+  target: string | URL | BlockDevice,
+  options?: Pick<OpenOptions, "wasm" | "memoryBytes">,
+) => Promise<Inspector>;
+
+/**
+ * The `inspect` that goes with an `open`: looks at what lies on a target as it is, damaged or not, without opening it as
+ * a store. Takes no lock and writes nothing. `target` as for `open`, and it must be there. `NOT_A_STORE` when there is no
+ * trace of a store.
+ */
+export function inspectOn(open: Open): Inspect {
+  const runtime = runtimeOf(open);
+  return async (target, options) => {
+    const settings = readOptions({ ...options, readOnly: true }, runtime);
+    const host = await coreHost(runtime, settings.wasm);
+    const place = await placeOf(runtime, target, settings);
+    try {
+      return await Inspector.create(place.device, host, settings.memoryBytes, place.release);
+    } catch (error) {
+      place.discard();
+      throw error;
+    }
+  };
 }
 
 /** The runtime beneath an `open` of `openOn`: for tests that join store and host themselves. */

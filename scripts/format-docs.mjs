@@ -1,13 +1,16 @@
 /**
- * Writes the tables of `docs/format.md` from `assembly/format/*.ts`: offsets and sizes from the views, meanings from
- * the diagram at each file's head. With `--check` nothing is written; it fails when the document differs.
+ * Writes the tables of `docs/format.md`, and `store/layout.ts` for programs that show what lies on a device, from
+ * `assembly/format/*.ts`: offsets and sizes from the views, meanings from the diagram at each file's head. With
+ * `--check` nothing is written; it fails when one of the two differs.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const FORMATS = join(ROOT, "assembly/format");
 const DOCUMENT = join(ROOT, "docs/format.md");
+const LAYOUT = join(ROOT, "store/layout.ts");
+const LINE_WIDTH = 120;
 /** @type {Record<string, number>} */
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8 };
 
@@ -72,6 +75,43 @@ function meaningsOf(source) {
 }
 
 /**
+ * @param {Field} field
+ * @param {Map<number, string>} meanings
+ * @param {boolean} describe whether the diagram is of this field's view
+ * @returns {string}
+ */
+function meaningOf(field, meanings, describe) {
+  return (describe ? meanings.get(field.offset) : field.remark) ?? "";
+}
+
+/**
+ * A view's fields in TypeScript, formatted as biome does.
+ * @param {View} view
+ * @param {Map<number, string>} meanings
+ * @param {boolean} describe whether the diagram is of this view
+ */
+function layoutOf(view, meanings, describe) {
+  const lines = view.fields.flatMap((field) => {
+    const text = literalOf(meaningOf(field, meanings, describe));
+    const meaning = `      meaning: ${text},`;
+    return [
+      "    {",
+      `      name: "${field.name}",`,
+      `      offset: ${field.offset},`,
+      `      size: ${field.size},`,
+      ...(meaning.length > LINE_WIDTH ? ["      meaning:", `        ${text},`] : [meaning]),
+      "    },",
+    ];
+  });
+  return `  ${view.name}: [\n${lines.join("\n")}\n  ],`;
+}
+
+/** @param {string} text */
+function literalOf(text) {
+  return text.includes('"') && !text.includes("'") ? `'${text}'` : JSON.stringify(text);
+}
+
+/**
  * @param {View} view
  * @param {Map<number, string>} meanings
  * @param {boolean} describe whether the diagram is of this view
@@ -79,7 +119,7 @@ function meaningsOf(source) {
 function tableOf(view, meanings, describe) {
   const rows = ["| offset | bytes | field | meaning |", "|---:|---:|---|---|"];
   for (const field of view.fields) {
-    const meaning = (describe ? meanings.get(field.offset) : field.remark) ?? "";
+    const meaning = meaningOf(field, meanings, describe);
     if (describe && meaning === "" && !field.name.startsWith("reserved") && !/High$/.test(field.name)) {
       throw new Error(`${view.name}.${field.name} at ${field.offset} is missing in the diagram of its file.`);
     }
@@ -90,11 +130,14 @@ function tableOf(view, meanings, describe) {
 
 const files = readdirSync(FORMATS).filter((name) => name.endsWith(".ts"));
 const tables = new Map();
+/** @type {string[]} */
+const layouts = [];
 for (const file of files) {
   const source = readFileSync(join(FORMATS, file), "utf8");
   const views = viewsOf(source);
   views.forEach((view, index) => {
     tables.set(view.name, tableOf(view, meaningsOf(source), index === 0));
+    layouts.push(layoutOf(view, meaningsOf(source), index === 0));
   });
 }
 
@@ -109,11 +152,35 @@ const after = before.replace(/<!-- table (\w+) -->[\s\S]*?<!-- end -->/g, (_, na
 for (const name of tables.keys()) {
   if (!used.has(name)) throw new Error(`docs/format.md has no table for the view ${name}.`);
 }
-if (process.argv.includes("--check")) {
-  if (after !== before) {
-    console.error("docs/format.md differs from assembly/format. Run: node scripts/format-docs.mjs");
-    process.exit(1);
+const layout = `/**
+ * Where the fields of the structures on the device lie, for programs that show them. Written from assembly/format by
+ * scripts/format-docs.mjs; not to be changed by hand.
+ */
+
+/** A field: bytes from its structure's start, bytes of it (a little-endian number), and what it says. */
+export interface LayoutField {
+  name: string;
+  offset: number;
+  size: number;
+  meaning: string;
+}
+
+export const LAYOUT = {
+${layouts.join("\n")}
+} as const satisfies Record<string, readonly LayoutField[]>;
+`;
+
+/** @type {[string, string, string][]} */
+const outputs = [
+  [DOCUMENT, before, after],
+  [LAYOUT, existsSync(LAYOUT) ? readFileSync(LAYOUT, "utf8") : "", layout],
+];
+for (const [path, found, wanted] of outputs) {
+  if (found === wanted) continue;
+  if (process.argv.includes("--check")) {
+    console.error(`${path.slice(ROOT.length)} differs from assembly/format. Run: node scripts/format-docs.mjs`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(path, wanted);
   }
-} else if (after !== before) {
-  writeFileSync(DOCUMENT, after);
 }

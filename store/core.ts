@@ -48,6 +48,11 @@ export interface CoreExports {
   cursorWeigh(handle: number): number;
   cursorDelete(handle: number, count: number): number;
   stat(what: number): number;
+  inspectBegin(device: number): number;
+  inspectSuperblock(copy: number): number;
+  inspectBlock(deviceBlock: number): number;
+  inspectRecords(): number;
+  segmentFigure(segment: number, what: number): number;
   verifyBegin(): number;
   verifyStep(milliseconds: number): number;
   verifyEnd(): void;

@@ -13,8 +13,8 @@ const PHASE_LOG = 1;
 const PHASE_ORDERED_INDEX = 2;
 const PHASE_HASH_INDEX = 3;
 const PHASE_DONE = 5;
-const BLOCK_SIZE = 4096;
-const SEGMENTS_OFFSET = 1_048_576;
+export const BLOCK_SIZE = 4096;
+export const SEGMENTS_OFFSET = 1_048_576;
 const FAULT_SIZE = 32;
 const STAT_SEGMENT_BYTES = 16;
 
@@ -229,7 +229,8 @@ function tell(core: Core, phase: number, { onProgress }: VerifyOptions): void {
   }
 }
 
-function turn(): Promise<void> {
+/** Lets the event loop turn. */
+export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 

@@ -38,8 +38,17 @@ async function openBytes(target: string, opening: Opening): Promise<ByteStore> {
     return await open(target, { ...opening, keyEncoding: "binary", valueEncoding: "binary" });
   } catch (error) {
     if (!(error instanceof CairnError) || error.code !== "NOT_A_STORE" || existsSync(target)) throw error;
-    throw new CommandFailure(`${target} does not exist; "cairn load" and "cairn set" create a store`);
+    throw missing(target);
   }
+}
+
+/** Throws `CommandFailure` when nothing lies at `target`. */
+export function existsOrFail(target: string): void {
+  if (!existsSync(target)) throw missing(target);
+}
+
+function missing(target: string): CommandFailure {
+  return new CommandFailure(`${target} does not exist; "cairn load" and "cairn set" create a store`);
 }
 
 /** All of standard input, when it fits into one value. */

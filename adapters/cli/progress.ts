@@ -38,6 +38,39 @@ export function startProgress(bytesTotal: number | undefined): Progress {
   };
 }
 
+/** Work whose steps change their name and total as it goes on. */
+export interface Steps {
+  update(what: string, done: number, total: number): void;
+  stop(): void;
+}
+
+/** Starts the display of such work; it shows with the first update. */
+export function startSteps(): Steps {
+  const bar = new cliProgress.SingleBar({
+    format: (_, { progress }, { what, done, total }: StepsPayload) => {
+      const filled = Math.round(progress * BAR_WIDTH);
+      const drawn = "█".repeat(filled) + "░".repeat(BAR_WIDTH - filled);
+      return `${drawn} ${Math.floor(progress * 100)}% ${formatCount(done)} of ${formatCount(total)} ${what}`;
+    },
+    clearOnComplete: true,
+  });
+  let started = false;
+  return {
+    update(what, done, total) {
+      const payload: StepsPayload = { what, done, total };
+      if (!started) bar.start(Math.max(1, total), 0, payload);
+      started = true;
+      bar.setTotal(Math.max(1, total));
+      bar.update(done, payload);
+    },
+    stop() {
+      if (started) bar.stop();
+    },
+  };
+}
+
+type StepsPayload = { what: string; done: number; total: number };
+
 type ProgressPayload = { lineCount: number; bytesDone: number; startMs: number };
 
 const BAR_WIDTH = 30;

@@ -105,3 +105,10 @@ export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
   const here = min(partSize, left - head);
   return here == partSize || (head + here == left && <u64>(partSize - here) <= <u64>blocksLeft * BLOCK_PAYLOAD_SIZE);
 }
+
+/** Bytes that a valid record takes of its block, padding included, of the `left` that lie there from its start on. */
+export function recordSpan(record: usize, left: u32): u32 {
+  const view = changetype<Record>(record);
+  const head = recordKeyOffset(view.flags) + view.keySize;
+  return min((head + min(recordPartSize(record), left - head) + 7) & ~7, left);
+}

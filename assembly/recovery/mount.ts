@@ -219,8 +219,8 @@ function streamKeep(): void {
   segmentsRecount();
 }
 
-/** Takes over what a superblock says. */
-function superblockAccept(superblock: Superblock, engine: u32): i32 {
+/** Takes over what a superblock says. UNSUPPORTED_FORMAT, ENGINE_MISMATCH, CORRUPT when it says what cannot be. */
+export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   if (superblock.readCompatible & ~READ_COMPATIBLE_KNOWN && !root.readOnly) return Status.UNSUPPORTED_FORMAT;
   if (superblock.engine != engine) return Status.ENGINE_MISMATCH;
   if (!geometrySet(superblock.segmentBlocks)) return Status.CORRUPT;

@@ -1,0 +1,361 @@
+/**
+ * Where the fields of the structures on the device lie, for programs that show them. Written from assembly/format by
+ * scripts/format-docs.mjs; not to be changed by hand.
+ */
+
+/** A field: bytes from its structure's start, bytes of it (a little-endian number), and what it says. */
+export interface LayoutField {
+  name: string;
+  offset: number;
+  size: number;
+  meaning: string;
+}
+
+export const LAYOUT = {
+  BlockHeader: [
+    {
+      name: "check",
+      offset: 0,
+      size: 8,
+      meaning: "XXH64 over bytes 16 to 4,095, seeded with the store's id; bytes 8 to 15 are room for a longer tag",
+    },
+    {
+      name: "checkHigh",
+      offset: 8,
+      size: 8,
+      meaning: "",
+    },
+    {
+      name: "generation",
+      offset: 16,
+      size: 8,
+      meaning: "of the segment's life: mount epoch in the high half, a counter in the low one",
+    },
+    {
+      name: "deviceBlock",
+      offset: 24,
+      size: 8,
+      meaning: "device block index of this block on the device",
+    },
+    {
+      name: "group",
+      offset: 32,
+      size: 8,
+      meaning: "number of the commit group: mount epoch in the high 24 bits, a counter below",
+    },
+    {
+      name: "used",
+      offset: 40,
+      size: 2,
+      meaning: "bytes of the payload that hold records",
+    },
+    {
+      name: "flags",
+      offset: 42,
+      size: 2,
+      meaning: "1 ends a group, 2 segment header",
+    },
+    {
+      name: "first",
+      offset: 44,
+      size: 2,
+      meaning: "offset in the payload of the first record that starts in this block, or 0xffff",
+    },
+    {
+      name: "reserved",
+      offset: 46,
+      size: 2,
+      meaning: "reserved",
+    },
+    {
+      name: "reservedLong",
+      offset: 48,
+      size: 8,
+      meaning: "",
+    },
+  ],
+  GroupTrailer: [
+    {
+      name: "durableGroup",
+      offset: 0,
+      size: 8,
+      meaning: "Newest durable group of the log.",
+    },
+    {
+      name: "durableRelocatedGroup",
+      offset: 8,
+      size: 8,
+      meaning: "Newest durable group of the relocated log.",
+    },
+    {
+      name: "highestTimeMs",
+      offset: 16,
+      size: 8,
+      meaning: "Highest wall-clock time seen, milliseconds since 1970.",
+    },
+    {
+      name: "sequence",
+      offset: 24,
+      size: 8,
+      meaning: "Highest sequence in this and all earlier groups.",
+    },
+  ],
+  Record: [
+    {
+      name: "valueSize",
+      offset: 0,
+      size: 4,
+      meaning: "u32; of the whole value, or of this part in an EXTENT record",
+    },
+    {
+      name: "keySize",
+      offset: 4,
+      size: 2,
+      meaning: "u16",
+    },
+    {
+      name: "kind",
+      offset: 6,
+      size: 1,
+      meaning: "1 set, 2 delete, 3 extent, 4 void; 5 range tombstone and 6 run entry are reserved",
+    },
+    {
+      name: "flags",
+      offset: 7,
+      size: 1,
+      meaning: "1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents",
+    },
+    {
+      name: "sequenceWord",
+      offset: 8,
+      size: 8,
+      meaning: "u48; the two bytes above it are reserved",
+    },
+  ],
+  SegmentHeader: [
+    {
+      name: "magic",
+      offset: 0,
+      size: 4,
+      meaning: 'magic "CSEG"',
+    },
+    {
+      name: "kind",
+      offset: 4,
+      size: 4,
+      meaning: "kind: 1 log, 2 relocated log, 3 checkpoint, 4 sorted run",
+    },
+    {
+      name: "ordinal",
+      offset: 8,
+      size: 8,
+      meaning: "place of the segment in its stream, from 1",
+    },
+    {
+      name: "previousGeneration",
+      offset: 16,
+      size: 8,
+      meaning: "the life of the segment before it in the stream; 0 for the first",
+    },
+    {
+      name: "previousSegment",
+      offset: 24,
+      size: 4,
+      meaning: "its index",
+    },
+    {
+      name: "previousEnd",
+      offset: 28,
+      size: 4,
+      meaning: "blocks of it that belong to the stream; what lies beyond is dead",
+    },
+    {
+      name: "reserved",
+      offset: 32,
+      size: 8,
+      meaning: "reserved",
+    },
+    {
+      name: "saltLow",
+      offset: 40,
+      size: 8,
+      meaning: "16 random bytes of the mount that opened the segment",
+    },
+    {
+      name: "saltHigh",
+      offset: 48,
+      size: 8,
+      meaning: "",
+    },
+    {
+      name: "formerGeneration",
+      offset: 56,
+      size: 8,
+      meaning: "the life of this segment that ended when it was opened; 0 when it had none",
+    },
+  ],
+  Superblock: [
+    {
+      name: "magic",
+      offset: 0,
+      size: 8,
+      meaning: '"CAIRNKV1"',
+    },
+    {
+      name: "check",
+      offset: 8,
+      size: 8,
+      meaning: "XXH64 of bytes 16 to 4,095 under a fixed seed",
+    },
+    {
+      name: "formatVersion",
+      offset: 16,
+      size: 4,
+      meaning: "u32, 1",
+    },
+    {
+      name: "engine",
+      offset: 20,
+      size: 4,
+      meaning: "u32: 1 dual, 2 append-log, 3 hybrid-log, 4 lsm",
+    },
+    {
+      name: "incompatible",
+      offset: 24,
+      size: 8,
+      meaning: "u64 feature bits: an opener that does not know one must refuse",
+    },
+    {
+      name: "readCompatible",
+      offset: 32,
+      size: 8,
+      meaning: "u64 feature bits: an opener that does not know one may only read",
+    },
+    {
+      name: "compatible",
+      offset: 40,
+      size: 8,
+      meaning: "u64 feature bits: may be ignored",
+    },
+    {
+      name: "storeIdLow",
+      offset: 48,
+      size: 8,
+      meaning: "16 random bytes",
+    },
+    {
+      name: "storeIdHigh",
+      offset: 56,
+      size: 8,
+      meaning: "",
+    },
+    {
+      name: "hashSeed",
+      offset: 64,
+      size: 8,
+      meaning: "u64 secret of the hash index",
+    },
+    {
+      name: "generation",
+      offset: 72,
+      size: 8,
+      meaning: "u64, grows by one with each superblock",
+    },
+    {
+      name: "epoch",
+      offset: 80,
+      size: 4,
+      meaning: "u32, grows by one with each mount",
+    },
+    {
+      name: "segmentBlocks",
+      offset: 84,
+      size: 4,
+      meaning: "u32",
+    },
+    {
+      name: "segmentCount",
+      offset: 88,
+      size: 4,
+      meaning: "u32; the device is at least SEGMENTS_OFFSET and so many segments long",
+    },
+    {
+      name: "allotmentEnd",
+      offset: 92,
+      size: 4,
+      meaning: "u32; the mount of this epoch writes to segments from `allotment start` up to it",
+    },
+    {
+      name: "allotmentStart",
+      offset: 96,
+      size: 4,
+      meaning: "u32",
+    },
+    {
+      name: "closed",
+      offset: 100,
+      size: 4,
+      meaning: "u32; 1 when the last mount closed in order",
+    },
+    {
+      name: "sequenceCeiling",
+      offset: 104,
+      size: 8,
+      meaning: "u64; every sequence ever issued is below it",
+    },
+    {
+      name: "durableGroup",
+      offset: 112,
+      size: 8,
+      meaning: "u64, log",
+    },
+    {
+      name: "durableRelocatedGroup",
+      offset: 120,
+      size: 8,
+      meaning: "u64, relocated log",
+    },
+    {
+      name: "highestTimeMs",
+      offset: 128,
+      size: 8,
+      meaning: "u64, milliseconds since 1970",
+    },
+    {
+      name: "saltLow",
+      offset: 136,
+      size: 8,
+      meaning: "16 bytes",
+    },
+    {
+      name: "saltHigh",
+      offset: 144,
+      size: 8,
+      meaning: "",
+    },
+    {
+      name: "droppedTombstones",
+      offset: 152,
+      size: 8,
+      meaning: "dropped tombstones u64, highest sequence of a tombstone that is gone",
+    },
+    {
+      name: "lastSegment",
+      offset: 160,
+      size: 4,
+      meaning: "u32, where the log ended at an orderly close, and",
+    },
+    {
+      name: "lastEnd",
+      offset: 164,
+      size: 4,
+      meaning: "u32, blocks of it that belong to the log",
+    },
+    {
+      name: "lastGeneration",
+      offset: 168,
+      size: 8,
+      meaning: "u64, its life",
+    },
+  ],
+} as const satisfies Record<string, readonly LayoutField[]>;
