@@ -136,7 +136,8 @@ export class Inspector {
     const ready = core.exports.initialize(core.memory.buffer.byteLength, WRITE_BUFFER_BYTES, CACHE_BYTES, 0);
     if (ready < 0) throw core.error(ready, "inspect");
     const found = core.exports.inspectBegin(core.handle);
-    if (found === 0) throw new CairnError("NOT_A_STORE", "inspect", "inspect: the target is blank.");
+    if (found === 0)
+      throw new CairnError("NOT_A_STORE", "inspect", "inspect: the target holds no store. Check the path.");
     const refusal = found < 0 ? core.error(found, "inspect") : undefined;
     if (refusal?.code === "NOT_A_STORE") throw refusal;
     const inspector = new Inspector(core, release);

@@ -18,14 +18,15 @@ const ENGINES = ["", "dual", "append-log", "hybrid-log", "lsm"];
 const BLOCK_FLAGS = ["ends a group", "segment header"];
 const NO_RECORD = 0xffffn;
 const BLOCK_SIZE = 4096;
-const HEX = new Set(["check", "checkHigh", "incompatible", "readCompatible", "compatible"]);
+const FEATURES = new Set(["incompatible", "readCompatible", "compatible"]);
 const BYTES = new Set(["used", "valueSize", "keySize"]);
 
 /** The fields of a structure, without what is reserved; two halves of one value joined. */
 export function shownFields(structure: Structure, fields: readonly FieldValue[]): ShownField[] {
   const shown: ShownField[] = [];
-  for (const [index, field] of fields.entries()) {
-    const { name, value, meaning } = field;
+  for (const [index, { name, value, meaning: described }] of fields.entries()) {
+    // The type is of no concern here.
+    const meaning = described.replace(/^u\d+[,;:]?\s*/, "");
     if ((name.startsWith("reserved") || name === "checkHigh") && value === 0n) continue;
     if (/[a-z]High$/.test(name) && name !== "checkHigh") continue;
     if (name.endsWith("Low")) {
@@ -66,7 +67,8 @@ export function fieldLines(
 function valueIn(structure: Structure, name: string, value: bigint): string | number | boolean {
   if (name === "magic") return asciiOf(value);
   if (name === "hashSeed") return "hidden";
-  if (HEX.has(name)) return `0x${value.toString(16)}`;
+  if (name.startsWith("check")) return `0x${value.toString(16).padStart(16, "0")}`;
+  if (FEATURES.has(name)) return value === 0n ? "none" : `0x${value.toString(16)}`;
   if (name === "closed") return value === 1n;
   if (name === "engine") return ENGINES[Number(value)] ?? String(value);
   if (name === "kind" && structure === "SegmentHeader") return SEGMENT_KINDS[Number(value)] ?? String(value);

@@ -73,10 +73,13 @@ export function shareOf(segments: readonly MapSegment[]): number {
 
 function legendOf(painter: Painter): string[] {
   if (!painter.hasColors) {
-    return ["  live: ░ to 25 %  ▒ to 50 %  ▓ to 75 %  █ above    > end of the log    · free    ! damaged    ? unknown"];
+    return [
+      "  live  ░ to 25 %   ▒ to 50 %   ▓ to 75 %   █ above",
+      "  > end of the log   · free   ! damaged   ? unknown",
+    ];
   }
   const scale = HEAT.map((color) => painter.on(color, "  ")).join("");
   const end = painter.on(HEAT.at(-1) as number, "> ");
   const rest = `${painter.on(FREE_COLOR, "  ")} free   ${painter.on(DAMAGED_COLOR, "! ")} damaged   ${painter.on(UNKNOWN_COLOR, "  ")} unknown`;
-  return [`  garbage ${scale} live   ${end} end of the log   ${rest}`];
+  return [`  garbage ${scale} live`, `  ${end} end of the log   ${rest}`];
 }

@@ -140,10 +140,11 @@ function segmentLines({ target, inspector, output, painter, width }: Page, segme
   const map = segments.map((segment) => mapSegmentOf(segment, segments));
   const used = map.filter(({ state }) => state === "used");
   const free = map.filter(({ state }) => state === "free").length;
+  const unknown = map.filter(({ state }) => state === "unknown").length;
   const damaged = map.filter(({ state }) => state === "damaged").length;
   output.write(
     `${painter.bold("segments")}  ${formatCount(segments.length)} of ${formatBytes(segmentBlocks * BLOCK_SIZE)}: ` +
-      `${formatCount(used.length)} in use, ${formatCount(free)} free` +
+      `${refusal === undefined ? `${formatCount(used.length)} in use` : `${formatCount(unknown)} unknown`}, ${formatCount(free)} free` +
       `${damaged > 0 ? `, ${painter.bad(`${formatCount(damaged)} damaged`)}` : ""}\n\n`,
   );
   for (const line of mapOf(map, painter, width)) output.write(`${line}\n`);
@@ -207,7 +208,9 @@ function showBlock({ inspector, output, painter, width, options }: Page, which: 
   if (view.segmentHeader !== undefined) section("segment header", "SegmentHeader", view.segmentHeader);
   if (view.groupTrailer !== undefined) section("end of its commit group", "GroupTrailer", view.groupTrailer);
   if (view.records.length > 0) {
-    output.write(`\n${painter.bold(`${formatCount(view.records.length)} records start here`)}\n`);
+    output.write(
+      `\n${painter.bold(`${formatCount(view.records.length)} ${view.records.length === 1 ? "record starts" : "records start"} here`)}\n`,
+    );
     for (const line of recordLines(view.records, inspector, painter, width)) output.write(`${line}\n`);
   }
   if (view.brokenOff) output.write(`  ${painter.bad("What follows is no record.")}\n`);
@@ -228,9 +231,8 @@ async function showRecord(page: Page, which: string): Promise<number> {
     return EXIT_OK;
   }
   if (!isAddress) {
-    output.write(
-      `${painter.bold(`${formatCount(found.length)} records of this key`)}, the newest last; older ones are garbage\n`,
-    );
+    const count = `${formatCount(found.length)} ${found.length === 1 ? "record" : "records"} of this key`;
+    output.write(`${painter.bold(count)}, by version; the last version counts, what is older is garbage\n`);
   }
   for (const line of recordLines(found, inspector, painter, width)) output.write(`${line}\n`);
   return EXIT_OK;
@@ -263,7 +265,7 @@ function recordLines(records: readonly RecordView[], inspector: Inspector, paint
   const line = (cells: readonly string[]): string =>
     `  ${cells.map((cell, at) => (at === 2 ? cell.padStart(widths[at] as number) : cell.padEnd(widths[at] as number))).join("  ")}`;
   return [
-    painter.dim(line(head)),
+    painter.dim(line(head).trimEnd()),
     ...rows.map(({ record, cells }) => {
       const left = line(cells);
       const room = width - left.length - 2;
