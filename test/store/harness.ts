@@ -40,13 +40,14 @@ export function host(): Promise<CoreHost> {
   return coreHost(runtimeOf(openHere));
 }
 
-/** Opens a device whose segments, when it is formatted now, are as small as they may be: 16 blocks. */
+/** Opens a device whose segments, when it is formatted now, have so many blocks: as few as they may, 16, by default. */
 export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   device: BlockDevice,
   options: OpenOptions<K, V> = {},
+  segmentBlocks = 16,
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
-  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks: 16 };
+  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }
 

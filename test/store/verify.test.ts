@@ -5,7 +5,7 @@ import type { VerifyFault, VerifyReport } from "../../store/verify.ts";
 import { codeOf, MemoryDevice, open, openTiny, pause, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
-import { SUPERBLOCK_STRIDE } from "./superblock.ts";
+import { SUPERBLOCK_STRIDE, xxh64 } from "./superblock.ts";
 
 const BLOCK = 4096;
 const SEGMENTS_OFFSET = 1024 * 1024;
@@ -165,6 +165,27 @@ describe("sound", () => {
     for (let i = 0; i < 50; i++) recovered.set(`later ${i}`, "x".repeat(i * 40));
     expectSound(await recovered.verify(), { keys: 122 });
     await recovered.close();
+  });
+
+  test("segments that are too large for one step, also while they are written to", async () => {
+    const device = new ImageDevice();
+    const store = await openTiny(device, { memoryBytes: 128 * 1024 * 1024 }, 2048);
+    for (let i = 0; i < 90_000; i++) store.set(`key ${i % 60_000}`, "v".repeat(i % 300));
+    expectSound(await store.verify(), { keys: 60_000, totalsCompared: true });
+    let running = true;
+    const verifying = store.verify().finally(() => {
+      running = false;
+    });
+    for (let i = 0; running; i += 200) {
+      for (let j = 0; j < 200; j++) store.set(`key ${(i + j) % 60_000}`, "w".repeat(j));
+      await pause(0);
+    }
+    expectSound(await verifying, { totalsCompared: false });
+    store.flushSync();
+    // A count that is wrong is seen here, too: a block's records are not met.
+    device.bytes.fill(0, SEGMENTS_OFFSET + 5 * BLOCK, SEGMENTS_OFFSET + 6 * BLOCK);
+    expect((await store.verify()).faults.map(gist)[0]).toMatchObject({ kind: "block", segment: 0, block: 5 });
+    await store.close();
   });
 
   test("a full device, and a value that it refused half-way", async () => {
@@ -418,6 +439,63 @@ describe("damage", () => {
     expect(gist(zero)).toEqual({ kind: "block", ...place(offset) });
     expect(zero.message).toContain("never written");
     crashed.bytes.set(kept, offset);
+    expectSound(await store.verify());
+    await store.close();
+  });
+
+  test("blocks whose check is right and whose content is not", async () => {
+    const { store, device, blocks } = await damageable();
+    const whole = device.image();
+    const superblock = new DataView(whole.buffer, 0, BLOCK);
+    const high = superblock.getBigUint64(56, true);
+    const seed = superblock.getBigUint64(48, true) ^ BigInt.asUintN(64, (high << 32n) | (high >> 32n));
+    /** Changes a block and gives it its check: what a bug writes, not what a device makes of it. */
+    const plant = async (offset: number, change: (view: DataView) => void): Promise<Record<string, unknown>[]> => {
+      const bytes = device.bytes.subarray(offset, offset + BLOCK);
+      const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK);
+      change(view);
+      view.setBigUint64(0, xxh64(bytes.subarray(16), seed), true);
+      const { faults } = await store.verify();
+      device.bytes.set(whole.subarray(offset, offset + BLOCK), offset);
+      return faults.map(gist);
+    };
+    const [header, block] = blocks as [number, number];
+    expect(await plant(block, () => undefined)).toEqual([]);
+    const group = await plant(block, (view) => view.setBigUint64(32, view.getBigUint64(32, true) + 1n, true));
+    // The block itself, and the one behind it, which does not go on with its group.
+    expect(group).toEqual([
+      { kind: "group", ...place(block) },
+      { kind: "group", ...place(block + BLOCK) },
+    ]);
+    const end = blocks.filter((offset) => (whole[offset + 42] as number) === 1)[0] as number;
+    const unended = await plant(end, (view) => view.setUint16(42, 0, true));
+    expect(unended).toEqual([{ kind: "group", ...place(end + BLOCK) }]);
+    for (const field of [0, 4, 8, 16, 28]) {
+      const at = 56 + field;
+      const changed = await plant(header, (view) => view.setUint8(at, view.getUint8(at) + 1));
+      expect(changed, `field ${field}`).toEqual([{ kind: "segment-header", ...place(header) }]);
+    }
+    const first = place(block + 56);
+    const record = { ...first, block: 1 };
+    expect(await plant(block, (view) => view.setUint8(62, 9))).toEqual(
+      expect.arrayContaining([
+        { kind: "record", ...record },
+        { kind: "record-missing", ...record, key: "key 0" },
+      ]),
+    );
+    expect(await plant(block, (view) => view.setUint32(64, 50, true))).toEqual([
+      { kind: "record-newer", ...record, key: "key 0" },
+      { kind: "record-missing", ...record, key: "key 0" },
+    ]);
+    // The name of its key: the account goes wrong as well, since nobody names the record now.
+    expect(await plant(block, (view) => view.setUint8(72, 0x4b))).toEqual([
+      { kind: "live-bytes", ...place(header) },
+      { kind: "record-missing", ...record, key: "key 0" },
+    ]);
+    // A value beside the node is held by the log alone; its flags are not.
+    expect(await plant(block, (view) => view.setUint8(63, view.getUint8(63) ^ 4))).toEqual([
+      { kind: "record-differs", ...record, key: "key 0" },
+    ]);
     expectSound(await store.verify());
     await store.close();
   });
