@@ -375,6 +375,7 @@ class Walker {
       expect(this.keyIn(key) === (all[--index] as ModelEntry<unknown>).key).toBe(true);
     expect(index).toBe(0);
     for (const { key, value } of all) this.expectValue(store.get(this.keyOut(key)), value, key);
+    expect((await store.verify()).faults).toEqual([]);
     const stats = store.stats();
     expect(stats.keyCount).toBe(all.length);
     expect(stats.keyBytes).toBe(keyBytes);
