@@ -54,7 +54,6 @@ test("superblock: all copies, which one counts, fields with their units", () => 
     expect(superblock.fields.generation % 2).toBe(copy >> 1);
     expect(superblock.fields).toMatchObject({
       magic: "CAIRNKV1",
-      formatVersion: 1,
       engine: "dual",
       segmentBlocks: 256,
     });
