@@ -339,8 +339,8 @@ export class Store<K = string, V = string> {
   /**
    * Walks every block, every record, both indexes and all accounts, holds them against each other, and reports what is
    * wrong with its place. Nothing is written, and other calls go on meanwhile: it works in steps of a few milliseconds.
-   * A second one waits for the first. A fault is never thrown; `OUT_OF_MEMORY`, and `CLOSED` when the store is closed
-   * before its end.
+   * A second one waits for the first. A fault is never thrown; `OUT_OF_MEMORY`, `CLOSED` when the store is closed before
+   * its end, and `SNAPSHOT_EXPIRED` when the writer beside a `readOnly` store has gone on over what this one shows.
    */
   verify(options: VerifyOptions = {}): Promise<VerifyReport> {
     const run = (): Promise<VerifyReport> =>

@@ -140,7 +140,7 @@ export function checkVerifyOptions(options: unknown): void {
 
 /**
  * Runs one verification. `guard` runs a call of the core, and throws when the store takes none any more. Faults are
- * reported; what is thrown is `OUT_OF_MEMORY` (128 KiB are needed), `CLOSED` and `POISONED`.
+ * reported; what is thrown is `OUT_OF_MEMORY` (128 KiB are needed), `CLOSED`, `POISONED`, and `SNAPSHOT_EXPIRED`.
  */
 export async function verifyCore(
   core: Core,
@@ -155,6 +155,7 @@ export async function verifyCore(
   try {
     while (true) {
       const phase = guard(() => exports.verifyStep(STEP_MS));
+      if (phase < 0) throw core.error(phase, "verify");
       takeFaults(core, faults);
       if (phase === PHASE_DONE) return guard(() => reportOf(core, faults, performance.now() - start));
       tell(core, phase, options);

@@ -20,6 +20,7 @@ import {
   segmentCounts,
   segmentEnd,
   segmentIsOpen,
+  segmentMovedOn,
   usedOf,
 } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, faultAt, VerifyPhase, VerifyState, verifyState } from "./state";
@@ -70,6 +71,7 @@ function segmentScan(state: VerifyState, deadline: u64): bool {
   if (segment.generation != state.generation) return true;
   while (state.block < segmentEnd(index)) {
     blocksScan(state);
+    if (state.expired) return false;
     if (root.segmentBlocks > ATOMIC_BLOCKS && tickMs() >= deadline) return false;
   }
   segmentFinish(state);
@@ -140,6 +142,7 @@ function blocksScan(state: VerifyState): void {
     } else {
       state.blocksRead++;
       blockFromDevice(state, bufferBlock(i), at);
+      if (state.expired) return;
     }
   }
 }
@@ -149,6 +152,11 @@ function blockFromDevice(state: VerifyState, frame: usize, offset: u64): void {
   const kind = blockFault(frame, offset >> BLOCK_SIZE_LOG2, state.generation);
   if (!kind) {
     blockScan(state, frame);
+    return;
+  }
+  const younger = kind == Fault.BLOCK_STALE && header.generation > state.generation;
+  if ((root.readOnly && younger) || segmentMovedOn(state.segment, bufferBlock(BUFFER_BLOCKS))) {
+    state.expired = 1;
     return;
   }
   if (kind == Fault.BLOCK_DAMAGED) faultAt(kind, offset, blockIsZero(frame) ? 1 : 0, 0);

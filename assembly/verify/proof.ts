@@ -11,7 +11,7 @@ import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { root } from "../root";
 import { recordAgrees } from "./records";
-import { blockProven, frameInMemory, segmentCounts, segmentEnd, usedOf } from "./source";
+import { blockProven, frameInMemory, segmentCounts, segmentEnd, segmentMovedOn, usedOf } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, fault, verifyState } from "./state";
 
 /** Details of RECORD_MISSING. */
@@ -53,7 +53,7 @@ function recordProve(
   const index = segmentOf(address);
   const block = segmentBlockOf(address);
   const frame = firstBlock(index, block);
-  if (!frame) return tell(Fault.RECORD_MISSING, address, NOT_READABLE, key, keySize);
+  if (!frame) return missing(index, address, key, keySize);
   const inBlock = <u32>address & (<u32>BLOCK_SIZE - 1);
   const end = usedOf(frame) + BLOCK_HEADER_SIZE;
   const record = frame + inBlock;
@@ -79,7 +79,7 @@ function recordProve(
     const following = blockProven(index, next, bufferBlock(BUFFER_BLOCKS));
     if (!following) {
       const offset = segmentOffset(index) + ((<u64>next) << BLOCK_SIZE_LOG2);
-      return tell(Fault.RECORD_MISSING, offset, NOT_READABLE, key, keySize);
+      return missing(index, offset, key, keySize);
     }
     const piece = min(partSize - seen, BLOCK_PAYLOAD_SIZE);
     if (inline && !bytesEqual(following + BLOCK_HEADER_SIZE, inline + seen, piece)) {
@@ -113,6 +113,15 @@ function firstBlock(index: u32, block: u32): usize {
   state.proofBlock = deviceBlock + 1;
   state.proofGeneration = generation;
   return frame;
+}
+
+/** A record cannot be read, which is no fault where the writer beside a `readOnly` store has gone on. */
+function missing(index: u32, offset: u64, key: usize, keySize: u32): bool {
+  if (segmentMovedOn(index, bufferBlock(BUFFER_BLOCKS))) {
+    verifyState().expired = 1;
+    return false;
+  }
+  return tell(Fault.RECORD_MISSING, offset, NOT_READABLE, key, keySize);
 }
 
 function tell(kind: u32, offset: u64, a: f64, key: usize, keySize: u32): bool {

@@ -164,7 +164,8 @@ export class VerifyState {
   segmentsUsed: u32;
   segmentsFree: u32;
   totalsCompared: u32;
-  reserved: u32;
+  /** Whether the writer beside a `readOnly` store has gone on over what this one shows. */
+  expired: u32;
 }
 
 if (offsetof<VerifyState>() > RECORD_KEY) ERROR("VerifyState outgrew its place");

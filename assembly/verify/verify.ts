@@ -48,6 +48,7 @@ export function verifyBegin(): i32 {
 /**
  * Goes on for about `milliseconds`: the phase that comes next (VerifyPhase; DONE is the end). The faults found meanwhile
  * lie at `resultPointer`, `resultSize` bytes, until the next step. A segment of up to 1 MiB is done in one step.
+ * SNAPSHOT_EXPIRED when the writer beside a `readOnly` store has gone on over what this one shows.
  */
 export function verifyStep(milliseconds: u32): i32 {
   if (!root.verifyState) return Status.INVALID_ARGUMENT;
@@ -75,6 +76,7 @@ export function verifyStep(milliseconds: u32): i32 {
       state.phase = VerifyPhase.DONE;
       break;
   }
+  if (state.expired) return Status.SNAPSHOT_EXPIRED;
   root.resultPointer = <u32>faultsAt();
   root.resultSize = state.faultsUsed;
   return state.phase;

@@ -481,6 +481,36 @@ describe("damage", () => {
     await store.close();
   });
 
+  test("beside a writer that has gone on it is not damage: SNAPSHOT_EXPIRED", async () => {
+    const { store, device, blocks } = await damageable();
+    await store.close();
+    const reader = await open(ImageDevice.of(device.image()), { readOnly: true });
+    const { bytes } = (reader as unknown as { core: { device: ImageDevice } }).core.device;
+    const superblock = new DataView(bytes.buffer, 0, BLOCK);
+    const high = superblock.getBigUint64(56, true);
+    const seed = superblock.getBigUint64(48, true) ^ BigInt.asUintN(64, (high << 32n) | (high >> 32n));
+    const [header, block] = blocks as [number, number];
+    const renew = (offset: number, by: bigint): void => {
+      const view = new DataView(bytes.buffer, offset, BLOCK);
+      view.setBigUint64(16, view.getBigUint64(16, true) + by, true);
+      view.setBigUint64(0, xxh64(bytes.subarray(offset + 16, offset + BLOCK), seed), true);
+    };
+    renew(block, 1n);
+    expect(await codeOf(() => reader.verify())).toBe("SNAPSHOT_EXPIRED");
+    // A block that is just being written, in a segment whose header was written already.
+    flip(bytes, block + 100);
+    renew(header, 1n);
+    expect(await codeOf(() => reader.verify())).toBe("SNAPSHOT_EXPIRED");
+    // An older life is damage all the same.
+    renew(header, -1n);
+    flip(bytes, block + 100);
+    renew(block, -2n);
+    expect((await reader.verify()).faults.map(gist)[0]).toEqual({ kind: "block-life", ...place(block) });
+    renew(block, 1n);
+    expectSound(await reader.verify());
+    await reader.close();
+  });
+
   test("in the middle of a large value names its key, and only it", async () => {
     const device = new ImageDevice();
     const store = await openTiny(device, { writeBufferBytes: 262_144, cacheBytes: 0 });

@@ -11,12 +11,14 @@ import { type Painter, painterFor } from "../colors.ts";
 import { addExamples } from "../command.ts";
 import { EXIT_FAILED, EXIT_OK } from "../failure.ts";
 import { Output } from "../output.ts";
-import { startSteps } from "../progress.ts";
+import { type Steps, startSteps } from "../progress.ts";
 import { base64Of, formatBytes, formatCount, formatSeconds, textOf } from "../text.ts";
 
 /** Codes of an opening that damage can be the reason of. */
 const DAMAGE = ["CORRUPT", "DEVICE_READ", "DEVICE_SHRUNK"];
 const BLOCK_SIZE = 4096;
+/** How often a store that is written to meanwhile is begun with. */
+const ATTEMPTS = 5;
 
 /** What is known after a verification; `reason` says why the store could not be opened. */
 interface Verdict extends Partial<VerifyReport> {
@@ -51,12 +53,7 @@ async function verdictOn(target: string): Promise<Verdict> {
   const progress = startSteps();
   const start = performance.now();
   try {
-    const report = await withStore(target, { create: false, readOnly: true }, (store) =>
-      store.verify({
-        onProgress: ({ phase, done, total }) => progress.update(phase === "log" ? "blocks" : "keys", done, total),
-      }),
-    );
-    return { opened: true, ...report };
+    return { opened: true, ...(await verifyOpened(target, progress)) };
   } catch (error) {
     if (!(error instanceof CairnError) || !DAMAGE.includes(error.code)) throw error;
     const inspector = await inspect(target);
@@ -69,6 +66,22 @@ async function verdictOn(target: string): Promise<Verdict> {
     }
   } finally {
     progress.stop();
+  }
+}
+
+/** Opens and verifies; anew where a process that has the store open went on over what was seen. */
+async function verifyOpened(target: string, progress: Steps): Promise<VerifyReport> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await withStore(target, { create: false, readOnly: true }, (store) =>
+        store.verify({
+          onProgress: ({ phase, done, total }) => progress.update(phase === "log" ? "blocks" : "keys", done, total),
+        }),
+      );
+    } catch (error) {
+      const isLast = attempt === ATTEMPTS || !(error instanceof CairnError) || error.code !== "SNAPSHOT_EXPIRED";
+      if (isLast) throw error;
+    }
   }
 }
 
