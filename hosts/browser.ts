@@ -4,7 +4,7 @@ import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
 import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
-import { type Open, openOn } from "./opening.ts";
+import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 
 export * from "./api.ts";
 
@@ -21,6 +21,9 @@ export * from "./api.ts";
  * `refresh`; where the browser has only handles that exclude each other (Firefox), they are `LOCKED` then, as it is.
  */
 export const open: Open = openOn(browserRuntime(0));
+
+/** Looks at what lies on a target as it is, damaged or not, in a dedicated worker. Writes nothing. */
+export const inspect: Inspect = inspectOn(open);
 
 /**
  * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that

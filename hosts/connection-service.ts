@@ -202,6 +202,8 @@ export class ConnectionService {
         return store.flush();
       case "stats":
         return store.stats();
+      case "verify":
+        return store.verify();
       case "walk": {
         const range = args[at + 1] as WireRange as object;
         const walk = store[args[at] as "entries" | "keys" | "values"](range) as Walk;

@@ -29,6 +29,7 @@ export const ARGUMENT_COUNTS = {
   clear: 1,
   flush: 0,
   stats: 0,
+  verify: 0,
   /** "entries", "keys" or "values"; range; count. Answers `WireBlock`. */
   walk: 3,
   /** walk, count, key to seek or `undefined`. Answers `WireBlock`. */

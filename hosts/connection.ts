@@ -5,6 +5,7 @@ import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
 import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
 import type { StoreStats } from "../store/stats.ts";
+import type { VerifyReport } from "../store/verify.ts";
 import type { Tab } from "./browser-tab.ts";
 import { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 import { decodeWire, type WireBytes, type WireCall, type WireOperation, type WireRange } from "./connection-wire.ts";
@@ -147,6 +148,14 @@ export class Connection<K = string, V = string> {
     const stats = (await this.ask("stats", [])) as StoreStats;
     const persisted = this.settings.persisted() ?? stats.persisted;
     return { ...stats, ...(persisted === undefined ? {} : { persisted }), isOwner: this.tab.isOwner };
+  }
+
+  /**
+   * Walks every block, every record, both indexes and all accounts of the store, in the worker that holds it, and reports
+   * what is wrong with its place. Other calls go on meanwhile.
+   */
+  async verify(): Promise<VerifyReport> {
+    return (await this.ask("verify", [])) as VerifyReport;
   }
 
   /** Makes everything durable and leaves. The tab that held the store hands it over to another. */

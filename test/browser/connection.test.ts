@@ -50,6 +50,8 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       await store.flush();
       const { keyCount, version, durableVersion, isOwner } = await store.stats();
       seen["stats"] = [keyCount, durableVersion === version, isOwner];
+      const { ok, keys, faults } = await store.verify();
+      seen["verify"] = [ok, keys, faults];
       await store.close();
       return JSON.parse(JSON.stringify(seen, (_, value) => value ?? null));
     }, pages.newName());
@@ -73,6 +75,7 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       values: ["é€😀"],
       clear: [1, 2, 0],
       stats: [0, true, true],
+      verify: [true, 0, []],
     });
   });
 
