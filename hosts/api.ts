@@ -1,4 +1,4 @@
-/** What every entry point exports beside `open` and `connect`: the error class and the types. */
+/** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
 export type { Batch, BatchOperation } from "../store/batch.ts";
 export type { BlockDevice, DevicePiece } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
