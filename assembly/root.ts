@@ -9,6 +9,7 @@
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
+ *   0x3F80  claims on the frames of a run, 64 bytes
  *   0x4000  superblock scratch, one block
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
@@ -28,6 +29,7 @@ export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
+export const RUN_CLAIMS: usize = 0x3f80;
 export const SUPERBLOCK_A: usize = 0x4000;
 export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
@@ -263,8 +265,27 @@ export class Root {
   cacheHand: u32 = 0;
   cacheTable: u32 = 0;
   cacheTableMask: u32 = 0;
+  /** Frames that scans take turns in, and where the next one goes. */
+  cacheRing: u32 = 0;
+  cacheRingSlots: u32 = 0;
+  cacheRingHand: u32 = 0;
+  cachePinned: u32 = 0;
+  /** Who reads: `CacheMode`. */
+  cacheMode: u32 = 0;
   cacheHits: u64 = 0;
   cacheMisses: u64 = 0;
+
+  // Reads of the device
+  /** Handle that cold blocks are read through. */
+  deviceCold: u32 = 0;
+  /** Where several neighbours are read in one piece. */
+  readStaging: u32 = 0;
+  /** The last block that was missed, and how many are read ahead when its neighbour is missed next. */
+  readLast: u32 = 0;
+  readRun: u32 = 0;
+  /** Blocks of the plan that is being made; blocks that were read before they were asked for. */
+  planBlockCount: u32 = 0;
+  readAheadBlocks: u64 = 0;
 
   // Counters
   flushes: u64 = 0;
