@@ -102,7 +102,7 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
 }
 
 /** Bit of `mount`: cold blocks are read through the uncached handle. */
-const MOUNT_DIRECT_READS: u32 = 4;
+const MOUNT_DIRECT_READS: u32 = 8;
 
 /** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
