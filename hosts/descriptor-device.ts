@@ -16,6 +16,7 @@ import { DirectDescriptors, openAgain } from "./direct-io.ts";
 import {
   BLOCK_SIZE,
   endOfRun,
+  errnoOf,
   isOutOfSpace,
   readFully,
   readFullyLater,
@@ -49,6 +50,8 @@ export abstract class DescriptorDevice implements BlockDevice {
   private areDescriptorsClosed = false;
   private closeListeners: (() => void)[] = [];
   private syncFailure: CairnError | undefined;
+  /** Whether one direct read may have several targets. */
+  private readsVectors = true;
 
   /** Takes over `descriptor`, open on `path`, and opens a second one for one-trip commits where that works. */
   protected constructor(path: string, readOnly: boolean, descriptor: number, size: number) {
@@ -82,7 +85,7 @@ export abstract class DescriptorDevice implements BlockDevice {
   }
 
   readAsync(pieces: readonly DeviceTarget[], uncached = false): Promise<void> {
-    const count = endOfRun(pieces, 0);
+    const count = uncached && !this.readsVectors ? Math.min(1, pieces.length) : endOfRun(pieces, 0);
     const run = count === pieces.length ? pieces : pieces.slice(0, count);
     const direct = uncached && count > 0 ? this.direct.descriptorForReading((run[0] as DeviceTarget).target) : -1;
     const reading = this.readLater(run, direct);
@@ -248,7 +251,11 @@ export abstract class DescriptorDevice implements BlockDevice {
       if (offset + size > this.sizeBytes) throw this.shrunk("readAsync", this.sizeBytes);
       this.inFlightCount += 1;
       const settled = (cause: unknown, count: number): void => {
-        if (cause && direct >= 0 && this.direct.refuses((run[0] as DeviceTarget).target, cause)) {
+        if (cause && direct >= 0 && run.length > 1 && errnoOf(cause) === "EINVAL") {
+          // Deno reads several targets through memory of its own, which is not aligned.
+          this.readsVectors = false;
+          this.readAsync(run, true).then(resolve, reject);
+        } else if (cause && direct >= 0 && this.direct.refuses((run[0] as DeviceTarget).target, cause)) {
           this.readLater(run, -1).then(resolve, reject);
         } else if (cause) reject(this.readError(offset, size, cause));
         else if (count < size) reject(this.shrunk("readAsync", offset + count));
