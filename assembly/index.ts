@@ -25,6 +25,7 @@ import {
   KEY_B,
   PLAN,
   POOL,
+  READ_PLAN,
   ROOT,
   Root,
   root,
@@ -61,8 +62,10 @@ export function layout(what: u32): u32 {
       return <u32>SUPERBLOCK_A;
     case 8:
       return <u32>(ROOT + offsetof<Root>("resultPointer"));
-    default:
+    case 9:
       return <u32>(ROOT + offsetof<Root>("attention"));
+    default:
+      return <u32>READ_PLAN;
   }
 }
 

@@ -14,6 +14,7 @@
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
  *   0x8000  working space of cursors and groups of keys
+ *   0xA000  plan of reads: 16-byte pieces
  *   0xC000  writes that wait for their nodes
  *  0x10000  constants of the module
  *  0x20000  value exchange, inwards, 128 KiB
@@ -35,6 +36,9 @@ export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
 export const PLAN_PIECES_MAX: u32 = 512;
 export const WORKSPACE: usize = 0x8000;
+/** Apart from the plan of a group, which is looked at again while the group is in flight. */
+export const READ_PLAN: usize = 0xa000;
+export const READ_PLAN_MAX: u32 = 512;
 /** Writes that wait for their nodes; behind what cursors and groups of keys use of the working space. */
 export const LATER: usize = 0xc000;
 export const EXCHANGE_IN: usize = 0x20000;

@@ -94,7 +94,7 @@ export class ColdReads {
     // Neighbours on the device whose frames are neighbours too are one piece.
     let pieceStart = 0;
     let pieceEnd = -1;
-    for (let i = 0, at = core.plan; i < count; i++, at += 4) {
+    for (let i = 0, at = core.readPlan; i < count; i++, at += 4) {
       const word = words[at + 3] as number;
       const claim = word & 0x7fff_ffff;
       waiter.claims.push(claim);

@@ -184,6 +184,7 @@ export class Core {
   readonly superblock: number;
   /** Word places. */
   readonly plan: number;
+  readonly readPlan: number;
   readonly result: number;
   readonly attention: number;
   private readonly table: { lastCause: unknown; entered: boolean };
@@ -215,6 +216,7 @@ export class Core {
     this.superblock = exports.layout(7);
     this.result = exports.layout(8) >> 2;
     this.attention = exports.layout(9) >> 2;
+    this.readPlan = exports.layout(10) >> 2;
   }
 
   /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */

@@ -9,7 +9,7 @@
  *
  * ```
  * list   WORKSPACE + 0x1000: u32 device blocks
- * plan   PLAN: 16 bytes a block: f64 device offset, u32 frame, u32 claim (bit 31: another plan reads it already)
+ * plan   READ_PLAN: 16 bytes a block: f64 device offset, u32 frame, u32 claim (bit 31: another plan reads it already)
  * ```
  */
 import {
@@ -37,7 +37,7 @@ import { KeyNode, NodeFlags, VERSION_HEADER_SIZE } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameAtAddress } from "../log/append";
 import { segmentAt, segmentOf } from "../log/segments";
-import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, PLAN, PLAN_PIECES_MAX, root, WORKSPACE } from "../root";
+import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, READ_PLAN, READ_PLAN_MAX, root, WORKSPACE } from "../root";
 import { Status } from "../status";
 import { blockIs, blocksFetch } from "./fetch";
 import { laterApply } from "./later";
@@ -45,7 +45,7 @@ import { Snapshot, versionAt } from "./snapshots";
 import { ValueAt, valueOpen, valuePart } from "./value";
 
 const LIST: usize = WORKSPACE + 0x1000;
-const LIST_MAX: u32 = PLAN_PIECES_MAX;
+const LIST_MAX: u32 = READ_PLAN_MAX;
 /** Blocks that a value in one block of entries spans at most. */
 const VALUE_BLOCKS_MAX: u32 = EXCHANGE_SIZE / BLOCK_PAYLOAD_SIZE + 2;
 const JOINED: u32 = 0x80000000;
@@ -188,7 +188,7 @@ export function planMake(mode: u32, again: bool): i32 {
   let made: u32 = 0;
   for (; made < count; made++) {
     const deviceBlock = load<u32>(LIST + ((<usize>made) << 2));
-    const entry = PLAN + ((<usize>made) << 4);
+    const entry = READ_PLAN + ((<usize>made) << 4);
     let claim = cacheInFlight(deviceBlock);
     if (claim) {
       cachePin(claim);
@@ -328,11 +328,11 @@ function firstGap(count: u32): u32 {
 
 function planUndo(count: u32): void {
   for (let i: u32 = 0; i < count; i++) {
-    const word = load<u32>(PLAN + ((<usize>i) << 4), 12);
+    const word = load<u32>(READ_PLAN + ((<usize>i) << 4), 12);
     const claim = word & ~JOINED;
     if (!(word & JOINED)) cacheDrop(claim);
     cacheUnpin(claim);
   }
 }
 
-if (LIST + ((<usize>LIST_MAX) << 2) > WORKSPACE + 0x4000) ERROR("the list outgrew the working space");
+if (LIST + ((<usize>LIST_MAX) << 2) > READ_PLAN) ERROR("the list reaches into the plan");

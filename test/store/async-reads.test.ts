@@ -311,6 +311,24 @@ describe("while a read is in flight", () => {
   });
 });
 
+test("planning reads leaves alone what a synchronous flush needs of the group in flight", async () => {
+  const device = new WaitingDevice();
+  const store = await filled(device);
+  const release = device.holdWrites();
+  const written = store.put("in flight", "w".repeat(5000));
+  await pause(5);
+  const many = store.getMany(SCATTERED.slice(0, 100).map(keyOf));
+  store.flushSync();
+  release();
+  await written;
+  expect(await many).toEqual(SCATTERED.slice(0, 100).map(textOf));
+  await store.close();
+  const again = await open(device.reopen(), SMALL);
+  expect(again.get("in flight")).toBe("w".repeat(5000));
+  expect(again.count({ prefix: "key" })).toBe(COUNT);
+  await again.close();
+});
+
 describe("a read that fails", () => {
   test("is DEVICE_READ for those who need it, and for nobody else", async () => {
     const device = new WaitingDevice();
