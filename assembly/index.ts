@@ -16,7 +16,7 @@ import { segmentAt } from "./log/segments";
 import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { slabInitialize } from "./memory/slab";
-import { format as formatDevice, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
+import { format as formatDevice, MountFlags, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
 import {
   EXCHANGE_IN,
   EXCHANGE_OUT,
@@ -104,12 +104,9 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
   return formatDevice(device, engine, segmentBlocks, flags);
 }
 
-/** Bit of `mount`: cold blocks are read through the uncached handle. */
-const MOUNT_DIRECT_READS: u32 = 8;
-
 /** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
-  root.deviceCold = flags & MOUNT_DIRECT_READS ? uncached : device;
+  root.deviceCold = flags & MountFlags.DIRECT_READS ? uncached : device;
   const status = mountDevice(device, uncached, engine, flags, root.frames);
   if (status == Status.OK) root.opened = 1;
   return status;
