@@ -3,7 +3,7 @@
  * the key exchange, values in the value exchange, whose addresses `layout` names; results stand in the root view's
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
-import { cacheInitialize, cacheReserve } from "./cache/block-cache";
+import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
@@ -14,9 +14,9 @@ import { logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
 import { superblockCommit } from "./log/superblock-store";
-import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTakeRun } from "./memory/chunks";
+import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { slabInitialize } from "./memory/slab";
-import { format as formatDevice, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
+import { format as formatDevice, MountFlags, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
 import {
   EXCHANGE_IN,
   EXCHANGE_OUT,
@@ -25,6 +25,7 @@ import {
   KEY_B,
   PLAN,
   POOL,
+  READ_PLAN,
   ROOT,
   Root,
   root,
@@ -34,7 +35,8 @@ import {
 } from "./root";
 import { Status } from "./status";
 
-export { cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
+export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
+export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
 export { getGroup } from "./engine/group-get";
 export { valueRead } from "./engine/value";
@@ -68,8 +70,10 @@ export function layout(what: u32): u32 {
       return <u32>(ROOT + offsetof<Root>("attention"));
     case 10:
       return <u32>SUPERBLOCK_B;
-    default:
+    case 11:
       return <u32>WORKSPACE;
+    default:
+      return <u32>READ_PLAN;
   }
 }
 
@@ -87,7 +91,9 @@ export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32
   root.flightArea = <u32>flight;
   root.flightCapacity = writeBufferSize / <u32>BLOCK_SIZE / 4;
   root.flushIntervalMs = flushIntervalMs;
-  if (!cacheInitialize(max<u32>(64, cacheSize / <u32>BLOCK_SIZE))) return Status.OUT_OF_MEMORY;
+  if (!cacheInitialize(max(FRAMES_MIN, cacheSize / <u32>BLOCK_SIZE))) return Status.OUT_OF_MEMORY;
+  root.readStaging = <u32>chunkTake();
+  if (!root.readStaging) return Status.OUT_OF_MEMORY;
   const hash = hashInitialize();
   if (hash < 0) return hash;
   const tree = treeInitialize();
@@ -106,8 +112,9 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
   return formatDevice(device, engine, segmentBlocks, flags);
 }
 
-/** See recovery/mount.ts. `uncached` is a handle of the same device whose writes bypass the host's cache, or the same. */
+/** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
+  root.deviceCold = flags & MountFlags.DIRECT_READS ? uncached : device;
   const status = mountDevice(device, uncached, engine, flags, root.frames);
   if (status == Status.OK) root.opened = 1;
   return status;
@@ -235,6 +242,9 @@ export function stat(what: u32): f64 {
       return <f64>root.blocked;
     case 36:
       return <f64>root.replaySequence;
+    // Cold reads
+    case 64:
+      return <f64>root.readAheadBlocks;
     default:
       return -1;
   }

@@ -9,10 +9,12 @@
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
+ *   0x3F80  claims on the frames of a run, 64 bytes
  *   0x4000  superblock scratch, one block
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
  *   0x8000  working space of cursors and groups of keys
+ *   0xA000  plan of reads: 16-byte pieces
  *   0xC000  writes that wait for their nodes
  *  0x10000  constants of the module
  *  0x20000  value exchange, inwards, 128 KiB
@@ -28,11 +30,15 @@ export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
+export const RUN_CLAIMS: usize = 0x3f80;
 export const SUPERBLOCK_A: usize = 0x4000;
 export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
 export const PLAN_PIECES_MAX: u32 = 512;
 export const WORKSPACE: usize = 0x8000;
+/** Apart from the plan of a group, which is looked at again while the group is in flight. */
+export const READ_PLAN: usize = 0xa000;
+export const READ_PLAN_MAX: u32 = 512;
 /** Writes that wait for their nodes; behind what cursors and groups of keys use of the working space. */
 export const LATER: usize = 0xc000;
 export const EXCHANGE_IN: usize = 0x20000;
@@ -266,8 +272,27 @@ export class Root {
   cacheHand: u32 = 0;
   cacheTable: u32 = 0;
   cacheTableMask: u32 = 0;
+  /** Frames that scans take turns in, and where the next one goes. */
+  cacheRing: u32 = 0;
+  cacheRingSlots: u32 = 0;
+  cacheRingHand: u32 = 0;
+  cachePinned: u32 = 0;
+  /** Who reads: `CacheMode`. */
+  cacheMode: u32 = 0;
   cacheHits: u64 = 0;
   cacheMisses: u64 = 0;
+
+  // Reads of the device
+  /** Handle that cold blocks are read through. */
+  deviceCold: u32 = 0;
+  /** Where several neighbours are read in one piece. */
+  readStaging: u32 = 0;
+  /** The last block that was missed, and how many are read ahead when its neighbour is missed next. */
+  readLast: u32 = 0;
+  readRun: u32 = 0;
+  /** Blocks of the plan that is being made; blocks that were read before they were asked for. */
+  planBlockCount: u32 = 0;
+  readAheadBlocks: u64 = 0;
 
   // Counters
   flushes: u64 = 0;

@@ -29,7 +29,22 @@ export {
   pad8,
 } from "./bytes/compare";
 export { xxh64 } from "./bytes/xxh64";
-export { cacheClaim, cacheDrop, cacheFind, cacheFrame, cacheInitialize, cacheKeep } from "./cache/block-cache";
+export {
+  cacheClaim,
+  cacheDrop,
+  cacheFind,
+  cacheFlightBegin,
+  cacheFlightEnd,
+  cacheFrame,
+  cacheInFlight,
+  cacheInitialize,
+  cacheKeep,
+  cachePeek,
+  cachePin,
+  cachePinnable,
+  cacheScanShare,
+  cacheUnpin,
+} from "./cache/block-cache";
 export { remove, set } from "./engine/dual";
 export { laterApply } from "./engine/later";
 export { blockCheck, blockValid } from "./format/block";
@@ -257,6 +272,9 @@ export function cacheHits(): u64 {
 export function cacheMisses(): u64 {
   return root.cacheMisses;
 }
+export function cacheModeSet(mode: u32): void {
+  root.cacheMode = mode;
+}
 /** Puts a frame's generation where the cache expects it, as a read of the block would. */
 export function cacheFrameFill(frame: usize, deviceBlock: u64, generation: u64): void {
   const header = changetype<BlockHeader>(frame);
@@ -285,6 +303,7 @@ export function logSetUp(device: u32, end: usize, segmentBlocks: u32, frameCount
   );
   root.device = device;
   root.deviceUncached = device;
+  root.deviceCold = device;
   root.growable = 1;
   root.segmentBlocks = segmentBlocks;
   root.segmentSizeLog2 = ctz(segmentBlocks) + BLOCK_SIZE_LOG2;

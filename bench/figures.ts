@@ -6,7 +6,7 @@ import { median } from "./median.ts";
 export const OURS = "cairn";
 
 /** Columns that are no store's: what the machine does by itself, or Cairn under other circumstances. */
-export const CONTROLS: readonly string[] = ["raw append", "no store", "cairn, file"];
+export const CONTROLS: readonly string[] = ["raw append", "bare reads", "no store", "cairn, file"];
 
 /** What a figure counts. More is better for rates, less for the others. */
 export type Unit =

@@ -10,6 +10,7 @@ import { kindOf } from "./stores/all.ts";
 import { targetsOf } from "./targets.ts";
 import { runDurable } from "./workloads/durable.ts";
 import { runGrowth } from "./workloads/growth.ts";
+import { runLarger } from "./workloads/larger.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
@@ -22,6 +23,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   durable: runDurable,
   growth: runGrowth,
   runtimes: runRuntimes,
+  larger: runLarger,
 };
 
 async function main(options: Options): Promise<void> {

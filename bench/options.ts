@@ -12,6 +12,8 @@ export interface Options {
   stores: string[];
   /** Records that `growth` inserts. */
   growth: number;
+  /** Records of 1 KiB that `larger` reads under a cache of a sixteenth of them. */
+  larger: number;
   /** Where results go. */
   out: string;
   /** Where stores are kept while they are measured: on the file system that is measured. */
@@ -19,7 +21,7 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth", "runtimes"] as const;
+export const WORKLOADS = ["point", "durable", "growth", "larger", "runtimes"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -29,6 +31,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   durable  writes that are awaited, alone, together and in batches, beside the raw cost of an append and sync
   growth   the longest single set while a store grows
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
+  larger   reads of data larger than memory, beside the runtime's own reads of the same file
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long
@@ -37,6 +40,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   --peers lmdb,classic-level,map
                           what to measure beside Cairn; "none" for none
   --growth 2M             records that growth inserts
+  --larger 1M             records of 1 KiB that larger reads; 4M is 4 GiB under 256 MiB
   --out DIR               where the results go (default bench/results)
   --data DIR              where stores are kept meanwhile (default ./bench-data), on the file system to be measured`;
 
@@ -51,6 +55,7 @@ export function readOptions(args: string[]): Options {
       rounds: { type: "string", default: "3" },
       peers: { type: "string", default: "lmdb,classic-level,map" },
       growth: { type: "string", default: "2M" },
+      larger: { type: "string", default: "1M" },
       out: { type: "string", default: "bench/results" },
       data: { type: "string", default: "bench-data" },
     },
@@ -63,6 +68,7 @@ export function readOptions(args: string[]): Options {
     rounds: countOf(values.rounds),
     stores: ["cairn", ...peers.filter((name) => name !== "cairn")],
     growth: countOf(values.growth),
+    larger: countOf(values.larger),
     out: values.out,
     folder: values.data,
   };
@@ -82,7 +88,7 @@ function list(text: string): string[] {
 }
 
 function workloadsOf(names: string[]): Workload[] {
-  if (names.length === 0) throw new Error("which workload? One of point, durable, growth, all");
+  if (names.length === 0) throw new Error("which workload? One of point, durable, growth, larger, runtimes, all");
   if (names.includes("all")) return [...WORKLOADS];
   return names.map((name) => {
     const workload = WORKLOADS.find((other) => other === name);

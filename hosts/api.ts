@@ -1,6 +1,6 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
 export type { Batch, BatchOperation } from "../store/batch.ts";
-export type { BlockDevice, DevicePiece } from "../store/device.ts";
+export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
 export type {

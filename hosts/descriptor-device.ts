@@ -10,13 +10,16 @@
  *    that of every other write.
  */
 import * as fs from "node:fs";
-import type { BlockDevice, DevicePiece } from "../store/device.ts";
+import type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
 import { DirectDescriptors, openAgain } from "./direct-io.ts";
 import {
   BLOCK_SIZE,
+  endOfRun,
+  errnoOf,
   isOutOfSpace,
   readFully,
+  readFullyLater,
   reasonOf,
   writeFully,
   writeFullyLater,
@@ -47,6 +50,8 @@ export abstract class DescriptorDevice implements BlockDevice {
   private areDescriptorsClosed = false;
   private closeListeners: (() => void)[] = [];
   private syncFailure: CairnError | undefined;
+  /** Whether one direct read may have several targets. */
+  private readsVectors = true;
 
   /** Takes over `descriptor`, open on `path`, and opens a second one for one-trip commits where that works. */
   protected constructor(path: string, readOnly: boolean, descriptor: number, size: number) {
@@ -63,21 +68,31 @@ export abstract class DescriptorDevice implements BlockDevice {
   }
 
   read(offset: number, target: Uint8Array): number {
-    this.checkOpen("read");
-    const length = Math.max(0, Math.min(target.length, this.sizeBytes - offset));
-    let count: number;
-    try {
-      count = readFully(this.descriptor, offset, length === target.length ? target : target.subarray(0, length));
-    } catch (cause) {
-      throw new CairnError(
-        "DEVICE_READ",
-        "read",
-        `${this.path}: reading ${length} bytes at offset ${offset} failed: ${reasonOf(cause)}. Check the device and its log.`,
-        { cause },
-      );
-    }
-    if (count < length) throw this.shrunk("read", offset + count);
-    return count;
+    return this.readNow(offset, target, this.descriptor);
+  }
+
+  readUncached(offset: number, target: Uint8Array): number {
+    const descriptor = this.direct.descriptorForReading(target);
+    return this.readNow(offset, target, descriptor < 0 ? this.descriptor : descriptor);
+  }
+
+  prepareUncachedReads(): void {
+    this.checkOpen("open");
+    const reason = this.direct.refusalOfReads();
+    if (reason === undefined) return;
+    const message = `open: directReads: ${this.path}: ${reason}. Leave the option out.`;
+    throw new CairnError("UNSUPPORTED", "open", message);
+  }
+
+  readAsync(pieces: readonly DeviceTarget[], uncached = false): Promise<void> {
+    const count = uncached && !this.readsVectors ? Math.min(1, pieces.length) : endOfRun(pieces, 0);
+    const run = count === pieces.length ? pieces : pieces.slice(0, count);
+    const direct = uncached && count > 0 ? this.direct.descriptorForReading((run[0] as DeviceTarget).target) : -1;
+    const reading = this.readLater(run, direct);
+    // Each run is waited for, also when one before it has failed.
+    return count === pieces.length
+      ? reading
+      : reading.finally(() => this.readAsync(pieces.slice(count), uncached)).then(() => undefined);
   }
 
   write(offset: number, source: Uint8Array): number {
@@ -205,6 +220,58 @@ export abstract class DescriptorDevice implements BlockDevice {
       "DEVICE_WRITE",
       operation,
       `${this.path}: writing failed: ${reasonOf(cause)}. Check the device and its log, then open the store again.`,
+      { cause },
+    );
+  }
+
+  private readNow(offset: number, target: Uint8Array, descriptor: number): number {
+    this.checkOpen("read");
+    const length = Math.max(0, Math.min(target.length, this.sizeBytes - offset));
+    const part = length === target.length ? target : target.subarray(0, length);
+    let count: number;
+    try {
+      count = readFully(descriptor, offset, part);
+    } catch (cause) {
+      if (descriptor !== this.descriptor && this.direct.refuses(target, cause)) {
+        return this.readNow(offset, target, this.descriptor);
+      }
+      throw this.readError(offset, length, cause);
+    }
+    if (count < length) throw this.shrunk("read", offset + count);
+    return count;
+  }
+
+  /** Reads neighbours in the thread pool, through `direct` unless that is -1. */
+  private readLater(run: readonly DeviceTarget[], direct: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.checkOpen("readAsync");
+      let size = 0;
+      for (const { target } of run) size += target.length;
+      const offset = run[0]?.offset ?? 0;
+      if (offset + size > this.sizeBytes) throw this.shrunk("readAsync", this.sizeBytes);
+      this.inFlightCount += 1;
+      const settled = (cause: unknown, count: number): void => {
+        if (cause && direct >= 0 && run.length > 1 && errnoOf(cause) === "EINVAL") {
+          // Deno reads several targets through memory of its own, which is not aligned.
+          this.readsVectors = false;
+          this.readAsync(run, true).then(resolve, reject);
+        } else if (cause && direct >= 0 && this.direct.refuses((run[0] as DeviceTarget).target, cause)) {
+          this.readLater(run, -1).then(resolve, reject);
+        } else if (cause) reject(this.readError(offset, size, cause));
+        else if (count < size) reject(this.shrunk("readAsync", offset + count));
+        else resolve();
+        this.settle();
+      };
+      if (size === 0) settled(undefined, 0);
+      else readFullyLater(direct < 0 ? this.descriptor : direct, run, direct < 0 ? 1 : BLOCK_SIZE, settled);
+    });
+  }
+
+  private readError(offset: number, size: number, cause: unknown): CairnError {
+    return new CairnError(
+      "DEVICE_READ",
+      "read",
+      `${this.path}: reading ${size} bytes at offset ${offset} failed: ${reasonOf(cause)}. Check the device and its log.`,
       { cause },
     );
   }

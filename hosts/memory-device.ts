@@ -4,7 +4,7 @@
  * Its content is an array of chunks, so growth copies nothing; a chunk comes into being with the first write to it, and
  * an absent one reads as zeros.
  */
-import type { BlockDevice, DevicePiece } from "../store/device.ts";
+import type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
@@ -39,6 +39,14 @@ export class MemoryDevice implements BlockDevice {
       done += count;
     }
     return length;
+  }
+
+  async readAsync(pieces: readonly DeviceTarget[]): Promise<void> {
+    for (const { offset, target } of pieces) {
+      if (this.read(offset, target) === target.length) continue;
+      const message = `the memory device ends at ${this.sizeBytes}, within what was to be read. Restore a backup.`;
+      throw new CairnError("DEVICE_SHRUNK", "readAsync", message);
+    }
   }
 
   write(offset: number, source: Uint8Array): number {

@@ -6,7 +6,7 @@
  * a `unit` is given, and of a count only whole units are taken as done.
  */
 import * as fs from "node:fs";
-import type { DevicePiece } from "../store/device.ts";
+import type { DevicePiece, DeviceTarget } from "../store/device.ts";
 
 /** Offsets and sizes are multiples of it. */
 export const BLOCK_SIZE = 4096;
@@ -64,6 +64,78 @@ export function readFully(descriptor: number, offset: number, target: Uint8Array
     done += count;
   }
   return done;
+}
+
+/**
+ * `readFully` in the thread pool, of neighbours: the first piece's offset is that of all. `settled` gets the error, or
+ * `undefined` and the count of bytes read; nothing is in flight when it is called.
+ */
+export function readFullyLater(
+  descriptor: number,
+  pieces: readonly DeviceTarget[],
+  unit: number,
+  settled: (cause: unknown, count: number) => void,
+): void {
+  const first = pieces[0] as DeviceTarget;
+  let size = 0;
+  for (const { target } of pieces) size += target.length;
+  let done = 0;
+  let errorCount = 0;
+  let interruptCount = 0;
+  const ended = (cause: unknown, count: number): void => {
+    if (cause) {
+      const code = errnoOf(cause);
+      if (code === "EIO" && errorCount < READ_RETRY_COUNT) errorCount += 1;
+      else if (isInterrupt(code) && interruptCount < INTERRUPT_RETRY_COUNT) interruptCount += 1;
+      else {
+        settled(cause, done);
+        return;
+      }
+    } else if (count < unit) {
+      settled(undefined, done);
+      return;
+    } else {
+      done += count - (count % unit);
+      if (done >= size) {
+        settled(undefined, done);
+        return;
+      }
+    }
+    step();
+  };
+  const step = (): void => {
+    try {
+      if (pieces.length === 1) {
+        fs.read(descriptor, first.target, done, first.target.length - done, first.offset + done, ended);
+      } else {
+        fs.readv(descriptor, restOf(pieces, done), first.offset + done, ended);
+      }
+    } catch (cause) {
+      settled(cause, done);
+    }
+  };
+  step();
+}
+
+/** The index behind the pieces from `from` on that are neighbours on the device. */
+export function endOfRun(pieces: readonly DeviceTarget[], from: number): number {
+  let to = Math.min(from + 1, pieces.length);
+  for (; to > from && to < pieces.length; to += 1) {
+    const { offset, target } = pieces[to - 1] as DeviceTarget;
+    if ((pieces[to] as DeviceTarget).offset !== offset + target.length) break;
+  }
+  return to;
+}
+
+/** The targets of pieces behind their first `done` bytes. */
+function restOf(pieces: readonly DeviceTarget[], done: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let skipped = done;
+  for (const { target } of pieces) {
+    if (skipped < target.length) rest.push(skipped === 0 ? target : target.subarray(skipped));
+    skipped = Math.max(0, skipped - target.length);
+  }
+  return rest;
 }
 
 /** Writes all of `source` at `offset`. Throws the error of `node:fs`; a part may have been written then. */

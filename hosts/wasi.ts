@@ -82,15 +82,20 @@ export class WasiTable {
   /** For `WebAssembly.instantiate`: the WASI modules, and the memory as `env.memory`. */
   readonly imports: WebAssembly.Imports;
   private readonly devices = new Map<number, BlockDevice>();
-  /** Handles whose writes go past the device's cache. */
+  /** Handles whose writes and reads go past the device's cache. */
   private readonly uncachedHandles = new Set<number>();
   private handleNext = 1;
 
   /** `realloc` is called during reads only, so it may look up the export of an instance that comes to be later. */
   constructor(memory: WebAssembly.Memory, realloc: Realloc, sources: WasiSources = SYSTEM_SOURCES) {
-    let view = new DataView(memory.buffer);
+    // Reading `memory.buffer` takes longer than all else here: only when the memory has grown, which empties old views.
+    let bytes = new Uint8Array(memory.buffer);
+    let view = new DataView(bytes.buffer);
     const area = (): DataView => {
-      if (view.buffer !== memory.buffer) view = new DataView(memory.buffer);
+      if (bytes.length === 0) {
+        bytes = new Uint8Array(memory.buffer);
+        view = new DataView(bytes.buffer);
+      }
       return view;
     };
 
@@ -120,9 +125,11 @@ export class WasiTable {
       "wasi:filesystem/types@0.2.12": {
         "[method]descriptor.read": (handle: number, length: bigint, offset: bigint, result: number): void =>
           call(handle, result, 4, (device) => {
-            const size = Number(BigInt.asUintN(64, length));
+            const size = Number(length);
             const target = realloc(0, 0, 1, size) >>> 0;
-            const count = readOrEnd(device, Number(offset), new Uint8Array(memory.buffer, target, size), this);
+            const isUncached = this.uncachedHandles.has(handle) && device.readUncached !== undefined;
+            const span = new Uint8Array(area().buffer, target, size);
+            const count = readOrEnd(device, Number(offset), span, isUncached, this);
             const at = result >>> 0;
             area().setUint32(at + 4, target, true);
             area().setUint32(at + 8, count, true);
@@ -174,7 +181,7 @@ export class WasiTable {
 
   /**
    * Gives `device` a handle for the core, also a second one. Through an `uncached` handle `descriptor.write` is the
-   * device's `writeUncached`, where it has that. Dropping a handle does not close the device.
+   * device's `writeUncached`, and `descriptor.read` its `readUncached`, where it has them. Dropping a handle does not close the device.
    */
   add(device: BlockDevice, options: { uncached: boolean } = { uncached: false }): number {
     const handle = this.handleNext;
@@ -186,8 +193,15 @@ export class WasiTable {
 }
 
 /** A device that shrank answers as WASI has it: the file ends here. The core knows that it must not. */
-function readOrEnd(device: BlockDevice, offset: number, target: Uint8Array, table: WasiTable): number {
+function readOrEnd(
+  device: BlockDevice,
+  offset: number,
+  target: Uint8Array,
+  isUncached: boolean,
+  table: WasiTable,
+): number {
   try {
+    if (isUncached && device.readUncached !== undefined) return device.readUncached(offset, target);
     return device.read(offset, target);
   } catch (cause) {
     if (!(cause instanceof CairnError) || cause.code !== "DEVICE_SHRUNK") throw cause;

@@ -22,6 +22,11 @@ export interface CoreExports {
   set(keySize: number, valueSize: number, flags: number): number;
   remove(keySize: number): number;
   getGroup(count: number): void;
+  getAhead(keySize: number, again: number): number;
+  partAhead(keySize: number, offset: number, handle: number, again: number): number;
+  readLanded(claim: number, ok: number): number;
+  readRelease(claim: number): void;
+  readVersion(): number;
   valueRead(offset: number): number;
   writeBegin(keySize: number, valueSize: number, flags: number): number;
   writePart(size: number): number;
@@ -43,6 +48,7 @@ export interface CoreExports {
   cursorOpen(flags: number, lowerSize: number, upperSize: number): number;
   cursorClose(handle: number): void;
   cursorNext(handle: number, count: number, mode: number): number;
+  cursorAhead(handle: number, count: number, again: number): number;
   cursorSeek(handle: number, keySize: number): number;
   cursorCount(handle: number): number;
   cursorWeigh(handle: number): number;
@@ -109,9 +115,18 @@ export const VERSIONS_DUE = 4;
 export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
 export const MOUNT_PREDECESSOR_ALIVE = 4;
+export const MOUNT_DIRECT_READS = 8;
 /** What `get` answers. */
 export const AT_MEMORY = 1;
 export const IN_PIECES = 2;
+/** What plans of reads answer beside that. */
+export const AHEAD_READS = 3;
+export const AHEAD_BUSY = 4;
+/** How a plan is asked for: for the first time; when its reads have landed; not at all; or read now. */
+export const ASK_FIRST = 0;
+export const ASK_AGAIN = 1;
+export const ASK_NO_READS = 2;
+export const ASK_READ_NOW = 3;
 /** How a group in flight ended. */
 export const FLIGHT_DONE = 0;
 export const FLIGHT_NO_SPACE = 1;
@@ -178,6 +193,7 @@ export class Core {
   readonly superblock: number;
   /** Word places. */
   readonly plan: number;
+  readonly readPlan: number;
   readonly result: number;
   readonly attention: number;
   private readonly table: { lastCause: unknown; entered: boolean };
@@ -209,6 +225,7 @@ export class Core {
     this.superblock = exports.layout(7);
     this.result = exports.layout(8) >> 2;
     this.attention = exports.layout(9) >> 2;
+    this.readPlan = exports.layout(12) >> 2;
   }
 
   /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */

@@ -12,6 +12,9 @@
 /** A span of memory and the place on the device where it belongs. `uncached` as for `writeUncached`. */
 export type DevicePiece = { offset: number; source: Uint8Array; uncached?: boolean };
 
+/** A span of the device and the memory that it is read into. */
+export type DeviceTarget = { offset: number; target: Uint8Array };
+
 /** What a runtime's host, or an embedder, implements. */
 export interface BlockDevice {
   /** The device's size in bytes. It answers from memory: the core asks often. */
@@ -22,6 +25,20 @@ export interface BlockDevice {
    * where the span reaches beyond `size()`. It loops over short reads; bytes missing inside `size()` are `DEVICE_SHRUNK`.
    */
   read(offset: number, target: Uint8Array): number;
+
+  /**
+   * `read` without blocking the thread: fills the targets of all pieces, neighbours in their order, or rejects. It settles
+   * only when nothing is in flight any more; until then nobody else touches the targets. What ends inside `size()` is
+   * `DEVICE_SHRUNK`. A failed read is tried again at most twice. `uncached` as for `readUncached`. Absent: `read` is used,
+   * a few blocks between two turns of the event loop.
+   */
+  readAsync?(pieces: readonly DeviceTarget[], uncached?: boolean): Promise<void>;
+
+  /** `read` past the host's cache, for stores that keep one of their own. Used after `prepareUncachedReads` only. */
+  readUncached?(offset: number, target: Uint8Array): number;
+
+  /** Makes sure that reads can go past the host's cache; else throws `UNSUPPORTED` with the reason. Absent: they cannot. */
+  prepareUncachedReads?(): void;
 
   /**
    * Writes all of `source` at `offset`, inside `size()`, and returns the count of bytes written, always

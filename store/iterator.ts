@@ -4,163 +4,35 @@
  * The first block is small, so that a first entry comes quickly; blocks grow while the walk goes on. The snapshot lasts
  * until the walk has said that it is at its end, so that `seek` can go back before. A walk that is dropped half-way is
  * closed when it is collected.
+ *
+ * `for await`, and `nextvAsync`, never wait for the device: the reads that a block needs are planned, and it is fetched
+ * when they have landed; meanwhile the program works on the block before.
  */
-import type { Core } from "./core.ts";
-import type { Format } from "./encoding.ts";
+import { AHEAD_READS, type Core } from "./core.ts";
+import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import { behind, bytesOf, compareBytes, type Span } from "./range.ts";
-import { Reader } from "./reader.ts";
 
-const REVERSE = 1;
-const LOWER = 2;
-const UPPER = 4;
-const UNPINNED = 16;
 const KEYS = 1;
 const VALUES = 2;
+/** The blocks of the entries were counted, and read, before. */
+const COUNTED = 4;
 const ASCII_BIT = 0x8000_0000;
 const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
+const PLAN_TRIES_MAX = 3;
 const BLOCK_COUNT_FIRST = 16;
 const BLOCK_COUNT_MAX = 512;
-/** Walks that are watched one by one only if they outlast the turn that they began in. */
-const YOUNG_COUNT_MAX = 64;
 
-/** An open cursor of the core. */
-interface CursorState {
+/** An entry of a block whose value is too large for it. */
+interface LargeEntry {
+  index: number;
+  key: Uint8Array;
   handle: number;
-  openedMs: number;
-  /** Whether the registry knows it. */
-  watched: boolean;
-}
-
-/**
- * Closes the cursors of iterators that programs drop. One for all stores: V8 calls nothing back for a registry that is
- * itself collected.
- */
-const dropped = new FinalizationRegistry<{ cursors: Cursors; state: CursorState }>(({ cursors, state }) =>
-  cursors.close(state),
-);
-
-/** Opens cursors for one core, and closes what programs drop. */
-export class Cursors {
-  readonly core: Core;
-  readonly keyReader: Reader;
-  readonly valueReader: Reader;
-  readonly keys: Format;
-  /** Throws when the store takes no calls. */
-  private readonly ready: (operation: string) => void;
-  private readonly fail: (status: number, operation: string) => CairnError;
-  private readonly open = new Set<CursorState>();
-  private youngIterators: object[] = [];
-  private youngStates: CursorState[] = [];
-  private usable = true;
-  private isSuperseded = false;
-
-  constructor(
-    core: Core,
-    keys: Format,
-    values: Format,
-    ready: (operation: string) => void,
-    fail: (status: number, operation: string) => CairnError,
-  ) {
-    this.core = core;
-    this.keys = keys;
-    this.keyReader = new Reader(core, keys, "key");
-    this.valueReader = new Reader(core, values, "value");
-    this.ready = ready;
-    this.fail = fail;
-  }
-
-  /** A cursor over a span, with a snapshot unless it is `unpinned`: then it is for deleting. */
-  take(span: Span, operation: string, unpinned = false): CursorState {
-    const { core } = this;
-    let flags = (span.reverse ? REVERSE : 0) | (unpinned ? UNPINNED : 0);
-    if (span.lower !== undefined) {
-      core.bytes.set(span.lower, core.keyA);
-      flags |= LOWER;
-    }
-    if (span.upper !== undefined) {
-      core.bytes.set(span.upper, core.keyB);
-      flags |= UPPER;
-    }
-    const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0);
-    if (handle < 0) throw this.fail(handle, operation);
-    const state = { handle, openedMs: Date.now(), watched: false };
-    this.open.add(state);
-    return state;
-  }
-
-  /** Closes a cursor; more than once does no harm. */
-  close(state: CursorState): void {
-    if (!this.open.delete(state) || !this.usable) return;
-    try {
-      this.core.exports.cursorClose(state.handle);
-    } catch {
-      // Only a trapped instance comes here, and its memory goes with it.
-    }
-  }
-
-  /** Closes `state` when `iterator` is collected. Most walks end in the turn that they began in, and cost nothing here. */
-  watch(iterator: object, state: CursorState): void {
-    const { length } = this.youngStates;
-    if (length === 0) queueMicrotask(() => this.watchYoung());
-    else if (length === YOUNG_COUNT_MAX) this.watchYoung();
-    this.youngIterators.push(iterator);
-    this.youngStates.push(state);
-  }
-
-  /** The iterator of `state` needs no watching any more. */
-  unwatch(state: CursorState): void {
-    if (state.watched) dropped.unregister(state);
-  }
-
-  /** A status of a cursor as an error. */
-  error(status: number, operation: string): CairnError {
-    return this.fail(status, operation);
-  }
-
-  /** Age of the oldest open cursor in milliseconds. */
-  oldestAgeMs(): number {
-    const first = this.open.values().next().value;
-    return first === undefined ? 0 : Math.max(0, Date.now() - first.openedMs);
-  }
-
-  private watchYoung(): void {
-    const iterators = this.youngIterators;
-    const states = this.youngStates;
-    this.youngIterators = [];
-    this.youngStates = [];
-    for (let i = 0; i < states.length; i++) {
-      const state = states[i] as CursorState;
-      if (!this.open.has(state)) continue;
-      state.watched = true;
-      dropped.register(iterators[i] as object, { cursors: this, state }, state);
-    }
-  }
-
-  /** The store is closing: no cursor is touched again. */
-  abandon(): void {
-    this.usable = false;
-    this.open.clear();
-  }
-
-  /** The store has moved on to another core: the walks over this one are refused. */
-  supersede(): void {
-    this.isSuperseded = true;
-    this.abandon();
-  }
-
-  /** Throws when a walk cannot go on: the store takes no calls, or has been refreshed since. */
-  check(operation: string): void {
-    this.ready(operation);
-    if (!this.isSuperseded) return;
-    const message = `${operation}: the store was refreshed after this iterator began. Begin a new one.`;
-    throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
-  }
 }
 
 /** What `entries`, `keys` and `values` return: an iterable iterator that can also jump, and hand out many at once. */
-export abstract class RangeIterator<K, T> implements IterableIterator<T> {
+export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncIterable<T> {
   protected readonly cursors: Cursors;
   protected keyBlock: unknown[] = [];
   protected valueBlock: unknown[] = [];
@@ -176,6 +48,11 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   private size = 0;
   /** Entries that may still be delivered, those of the present block included. */
   private left: number;
+  /** The fetch that is under way, for those who wait. */
+  private fetching: Promise<boolean> | undefined;
+  private isFetching = false;
+  /** Whether the reads of the next block were planned when the present one was fetched. */
+  private isPlanned = false;
 
   constructor(cursors: Cursors, span: Span, mode: number, operation: string) {
     this.cursors = cursors;
@@ -204,6 +81,35 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   }
 
   /**
+   * Up to `count` entries at once, as a promise; an empty array at the end. Values that are not in memory are read
+   * without blocking.
+   */
+  async nextvAsync(count: number): Promise<T[]> {
+    if (typeof count !== "number" || !(count >= 1))
+      throw new CairnError("INVALID_ARGUMENT", "nextvAsync", "nextvAsync: count must be 1 or more.");
+    const entries: T[] = [];
+    while (entries.length < count && (this.position < this.size || (await this.fetch()))) {
+      while (entries.length < count && this.position < this.size) entries.push(this.at(this.position++));
+    }
+    return entries;
+  }
+
+  /** `for await`: the same walk, without blocking on the device. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    const walk: AsyncIterableIterator<T> = {
+      next: () => {
+        if (this.position < this.size && !this.isFetching) {
+          return Promise.resolve({ done: false, value: this.at(this.position++) });
+        }
+        return this.nextLater();
+      },
+      return: (value?: unknown) => Promise.resolve(this.return(value)),
+      [Symbol.asyncIterator]: () => walk,
+    };
+    return walk;
+  }
+
+  /**
    * Goes on at the first key at or above `key`, or, in reverse, at or below it. The range's ends still hold. A walk that
    * has said that it is at its end stays there.
    */
@@ -212,6 +118,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     cursors.check("seek");
     const target = bytesOf(key, cursors.keys, "seek");
     if (this.state === undefined) return;
+    this.checkIdle("seek");
+    this.isPlanned = false;
     this.left -= this.position;
     this.position = 0;
     this.size = 0;
@@ -246,10 +154,71 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
   /** Entry `index` of the block. */
   protected abstract at(index: number): T;
 
-  private fill(): boolean {
+  private async nextLater(): Promise<IteratorResult<T>> {
+    while (this.position === this.size) {
+      if (!(await this.fetch())) return { done: true, value: undefined };
+    }
+    return { done: false, value: this.at(this.position++) };
+  }
+
+  /** `fill`, when what it needs is there. One at a time. */
+  private fetch(): Promise<boolean> {
+    if (this.fetching === undefined) {
+      this.isFetching = true;
+      this.fetching = this.fillLater().finally(() => {
+        this.fetching = undefined;
+        this.isFetching = false;
+      });
+    }
+    return this.fetching;
+  }
+
+  private async fillLater(): Promise<boolean> {
+    const { cursors, mode } = this;
+    if ((mode & VALUES) !== 0 && !this.exhausted && this.left - this.size > 0) {
+      const planned = this.isPlanned;
+      this.isPlanned = false;
+      await cursors.cold.settle((again) => this.plan(again || planned ? 1 : 0), PLAN_TRIES_MAX, this.operation);
+    }
+    const large: LargeEntry[] = [];
+    if (!this.fill(large)) return false;
+    for (const { index, key, handle } of large) {
+      const size = this.size;
+      // Nobody takes the entry before it is whole.
+      this.size = index;
+      try {
+        const bytes = await cursors.parts(key, handle);
+        if (this.state === undefined) return false;
+        cursors.check(this.operation);
+        this.valueBlock[index] = cursors.valueReader.own(bytes as Uint8Array, this.operation);
+        this.size = size;
+      } catch (error) {
+        this.end();
+        throw error;
+      }
+    }
+    if ((mode & VALUES) !== 0 && !cursors.cold.isCrowded) {
+      const status = this.plan(0);
+      this.isPlanned = status === AHEAD_READS;
+      if (this.isPlanned) cursors.cold.prefetch();
+    }
+    return true;
+  }
+
+  /** Plans the reads of the next block, unless there is none. */
+  private plan(again: number): number {
+    const { state, cursors } = this;
+    if (state === undefined || this.exhausted || this.left - this.size <= 0) return 0;
+    cursors.check(this.operation);
+    return cursors.core.exports.cursorAhead(state.handle, Math.min(this.blockCount, this.left - this.size), again);
+  }
+
+  /** With `large`, values that are read in pieces are left out, and listed. */
+  private fill(large?: LargeEntry[]): boolean {
     if (this.state === undefined) return false;
     const { cursors, mode } = this;
     cursors.check(this.operation);
+    if (large === undefined) this.checkIdle(this.operation);
     const { core } = cursors;
     this.left -= this.size;
     this.position = 0;
@@ -259,7 +228,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
       return false;
     }
     const asked = Math.min(this.blockCount, this.left);
-    const count = core.exports.cursorNext(this.state.handle, asked, mode);
+    const count = core.exports.cursorNext(this.state.handle, asked, large === undefined ? mode : mode | COUNTED);
     if (count < 0) {
       this.end();
       throw cursors.error(count, this.operation);
@@ -270,13 +239,15 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
       return false;
     }
     try {
-      this.decode(count);
+      this.decode(count, large);
     } catch (error) {
       this.end();
       throw error;
     }
     this.size = count;
-    if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount *= 4;
+    // Where values fill the block before that many entries do, the next one asks for as many as may fit.
+    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_FIRST, count + (count >> 2));
+    else if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount = Math.min(this.blockCount * 4, BLOCK_COUNT_MAX);
     if (!this.watched) {
       this.watched = true;
       cursors.watch(this, this.state);
@@ -284,7 +255,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     return true;
   }
 
-  private decode(count: number): void {
+  private decode(count: number, large?: LargeEntry[]): void {
     const { cursors, mode, keyBlock, valueBlock, operation } = this;
     const { core, keyReader, valueReader } = cursors;
     const { words } = core;
@@ -300,6 +271,10 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
         if ((size & PIECES_BIT) === 0) {
           const pointer = (words[at + 2] as number) >>> 0;
           valueBlock[i] = valueReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
+        } else if (large !== undefined && this.state !== undefined) {
+          const pointer = (words[at] as number) >>> 0;
+          const key = core.bytes.slice(pointer, pointer + ((words[at + 1] as number) & SIZE_MASK));
+          large.push({ index: i, key, handle: this.state.handle });
         } else {
           const bytes = readPieces(core, size & SIZE_MASK, (status) => cursors.error(status, operation));
           valueBlock[i] = valueReader.isForeign ? bytes : valueReader.own(bytes, operation);
@@ -311,8 +286,16 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T> {
     if (!foreignKeys && !foreignValues) return;
     for (let i = 0; i < count; i++) {
       if (foreignKeys) keyBlock[i] = keyReader.own(keyBlock[i] as Uint8Array, operation);
-      if (foreignValues) valueBlock[i] = valueReader.own(valueBlock[i] as Uint8Array, operation);
+      if (foreignValues && large?.some(({ index }) => index === i) !== true)
+        valueBlock[i] = valueReader.own(valueBlock[i] as Uint8Array, operation);
     }
+  }
+
+  /** A fetch that is under way has the cursor to itself. */
+  private checkIdle(operation: string): void {
+    if (!this.isFetching) return;
+    const message = `${operation}: the iterator waits for entries that were asked for before. Await them first.`;
+    throw new CairnError("INVALID_ARGUMENT", operation, message);
   }
 
   private end(): void {

@@ -1,5 +1,12 @@
 /** Opening: from a device to a store. Hosts bring the device; see `hosts/node.ts`. */
-import { Core, type CoreHost, MOUNT_GROWABLE, MOUNT_PREDECESSOR_ALIVE, MOUNT_READ_ONLY } from "./core.ts";
+import {
+  Core,
+  type CoreHost,
+  MOUNT_DIRECT_READS,
+  MOUNT_GROWABLE,
+  MOUNT_PREDECESSOR_ALIVE,
+  MOUNT_READ_ONLY,
+} from "./core.ts";
 import type { BlockDevice } from "./device.ts";
 import { CairnError } from "./error.ts";
 import type { Settings } from "./options.ts";
@@ -73,6 +80,7 @@ async function mountForReading(opening: Opening, settings: Settings): Promise<Co
 /** An instance of the core over the device, with the store on it mounted. */
 async function mount(opening: Opening, settings: Settings): Promise<Core> {
   const { device, host } = opening;
+  if (settings.directReads) prepareDirectReads(device);
   const core = await Core.create(host, device, settings.memoryBytes);
   const interval = settings.durability === "manual" ? 0 : settings.flushIntervalMs;
   check(
@@ -95,13 +103,24 @@ async function mount(opening: Opening, settings: Settings): Promise<Core> {
     throw new CairnError("NOT_A_STORE", "open", "open: the target is blank, and a readOnly opening formats nothing.");
   }
   check(core, probed);
-  let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0);
+  let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0) | (settings.directReads ? MOUNT_DIRECT_READS : 0);
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
   const mounted = core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, flags);
   if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
   check(core, mounted);
   return core;
+}
+
+/** `UNSUPPORTED` where reads cannot go past a cache, before anything is read or changed. */
+function prepareDirectReads(device: BlockDevice): void {
+  if (device.prepareUncachedReads !== undefined && device.readUncached !== undefined) {
+    device.prepareUncachedReads();
+    return;
+  }
+  const what = device.kind === undefined ? "this device" : `a device of the kind ${device.kind}`;
+  const message = `open: directReads: ${what} has no way to read past a cache. Leave the option out.`;
+  throw new CairnError("UNSUPPORTED", "open", message);
 }
 
 /** Whether a target that holds no store is to hold one now. */

@@ -38,6 +38,12 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   keyEncoding?: K;
   /** How values become bytes. Default `"utf8"`. */
   valueEncoding?: V;
+  /**
+   * Whether values that are not in memory are read past the operating system's cache, with `O_DIRECT`: for data larger
+   * than memory, which that cache would hold a second time. `UNSUPPORTED`, with the reason, where there is no such way.
+   * Default `false`.
+   */
+  directReads?: boolean;
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
   /** `"none"`, the only one in this version. */
@@ -61,6 +67,7 @@ export interface Settings {
   cacheBytes: number;
   writeBufferBytes: number;
   memoryBytes: number;
+  directReads: boolean;
   keys: Format;
   values: Format;
   onEvent: ((event: StoreEvent) => void) | undefined;
@@ -83,6 +90,7 @@ const KNOWN = [
   "cacheBytes",
   "writeBufferBytes",
   "memoryBytes",
+  "directReads",
   "keyEncoding",
   "valueEncoding",
   "onEvent",
@@ -133,6 +141,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
       bytes(given, "writeBufferBytes", Math.min(16 * MIB, share), WRITE_BUFFER_BYTES_MIN, WRITE_BUFFER_BYTES_MAX),
     ),
     memoryBytes,
+    directReads: flag(given, "directReads", false),
     keys: formatOf(given["keyEncoding"], "keyEncoding"),
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     onEvent: onEvent as Settings["onEvent"],

@@ -45,6 +45,8 @@ export interface StoreStats {
   cacheUsedBytes: number;
   cacheHitCount: number;
   cacheMissCount: number;
+  /** Blocks that were read because their neighbours had been. */
+  readAheadBlockCount: number;
   /** What opening replayed, and what it brought to safety from behind the last durable mark. */
   recoveredRecordCount: number;
   recoveredTailBlockCount: number;
@@ -89,6 +91,7 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   recoveredRecordCount: 29,
   recoveredTailBlockCount: 30,
   bufferedBytes: 32,
+  readAheadBlockCount: 64,
 };
 
 /** Reads all counters and gauges of a core. */

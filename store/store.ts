@@ -14,6 +14,7 @@ import {
   type Weight,
   weigh,
 } from "./batch.ts";
+import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import {
   ASCII_KEY,
@@ -25,9 +26,11 @@ import {
   RESULT_ASCII_VALUE,
   VERSIONS_DUE,
 } from "./core.ts";
+import { Cursors } from "./cursors.ts";
 import type { Format } from "./encoding.ts";
 import { CairnError } from "./error.ts";
-import { Cursors, EntryIterator, KeyIterator, readPieces, ValueIterator } from "./iterator.ts";
+import { EntryIterator, KeyIterator, readPieces, ValueIterator } from "./iterator.ts";
+import { Lookups } from "./lookups.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { type Range, spanOf, WHOLE } from "./range.ts";
 import type { Reader } from "./reader.ts";
@@ -40,8 +43,6 @@ export const KEY_SIZE_MAX = 2048;
 /** Longest value, in bytes as encoded. */
 export const VALUE_SIZE_MAX = 64 * 1024 * 1024;
 const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
-/** Keys that one call of the core looks up. */
-const GROUP_COUNT = 32;
 /** Keys that one call of the core deletes. */
 const CLEAR_COUNT = 256;
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
@@ -77,6 +78,10 @@ export class Store<K = string, V = string> {
   private valueReader: Reader;
   private committer: Committer;
   private cursors: Cursors;
+  private cold: ColdReads;
+  private lookups: Lookups;
+  /** Reads on cores that the store has moved on from. */
+  private olderReads: ColdReads[] = [];
   private readonly durability: Durability;
   private readonly ending: Ending & Renewal;
   private readonly onEvent: ((event: StoreEvent) => void) | undefined;
@@ -85,6 +90,8 @@ export class Store<K = string, V = string> {
   private keyFlags = 0;
   private verifying: Promise<unknown> = Promise.resolve();
   private open = true;
+  /** Whether the core takes no calls any more. */
+  private isEnded = false;
   private closing: Promise<void> | undefined;
   private offExit: (() => void) | undefined;
   private refreshing: Promise<void> = Promise.resolve();
@@ -105,6 +112,8 @@ export class Store<K = string, V = string> {
     this.valueArea = parts.valueArea;
     this.committer = parts.committer;
     this.cursors = parts.cursors;
+    this.cold = parts.cold;
+    this.lookups = parts.lookups;
     this.valueReader = parts.cursors.valueReader;
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
   }
@@ -131,19 +140,33 @@ export class Store<K = string, V = string> {
     ) as V;
   }
 
-  /** The values of many keys, in their order, `undefined` for those that are not there. */
+  /**
+   * The value of a key, or `undefined`, without blocking: a value that is not in memory is read by the host meanwhile, and
+   * what the key holds when the read has landed is the answer. Many at once share the device's queue. Rejects as `get`
+   * throws; with `DEVICE_READ` only while the key still needs what could not be read.
+   */
+  getAsync(key: K): Promise<V | undefined> {
+    let encoded: unknown;
+    try {
+      this.ready("getAsync");
+      encoded = this.keysAreText ? key : this.keyFormat.encode(key, "key", "getAsync");
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.lookups.get(encoded) as Promise<V | undefined>;
+  }
+
+  /**
+   * The values of many keys, in their order, `undefined` for those that are not there. Values that are not in memory are
+   * read at the same time, without blocking; each value is what its key held at some moment of the call.
+   */
   async getMany(keys: readonly K[]): Promise<(V | undefined)[]> {
     this.ready("getMany");
     if (!Array.isArray(keys)) throw invalid("getMany", "the keys must be an array.");
-    const encoded = keys.map((key) => this.keyBytes(key, "getMany"));
-    const found: (V | undefined)[] = [];
-    let from = 0;
-    while (from < encoded.length) {
-      const to = this.groupIn(encoded, from);
-      this.guard(() => this.core.exports.getGroup(to - from));
-      this.groupOut(encoded, from, to, found);
-      from = to;
-    }
+    // A codec is the program's own code: it runs before anything is put into the exchange area.
+    const isCodec = this.keyFormat.kind === "codec";
+    const encoded = isCodec ? keys.map((key) => this.keyFormat.encode(key, "key", "getMany")) : keys;
+    const found = (await this.lookups.getMany(encoded)) as (V | undefined)[];
     const { valueReader } = this;
     if (!valueReader.isForeign) return found;
     return found.map((bytes) => (bytes === undefined ? bytes : (valueReader.own(bytes as Uint8Array, "getMany") as V)));
@@ -380,7 +403,13 @@ export class Store<K = string, V = string> {
     this.ready("refresh");
     this.cursors.supersede();
     this.core = core;
-    const { keyArea, valueArea, committer, cursors } = this.partsOn(core);
+    const { keyArea, valueArea, committer, cursors, cold, lookups } = this.partsOn(core);
+    // What is in flight into the memory of the former core lands there; who waits for it looks up here.
+    this.lookups.supersede(lookups);
+    this.olderReads = this.olderReads.filter((older) => older.isBusy);
+    this.olderReads.push(this.cold);
+    this.cold = cold;
+    this.lookups = lookups;
     this.keyArea = keyArea;
     this.valueArea = valueArea;
     this.committer = committer;
@@ -391,23 +420,44 @@ export class Store<K = string, V = string> {
   /** What works on one core. */
   private partsOn(core: Core) {
     const { settings } = this;
-    return {
-      keyArea: core.bytes.subarray(core.keyA, core.keyA + KEY_SIZE_MAX),
-      valueArea: core.bytes.subarray(core.exchangeIn, core.exchangeIn + core.exchangeSize),
-      committer: new Committer(
-        core,
-        settings.durability === "manual" ? 0 : settings.flushIntervalMs,
-        (event) => this.emit(event),
-        (error) => this.emit({ type: "poisoned", error }),
-      ),
-      cursors: new Cursors(
-        core,
-        settings.keys,
-        settings.values,
-        (operation) => this.ready(operation),
-        (status, operation) => this.error(status, operation),
-      ),
+    const ready = (operation: string): void => this.ready(operation);
+    const error = (status: number, operation: string): CairnError => this.error(status, operation);
+    const committer = new Committer(
+      core,
+      settings.durability === "manual" ? 0 : settings.flushIntervalMs,
+      (event) => this.emit(event),
+      (error) => this.emit({ type: "poisoned", error }),
+    );
+    const guard = <T>(run: () => T): T => {
+      try {
+        return run();
+      } catch (cause) {
+        throw committer.poison(trap(cause));
+      }
     };
+    const cold = new ColdReads(
+      core,
+      settings.directReads,
+      guard,
+      () => committer.poisoned === undefined && !this.isEnded,
+      (cause, offset) => this.readFailed(cause, offset),
+    );
+    const cursors = new Cursors(core, settings.keys, settings.values, ready, error);
+    const lookups = new Lookups({
+      core,
+      cold,
+      valueReader: cursors.valueReader,
+      ready,
+      closing: (operation) => this.closingError(operation),
+      keyIn: (key, operation) => this.keyEncodedIn(key, operation),
+      keyAt: (key, at, operation) => this.keyAt(key, at, operation),
+      error,
+      guard,
+    });
+    cursors.awaits(cold, (key, handle) => lookups.parts(key, handle, "entries"));
+    const keyArea = core.bytes.subarray(core.keyA, core.keyA + KEY_SIZE_MAX);
+    const valueArea = core.bytes.subarray(core.exchangeIn, core.exchangeIn + core.exchangeSize);
+    return { keyArea, valueArea, committer, cursors, cold, lookups };
   }
 
   private async end(): Promise<void> {
@@ -416,7 +466,10 @@ export class Store<K = string, V = string> {
     this.committer.stop();
     this.cursors.abandon();
     try {
+      // What is on its way into the store's memory lands first; who waits for it still gets it.
+      for (const reads of [...this.olderReads, this.cold]) await reads.idle();
       await this.committer.idle();
+      this.isEnded = true;
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
       if (status === STATUS_NO_SPACE) {
@@ -443,12 +496,26 @@ export class Store<K = string, V = string> {
   /** Throws when the store takes no calls. */
   private ready(operation: string): void {
     if (this.open && this.committer.poisoned === undefined && !this.core.entered) return;
-    if (!this.open) {
-      throw new CairnError("CLOSED", operation, `${operation}: the store is closed. Open it again.`);
-    }
+    if (!this.open) throw closedError(operation);
     if (this.committer.poisoned !== undefined) throw this.committer.poisonError();
     const message = `${operation}: the store was called from inside one of its own device's calls.`;
     throw new CairnError("REENTRANT", operation, message);
+  }
+
+  /** What to say when the store is being closed, and its core still answers. */
+  private closingError(operation: string): CairnError | undefined {
+    if (this.open || this.isEnded || this.committer.poisoned !== undefined) return undefined;
+    return closedError(operation);
+  }
+
+  /** What a read that the host did meanwhile failed with. */
+  private readFailed(cause: unknown, offset: number): CairnError {
+    const known = cause instanceof CairnError ? cause : undefined;
+    if (known?.code === "DEVICE_SHRUNK") return this.committer.poison(known);
+    if (known !== undefined && known.code !== "DEVICE_READ") return known;
+    return new CairnError("DEVICE_READ", "read", `read: the device failed to read. Device offset ${offset}.`, {
+      cause,
+    });
   }
 
   private write(key: K, value: V, operation: string): void {
@@ -726,68 +793,41 @@ export class Store<K = string, V = string> {
     return key.length;
   }
 
-  private keyBytes(key: K, operation: string): Uint8Array {
-    const encoded = this.keyFormat.encode(key, "key", operation);
-    const bytes = typeof encoded === "string" ? encoder.encode(encoded) : encoded;
-    if (bytes.length === 0 || bytes.length > KEY_SIZE_MAX) throw keySizeError(bytes.length, operation, operation);
-    return bytes;
-  }
-
-  /** Puts as many keys as a group takes into the exchange area: the index behind the last one. */
-  private groupIn(keys: readonly Uint8Array[], from: number): number {
+  /** Puts an encoded key at a multiple of 8, padded with zeros to one: its size. */
+  private keyAt(key: unknown, at: number, operation: string): number {
     const { core } = this;
-    let at = core.exchangeIn;
-    let to = from;
-    while (to < keys.length && to - from < GROUP_COUNT) {
-      const key = keys[to] as Uint8Array;
-      const padded = (key.length + 7) & ~7;
-      core.words[at >> 2] = key.length;
-      core.bytes.fill(0, at + 8, at + 8 + padded);
-      core.bytes.set(key, at + 8);
-      at += 8 + padded;
-      to++;
+    if (typeof key === "string") {
+      const { length } = key;
+      let size = -1;
+      if (length <= ASCII_LOOP_SIZE_MAX) {
+        core.floats[(at + length - 1) >> 3] = 0;
+        size = asciiIn(core.bytes, core.words, at, key);
+      }
+      if (size < 0) {
+        if (length > KEY_SIZE_MAX) throw keySizeError(sizeOf(key), operation, operation);
+        if (core.text.write !== undefined) size = core.text.write(key, at);
+        else size = encoder.encodeInto(key, core.bytes.subarray(at, at + KEY_SIZE_MAX * 3)).written;
+        for (let end = at + size; (end & 7) !== 0; end++) core.bytes[end] = 0;
+      }
+      if (size === 0 || size > KEY_SIZE_MAX) throw keySizeError(size, operation, operation);
+      return size;
     }
-    return to;
+    if (this.keysAreText || !(key instanceof Uint8Array)) {
+      this.keyFormat.encode(key, "key", operation);
+      throw invalid(operation, "the key could not be encoded.");
+    }
+    const { length } = key;
+    if (length === 0 || length > KEY_SIZE_MAX) throw keySizeError(length, operation, operation);
+    core.floats[(at + length - 1) >> 3] = 0;
+    core.bytes.set(key, at);
+    return length;
   }
 
-  /** A foreign codec's values are left as bytes. */
-  private groupOut(keys: readonly Uint8Array[], from: number, to: number, found: (V | undefined)[]): void {
-    const { core } = this;
-    const later: number[] = [];
-    for (let i = from; i < to; i++) {
-      const at = (core.exchangeOut >> 2) + (i - from) * 4;
-      const state = core.words[at] as number;
-      if (state === 0) found[i] = undefined;
-      else if (state === 1) {
-        found[i] = this.valueReader.readLater(
-          (core.words[at + 2] as number) >>> 0,
-          core.words[at + 3] as number,
-          ((core.words[at + 1] as number) & RESULT_ASCII_VALUE) !== 0,
-          "getMany",
-        ) as V;
-      } else later.push(i);
-    }
-    for (const i of later) {
-      const key = keys[i] as Uint8Array;
-      core.bytes.set(key, core.keyA);
-      const status = this.guard(() => core.exports.get(key.length));
-      found[i] = status === 0 ? undefined : this.getSlowly(status, "getMany", this.valueReader.isForeign);
-    }
-  }
-
-  /** With `asBytes`, what is stored rather than what it means. */
-  private getSlowly(status: number, operation: string, asBytes = false): V {
+  private getSlowly(status: number, operation: string): V {
     if (status < 0) throw this.error(status, operation);
     const { core } = this;
-    const size = core.words[core.result + 1] as number;
-    if (status === AT_MEMORY) {
-      const ascii = ((core.words[core.result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
-      const pointer = (core.words[core.result] as number) >>> 0;
-      if (asBytes) return this.valueReader.readLater(pointer, size, ascii, operation) as V;
-      return this.valueReader.read(pointer, size, ascii, operation) as V;
-    }
-    const bytes = readPieces(core, size, (failed) => this.error(failed, operation));
-    return (asBytes ? bytes : this.valueReader.own(bytes, operation)) as V;
+    const bytes = readPieces(core, core.words[core.result + 1] as number, (failed) => this.error(failed, operation));
+    return this.valueReader.own(bytes, operation) as V;
   }
 
   /** A status as an error. What leaves the device in doubt poisons the store. */
@@ -822,6 +862,10 @@ export class Store<K = string, V = string> {
 
 const STATUS_NO_SPACE = -8;
 const STATUS_OUT_OF_MEMORY = -9;
+
+function closedError(operation: string): CairnError {
+  return new CairnError("CLOSED", operation, `${operation}: the store is closed. Open it again.`);
+}
 
 function keySizeError(size: number, prefix: string, operation: string): CairnError {
   const message =

@@ -26,10 +26,19 @@ export function isNoSpace(errorCode: u32): bool {
 
 /** Reads `size` bytes at `offset` into `target`. DEVICE_READ, or DEVICE_SHRUNK when the device ends before. */
 export function deviceRead(offset: u64, target: usize, size: u32): i32 {
+  return readThrough(root.device, offset, target, size);
+}
+
+/** `deviceRead` of blocks that the cache keeps: past the host's own cache where the opener asked for that. */
+export function deviceReadCold(offset: u64, target: usize, size: u32): i32 {
+  return readThrough(root.deviceCold, offset, target, size);
+}
+
+function readThrough(handle: u32, offset: u64, target: usize, size: u32): i32 {
   root.deviceReads++;
   while (true) {
     root.wasiReadTarget = <u32>target;
-    descriptorRead(root.device, size, offset, WASI_RETURN);
+    descriptorRead(handle, size, offset, WASI_RETURN);
     root.wasiReadTarget = 0;
     if (load<u8>(WASI_RETURN)) {
       root.wasiErrorCode = load<u8>(WASI_RETURN, 4);

@@ -14,6 +14,7 @@
  * Pointers hold until the next call. Values that are not inline are gathered behind the entries.
  */
 import { copyWords } from "../bytes/compare";
+import { CacheMode } from "../cache/block-cache";
 import { RECORD_HEADER_SIZE } from "../format/record";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
@@ -22,6 +23,7 @@ import { SeekMode, treeCollectBackward, treeCollectForward, treeFirst, treeLast,
 import { slabClassOf, slabClassSize, slabGive, slabTake } from "../memory/slab";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, KEY_B, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { Ahead, listNodes, listRead, planMake } from "./ahead";
 import { removeAt } from "./dual";
 import { laterApply } from "./later";
 import { Snapshot, snapshotClose, snapshotOpen, versionAt } from "./snapshots";
@@ -50,6 +52,8 @@ export namespace CursorFlags {
 export namespace CursorMode {
   export const KEYS: u32 = 1;
   export const VALUES: u32 = 2;
+  /** The blocks of the values were counted, and read, before. */
+  export const COUNTED: u32 = 4;
 }
 
 @unmanaged
@@ -120,8 +124,28 @@ export function cursorSeek(handle: usize, keySize: u32): i32 {
  */
 export function cursorNext(handle: usize, count: u32, mode: u32): i32 {
   laterApply();
+  // What a block of entries needs is read, and counted, before they are written.
+  root.cacheMode = CacheMode.SCAN | CacheMode.PLANNED;
+  const written = entriesWrite(changetype<Cursor>(handle), min(count, BLOCK_ENTRIES_MAX), mode);
+  root.cacheMode = CacheMode.SINGLE;
+  return written;
+}
+
+/**
+ * Plans the reads of the blocks that the next `count` entries with their values need, as far as one `cursorNext` gives
+ * them; the cursor stays where it is. READY, READS or BUSY: engine/ahead.ts. `again`: they were planned by a call before.
+ */
+export function cursorAhead(handle: usize, count: u32, again: u32): i32 {
+  laterApply();
   const cursor = changetype<Cursor>(handle);
-  count = min(count, BLOCK_ENTRIES_MAX);
+  if (cursor.flags & CursorFlags.DONE || !position(cursor)) return Ahead.READY;
+  const collected = collectMore(cursor, min(count, BLOCK_ENTRIES_MAX));
+  touch(collected, false);
+  listNodes(cursor.sequence, 0, collected, GATHER_SIZE, again == 0);
+  return root.planBlockCount ? planMake(CacheMode.SCAN, again != 0) : Ahead.READY;
+}
+
+function entriesWrite(cursor: Cursor, count: u32, mode: u32): i32 {
   root.resultFlags = 0;
   let written: u32 = 0;
   let gathered: u32 = 0;
@@ -129,7 +153,12 @@ export function cursorNext(handle: usize, count: u32, mode: u32): i32 {
     const asked = count - written;
     const collected = collect(cursor, asked);
     touch(collected, (mode & CursorMode.VALUES) != 0);
+    let readTo = mode & CursorMode.VALUES ? 0 : collected;
     for (let i: u32 = 0; i < collected; i++) {
+      if (i == readTo) {
+        readTo = listNodes(cursor.sequence, i, collected, GATHER_SIZE - gathered, !(mode & CursorMode.COUNTED));
+        listRead();
+      }
       const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
       const seen = versionAt(node, cursor.sequence);
       if (!seen) continue;

@@ -1,21 +1,24 @@
 /**
- * Reading a value that is not in its key node: from the write buffer, from the cache, else from the device.
+ * Reading a value that is not in its key node.
  *
- * A block is verified once, when it comes from the device; the record's header is compared with the node before a byte
- * of the value is given out, so a stale or misdirected block is CORRUPT and never data.
+ * The record's header is compared with the node before a byte of the value is given out, so a stale or misdirected
+ * block is CORRUPT and never data. A value of many blocks passes through the cache as a scan does.
  */
 import { copyBytes } from "../bytes/compare";
-import { cacheClaim, cacheDrop, cacheFind, cacheFrame, cacheKeep } from "../cache/block-cache";
-import { deviceRead } from "../device/device";
-import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockHeader, blockValid } from "../format/block";
+import { CacheMode, cacheCount } from "../cache/block-cache";
+import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, RecordFlags } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
-import { frameAtAddress } from "../log/append";
-import { segmentAt, segmentOf } from "../log/segments";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, root } from "../root";
 import { Status } from "../status";
+import { blockFetch, runFetch } from "./fetch";
+
+/** A larger value is read as a scan reads. */
+const SINGLE_SIZE_MAX: u32 = 65536;
+/** Where the key of a part's record lies. */
+const EXTENT_KEY_OFFSET: u32 = RECORD_HEADER_SIZE + EXTENT_FIELD_SIZE;
 
 /** What `valueOpen` answers beside a status. */
 export namespace ValueAt {
@@ -39,11 +42,7 @@ export function valueOpen(node: KeyNode, keySize: u32, body: usize, gather: usiz
     root.resultPointer = <u32>body;
     return ValueAt.MEMORY;
   }
-  root.readTable = flags & NodeFlags.EXTENTS ? load<u32>(body) : 0;
-  root.readAddress = node.address;
-  root.readSequence = node.sequence;
-  root.readSize = size;
-  root.readKeySize = keySize;
+  valueSelect(node, keySize, body);
   if (direct && !(flags & NodeFlags.EXTENTS)) {
     // Most values lie within one block: no copy then.
     const start = (<u32>root.readAddress & (<u32>BLOCK_SIZE - 1)) + RECORD_HEADER_SIZE + keySize;
@@ -73,36 +72,30 @@ export function valueRead(offset: u32): i32 {
   return status < 0 ? status : <i32>size;
 }
 
-/**
- * The frame that holds the block at a device address: a pointer, or a status below zero. In memory: two to four
- * misses; else one read of the device.
- */
-export function blockFetch(address: u64): i64 {
-  const resident = frameAtAddress(address);
-  if (resident) return <i64>resident;
-  const deviceBlock = address >> BLOCK_SIZE_LOG2;
-  const generation = segmentAt(segmentOf(address)).generation;
-  const cached = cacheFind(<u32>deviceBlock, generation);
-  if (cached) return <i64>cached;
-  const claim = cacheClaim(<u32>deviceBlock);
-  if (!claim) return Status.OUT_OF_MEMORY;
-  const frame = cacheFrame(claim);
-  const status = deviceRead(deviceBlock << BLOCK_SIZE_LOG2, frame, <u32>BLOCK_SIZE);
-  if (status < 0) {
-    cacheDrop(claim);
-    return status;
-  }
-  if (!blockValid(frame, deviceBlock) || changetype<BlockHeader>(frame).generation != generation) {
-    cacheDrop(claim);
-    root.faultOffset = deviceBlock << BLOCK_SIZE_LOG2;
-    return Status.CORRUPT;
-  }
-  cacheKeep(claim, <u32>deviceBlock);
-  return <i64>frame;
+/** Copies `size` bytes from `offset` on of the value of a node, or of a version, that is not inline. OK or a status. */
+export function valuePart(node: KeyNode, keySize: u32, body: usize, offset: u32, target: usize, size: u32): i32 {
+  valueSelect(node, keySize, body);
+  return valueCopy(offset, target, size);
+}
+
+function valueSelect(node: KeyNode, keySize: u32, body: usize): void {
+  root.readTable = node.flags & NodeFlags.EXTENTS ? load<u32>(body) : 0;
+  root.readAddress = node.address;
+  root.readSequence = node.sequence;
+  root.readSize = node.valueSize;
+  root.readKeySize = keySize;
 }
 
 /** Copies `size` bytes from `offset` on to `target`. */
 function valueCopy(offset: u32, target: usize, size: u32): i32 {
+  const mode = root.cacheMode;
+  if (root.readSize > SINGLE_SIZE_MAX) root.cacheMode = mode | CacheMode.SCAN;
+  const status = partsCopy(offset, target, size);
+  root.cacheMode = mode;
+  return status;
+}
+
+function partsCopy(offset: u32, target: usize, size: u32): i32 {
   if (!root.readTable) return recordCopy(root.readAddress, RECORD_HEADER_SIZE, offset, target, size);
   const table = <usize>root.readTable;
   const parts = extentCount(table);
@@ -113,8 +106,7 @@ function valueCopy(offset: u32, target: usize, size: u32): i32 {
       continue;
     }
     const piece = min(size, partSize - offset);
-    const head = RECORD_HEADER_SIZE + EXTENT_FIELD_SIZE;
-    const status = recordCopy(extentAddress(table, part), head, offset, target, piece);
+    const status = recordCopy(extentAddress(table, part), EXTENT_KEY_OFFSET, offset, target, piece);
     if (status < 0) return status;
     target += piece;
     size -= piece;
@@ -125,22 +117,31 @@ function valueCopy(offset: u32, target: usize, size: u32): i32 {
 
 /** Copies bytes of one record's value, which runs over the payloads of as many blocks as it takes. */
 function recordCopy(address: u64, keyOffset: u32, offset: u32, target: usize, size: u32): i32 {
+  const mode = root.cacheMode;
+  let block = address & ~(<u64>BLOCK_SIZE - 1);
+  const start = (<u32>address & (<u32>BLOCK_SIZE - 1)) + keyOffset + root.readKeySize;
+  const inFirst = <u32>BLOCK_SIZE - start;
+  let from: u32 = start + offset;
+  // What lies side by side on the device is read in one piece, and counts as missed, not as found afterwards.
+  let ahead = size > inFirst && !offset ? aheadFetch(block, start + size) : 0;
+  if (ahead) root.cacheMode = mode | CacheMode.PLANNED;
   const frame = blockFetch(address);
+  root.cacheMode = mode;
   if (frame < 0) return <i32>frame;
   const checked = recordCheck(<usize>frame, address);
   if (checked < 0) return checked;
-  const start = (<u32>address & (<u32>BLOCK_SIZE - 1)) + keyOffset + root.readKeySize;
-  const inFirst = <u32>BLOCK_SIZE - start;
-  let block = address & ~(<u64>BLOCK_SIZE - 1);
-  let from: u32 = start + offset;
   if (offset >= inFirst) {
     const rest = offset - inFirst;
     block += (<u64>(1 + rest / BLOCK_PAYLOAD_SIZE)) << BLOCK_SIZE_LOG2;
     from = BLOCK_HEADER_SIZE + (rest % BLOCK_PAYLOAD_SIZE);
   }
   while (size) {
+    if (!ahead && from + size > <u32>BLOCK_SIZE) ahead = aheadFetch(block, from + size);
+    if (ahead) root.cacheMode = mode | CacheMode.PLANNED;
     const at = blockFetch(block);
+    root.cacheMode = mode;
     if (at < 0) return <i32>at;
+    if (ahead) ahead--;
     const piece = min(size, <u32>BLOCK_SIZE - from);
     copyBytes(target, <usize>at + from, piece);
     target += piece;
@@ -149,6 +150,13 @@ function recordCopy(address: u64, keyOffset: u32, offset: u32, target: usize, si
     from = BLOCK_HEADER_SIZE;
   }
   return Status.OK;
+}
+
+/** Reads blocks of a value that ends `end` bytes behind the start of the first, or of some block behind it. */
+function aheadFetch(block: u64, end: u32): u32 {
+  const read = runFetch(block, 1 + (end - <u32>BLOCK_SIZE + BLOCK_PAYLOAD_SIZE - 1) / BLOCK_PAYLOAD_SIZE);
+  cacheCount(0, read);
+  return read;
 }
 
 /** Whether the record at an address is the one that the node means. */

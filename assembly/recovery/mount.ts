@@ -56,6 +56,8 @@ export namespace MountFlags {
   export const GROWABLE: u32 = 2;
   /** Whoever had the store before may still be running: none of its allotment is used. */
   export const PREDECESSOR_ALIVE: u32 = 4;
+  /** Cold blocks are read through the handle that bypasses the host's cache. */
+  export const DIRECT_READS: u32 = 8;
 }
 
 /**

@@ -25,7 +25,7 @@ import {
 } from "../limits";
 import { segmentAt } from "../log/segments";
 import { probe, superblockAccept } from "../recovery/mount";
-import { LATER, root, SUPERBLOCK_A, SUPERBLOCK_B, WORKSPACE } from "../root";
+import { READ_PLAN, root, SUPERBLOCK_A, SUPERBLOCK_B, WORKSPACE } from "../root";
 import { Status } from "../status";
 import { blockFault, blockIsZero, segmentCounts, segmentEnd } from "./source";
 import { Fault } from "./state";
@@ -130,4 +130,4 @@ export function segmentFigure(segment: u32, what: u32): f64 {
   }
 }
 
-if (WORKSPACE + (<usize>BLOCK_PAYLOAD_SIZE / 24 + 1) * ENTRY_SIZE > LATER) ERROR("the list outgrew its place");
+if (WORKSPACE + (<usize>BLOCK_PAYLOAD_SIZE / 24 + 1) * ENTRY_SIZE > READ_PLAN) ERROR("the list outgrew its place");

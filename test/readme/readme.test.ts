@@ -30,6 +30,12 @@ test("the ten lines run from the packed package and print what is stored", () =>
   expect(run(process.execPath, ["lines.mjs"])).toBe("user:2 Grace\nuser:3 Barbara\n");
 });
 
+test("the lines about more data than memory run as well", () => {
+  const lines = blocks("js").find((block) => block.includes("large.cairn")) as string;
+  writeFileSync(join(folder, "large.mjs"), lines);
+  expect(run(process.execPath, ["large.mjs"])).toBe("a 100000\nb 2000\n");
+});
+
 test("the tool's commands run on the store that the ten lines made", () => {
   writeFileSync(join(folder, "people.ndjson"), '{"id":"p:1","name":"Ada"}\n{"id":"p:2","name":"Grace"}\n');
   const commands = (blocks("sh")[1] as string).trim().split("\n");

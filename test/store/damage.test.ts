@@ -428,7 +428,7 @@ describe("a device that fails", () => {
     expect(store.get("cold")).toBe("c".repeat(30_000));
     store.flushSync();
     device.before = undefined;
-    expect(codes.length).toBeGreaterThan(calls.length);
+    expect(codes.length).toBeGreaterThanOrEqual(calls.length);
     expect(new Set(codes)).toEqual(new Set(["REENTRANT"]));
     expect(store.count()).toBe(31);
     await store.put("after", "1");

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { codeOf, errorOf, open, openTiny, pause, scratchPaths } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { WaitingDevice } from "./waiting-device.ts";
 
 const newPath = scratchPaths();
 
@@ -55,6 +56,40 @@ describe("refresh", () => {
     expect([...reader.keys()]).toHaveLength(100);
     expect(reader.stats().snapshotCount).toBe(0);
     await reader.close();
+  });
+
+  test("answers the lookups that wait for the device from the newest state, and refuses the walks that do", async () => {
+    const device = new WaitingDevice();
+    const small = { writeBufferBytes: 262_144, cacheBytes: 0 };
+    const writer = await openTiny(device, small);
+    const textOf = (i: number): string => `${i}:${"v".repeat(2000)}`;
+    const large = "l".repeat(200_000);
+    for (let i = 0; i < 500; i++) writer.set(`k${i}`, textOf(i));
+    writer.set("large", large);
+    await writer.flush();
+    await writer.put("mark", "1");
+    const reader = await openTiny(device, { ...small, readOnly: true });
+    const release = device.holdReads();
+    const lookups = Array.from({ length: 100 }, (_, i) => reader.getAsync(`k${i}`));
+    const many = reader.getMany(["k200", "k201", "large"]);
+    const walk = errorOf(() => reader.entries().nextvAsync(5));
+    await pause(5);
+    expect(device.inFlightCount).toBeGreaterThan(0);
+    for (let i = 0; i < 100; i += 2) writer.set(`k${i}`, `new ${i}`);
+    writer.delete("k201");
+    await writer.flush();
+    await writer.put("mark", "2");
+    await reader.refresh();
+    release();
+    expect(await Promise.all(lookups)).toEqual(
+      Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? `new ${i}` : textOf(i))),
+    );
+    expect(await many).toEqual([textOf(200), undefined, large]);
+    expect((await walk).code).toBe("SNAPSHOT_EXPIRED");
+    expect(await reader.getAsync("k300")).toBe(textOf(300));
+    expect(device.inFlightCount).toBe(0);
+    await reader.close();
+    await writer.close().catch(() => undefined);
   });
 
   test("is INVALID_ARGUMENT for a store that writes, and CLOSED for one that is closed", async () => {

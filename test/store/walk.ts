@@ -121,10 +121,11 @@ class Walker {
     if (draw < 300) this.write(random.chance(0.3));
     else if (draw < 380) this.erase(random.chance(0.5));
     else if (draw < 440) this.batch();
-    else if (draw < 620) this.read();
+    else if (draw < 560) this.read();
+    else if (draw < 620) await this.readLater();
     else if (draw < 650) await this.readMany();
     else if (draw < 720) this.open();
-    else if (draw < 880) this.advance();
+    else if (draw < 880) await this.advance();
     else if (draw < 920) this.countRange();
     else if (draw < 930) this.clear();
     else if (draw < 945) await this.flush();
@@ -242,6 +243,13 @@ class Walker {
     expect(this.store.has(this.keyOut(key))).toBe(this.model.has(key));
   }
 
+  private async readLater(): Promise<void> {
+    const keys = Array.from({ length: this.random.between(1, 8) }, () => this.presentKey());
+    this.note(`getAsync of ${keys.map(nameOf).join(", ")}`);
+    const values = await Promise.all(keys.map((key) => this.store.getAsync(this.keyOut(key))));
+    for (const [index, key] of keys.entries()) this.expectValue(values[index], this.model.get(key), key);
+  }
+
   private async readMany(): Promise<void> {
     const keys: string[] = [];
     for (let i = this.random.below(70); i > 0; i--)
@@ -280,7 +288,7 @@ class Walker {
     if (this.iterators.length > 12) this.finish(0);
   }
 
-  private advance(): void {
+  private async advance(): Promise<void> {
     if (this.iterators.length === 0) return;
     const index = this.random.below(this.iterators.length);
     const open = this.iterators[index] as OpenIterator;
@@ -290,8 +298,9 @@ class Walker {
       for (let i = this.random.between(1, 40); i > 0; i--) if (!this.next(open)) break;
     } else if (draw < 6) {
       const count = this.random.between(1, 100);
-      this.note(`nextv(${count}) of iterator ${index}`);
-      const entries = open.iterator.nextv(count);
+      const way = this.random.pick(["nextv", "nextvAsync"] as const);
+      this.note(`${way}(${count}) of iterator ${index}`);
+      const entries = await open.iterator[way](count);
       const expected = open.ended ? 0 : Math.min(count, open.left, open.expected.length - open.position);
       expect(entries.length).toBe(expected);
       if (expected < count) open.ended = true;
@@ -374,6 +383,12 @@ class Walker {
     for (const key of store.keys({ reverse: true }))
       expect(this.keyIn(key) === (all[--index] as ModelEntry<unknown>).key).toBe(true);
     expect(index).toBe(0);
+    for await (const [key, value] of store.entries()) {
+      const expected = all[index++] as ModelEntry<unknown>;
+      expect(this.keyIn(key) === expected.key).toBe(true);
+      this.expectValue(value, expected.value, expected.key);
+    }
+    expect(index).toBe(all.length);
     for (const { key, value } of all) this.expectValue(store.get(this.keyOut(key)), value, key);
     expect((await store.verify()).faults).toEqual([]);
     const stats = store.stats();

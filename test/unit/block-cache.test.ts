@@ -100,7 +100,7 @@ class Pair {
     }
     units.cacheKeep(claim, block);
     frame.block = block;
-    frame.used = true;
+    frame.used = false;
     this.byBlock.set(block, index);
   }
 
@@ -219,4 +219,110 @@ describe(`block cache, seed ${SEED}`, () => {
     units.memoryInitialize(POOL, POOL + 4 * PAGE);
     expect(units.cacheInitialize(100_000)).toBe(0);
   });
+
+  test("one scan larger than the cache leaves the hot set where it is", () => {
+    const { units, read, holds } = filled(256);
+    const hot = Array.from({ length: 180 }, (_, i) => 1000 + i);
+    for (const block of hot) read(block);
+    for (const block of hot) same(units.cacheFind(block, 1n) !== 0, true, `block ${block}`);
+    units.cacheModeSet(SCAN);
+    for (let i = 0; i < 256 * 20; i++) {
+      if (!units.cacheFind(100_000 + i, 1n)) read(100_000 + i);
+    }
+    units.cacheModeSet(SINGLE);
+    expect(hot.filter(holds).length).toBe(hot.length);
+    expect(units.cacheFrameCount()).toBe(256);
+    // Read singly, as many blocks push the hot set out: what kept it above was the scan's mode.
+    for (let i = 0; i < 256 * 20; i++) if (!units.cacheFind(200_000 + i, 1n)) read(200_000 + i);
+    expect(hot.filter(holds).length).toBe(0);
+  });
+
+  test("a scan keeps its newest blocks, as many as its share", () => {
+    const { units, read, holds } = filled(256);
+    for (let i = 0; i < 256; i++) read(5000 + i);
+    units.cacheModeSet(SCAN);
+    for (let i = 0; i < 1000; i++) read(100_000 + i);
+    const share = units.cacheScanShare();
+    expect(share).toBe(32);
+    expect(Array.from({ length: 1000 }, (_, i) => 100_000 + i).filter(holds)).toEqual(
+      Array.from({ length: share }, (_, i) => 100_000 + 1000 - share + i),
+    );
+  });
+
+  test("a scanned block that a single read finds stays when the scan goes on", () => {
+    const { units, read, holds } = filled(128);
+    for (let i = 0; i < 128; i++) read(5000 + i);
+    units.cacheModeSet(SCAN);
+    for (let i = 0; i < 10; i++) read(100_000 + i);
+    units.cacheModeSet(SINGLE);
+    expect(units.cacheFind(100_004, 1n)).not.toBe(0);
+    units.cacheModeSet(SCAN);
+    for (let i = 10; i < 1000; i++) read(100_000 + i);
+    expect(Array.from({ length: 900 }, (_, i) => 100_000 + i).filter(holds)).toEqual([100_004]);
+  });
+
+  test("a scan that fits the cache is found by the next one", () => {
+    const { units, read, holds } = filled(256);
+    units.cacheModeSet(SCAN);
+    for (let i = 0; i < 200; i++) read(100_000 + i);
+    expect(Array.from({ length: 200 }, (_, i) => 100_000 + i).filter(holds).length).toBe(200);
+  });
+
+  test("what is pinned, or in flight, is given to no other block", () => {
+    const { units, read, holds } = filled(64);
+    for (let i = 0; i < 64; i++) read(5000 + i);
+    expect(units.cachePinnable()).toBe(32);
+    const pinned: number[] = [];
+    for (let i = 0; i < 16; i++) {
+      const claim = units.cachePeek(5000 + i, 1n);
+      units.cachePin(claim);
+      pinned.push(5000 + i);
+    }
+    const flights: number[] = [];
+    for (let i = 0; i < 16; i++) {
+      const claim = units.cacheClaim(7000 + i);
+      units.cachePin(claim);
+      units.cacheFlightBegin(claim, 7000 + i);
+      flights.push(claim);
+    }
+    expect(units.cachePinnable()).toBe(0);
+    const marks = flights.map((claim) => units.cacheFrame(claim) >>> 0);
+    for (const mode of [SINGLE, SCAN]) {
+      units.cacheModeSet(mode);
+      for (let i = 0; i < 500; i++) {
+        const claim = units.cacheClaim(9000 + mode * 1000 + i);
+        same(claim > 0 && !flights.includes(claim), true, "a frame that is free");
+        read(9000 + mode * 1000 + i);
+      }
+    }
+    units.cacheModeSet(SINGLE);
+    expect(pinned.filter(holds)).toEqual(pinned);
+    // A block in flight is not found, and a read of it meanwhile gets another frame, which the flight's keeps out.
+    expect(units.cacheFind(7003, 1n)).toBe(0);
+    const other = units.cacheClaim(7003);
+    expect(flights).not.toContain(other);
+    units.cacheKeep(other, 7003);
+    expect(units.cacheInFlight(7003)).toBe(flights[3]);
+    units.cacheFrameFill(marks[3]!, 7003n, 1n);
+    units.cacheFlightEnd(flights[3]!);
+    expect(units.cacheFind(7003, 1n) >>> 0).toBe(marks[3]);
+    units.cacheUnpin(flights[3]!);
+    expect(units.cachePinnable()).toBe(1);
+  });
 });
+
+const SINGLE = 0;
+const SCAN = 1;
+
+/** A cache of so many frames, with what reads a block of generation 1 into it, and tells whether it is held. */
+function filled(capacity: number) {
+  const { units } = instantiate(150);
+  units.memoryInitialize(POOL, POOL + 150 * PAGE);
+  same(units.cacheInitialize(capacity), 1, "cacheInitialize");
+  const read = (block: number): void => {
+    const claim = units.cacheClaim(block);
+    units.cacheFrameFill(units.cacheFrame(claim), BigInt(block), 1n);
+    units.cacheKeep(claim, block);
+  };
+  return { units, read, holds: (block: number) => units.cachePeek(block, 1n) !== 0 };
+}

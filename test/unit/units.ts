@@ -126,6 +126,16 @@ export interface Units {
   cacheKeep(claim: number, deviceBlock: number): void;
   cacheDrop(claim: number): void;
   cacheFrame(claim: number): number;
+  cachePeek(deviceBlock: number, generation: bigint): number;
+  cacheInFlight(deviceBlock: number): number;
+  cacheFlightBegin(claim: number, deviceBlock: number): void;
+  cacheFlightEnd(claim: number): void;
+  cachePin(claim: number): void;
+  cacheUnpin(claim: number): void;
+  cachePinnable(): number;
+  cacheScanShare(): number;
+  cacheModeSet(mode: number): void;
+  cacheFrameFill(frame: number, deviceBlock: bigint, generation: bigint): void;
   cacheFrameCount(): number;
   cacheHits(): bigint;
   cacheMisses(): bigint;

@@ -1,0 +1,158 @@
+/** The open cursors of one store: opened for walks, closed with them, or when a program drops a walk half-way. */
+import type { ColdReads } from "./cold.ts";
+import type { Core } from "./core.ts";
+import type { Format } from "./encoding.ts";
+import { CairnError } from "./error.ts";
+import type { Span } from "./range.ts";
+import { Reader } from "./reader.ts";
+
+const REVERSE = 1;
+const LOWER = 2;
+const UPPER = 4;
+const UNPINNED = 16;
+/** Walks that are watched one by one only if they outlast the turn that they began in. */
+const YOUNG_COUNT_MAX = 64;
+
+/** An open cursor of the core. */
+export interface CursorState {
+  handle: number;
+  openedMs: number;
+  /** Whether the registry knows it. */
+  watched: boolean;
+}
+
+/**
+ * Closes the cursors of iterators that programs drop. One for all stores: V8 calls nothing back for a registry that is
+ * itself collected.
+ */
+const dropped = new FinalizationRegistry<{ cursors: Cursors; state: CursorState }>(({ cursors, state }) =>
+  cursors.close(state),
+);
+
+/** Opens cursors for one core, and closes what programs drop. */
+export class Cursors {
+  readonly core: Core;
+  readonly keyReader: Reader;
+  readonly valueReader: Reader;
+  readonly keys: Format;
+  /** Throws when the store takes no calls. */
+  private readonly ready: (operation: string) => void;
+  /** Reads that do not block. */
+  cold!: ColdReads;
+  /** A large value as a cursor sees it, without blocking. */
+  parts!: (key: Uint8Array, handle: number) => Promise<Uint8Array | undefined>;
+  private readonly fail: (status: number, operation: string) => CairnError;
+  private readonly open = new Set<CursorState>();
+  private youngIterators: object[] = [];
+  private youngStates: CursorState[] = [];
+  private usable = true;
+  private isSuperseded = false;
+
+  constructor(
+    core: Core,
+    keys: Format,
+    values: Format,
+    ready: (operation: string) => void,
+    fail: (status: number, operation: string) => CairnError,
+  ) {
+    this.core = core;
+    this.keys = keys;
+    this.keyReader = new Reader(core, keys, "key");
+    this.valueReader = new Reader(core, values, "value");
+    this.ready = ready;
+    this.fail = fail;
+  }
+
+  /** Lets walks go on without blocking. */
+  awaits(cold: ColdReads, parts: (key: Uint8Array, handle: number) => Promise<Uint8Array | undefined>): void {
+    this.cold = cold;
+    this.parts = parts;
+  }
+
+  /** A cursor over a span, with a snapshot unless it is `unpinned`: then it is for deleting. */
+  take(span: Span, operation: string, unpinned = false): CursorState {
+    const { core } = this;
+    let flags = (span.reverse ? REVERSE : 0) | (unpinned ? UNPINNED : 0);
+    if (span.lower !== undefined) {
+      core.bytes.set(span.lower, core.keyA);
+      flags |= LOWER;
+    }
+    if (span.upper !== undefined) {
+      core.bytes.set(span.upper, core.keyB);
+      flags |= UPPER;
+    }
+    const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0);
+    if (handle < 0) throw this.fail(handle, operation);
+    const state = { handle, openedMs: Date.now(), watched: false };
+    this.open.add(state);
+    return state;
+  }
+
+  /** Closes a cursor; more than once does no harm. */
+  close(state: CursorState): void {
+    if (!this.open.delete(state) || !this.usable) return;
+    try {
+      this.core.exports.cursorClose(state.handle);
+    } catch {
+      // Only a trapped instance comes here, and its memory goes with it.
+    }
+  }
+
+  /** Closes `state` when `iterator` is collected. Most walks end in the turn that they began in, and cost nothing here. */
+  watch(iterator: object, state: CursorState): void {
+    const { length } = this.youngStates;
+    if (length === 0) queueMicrotask(() => this.watchYoung());
+    else if (length === YOUNG_COUNT_MAX) this.watchYoung();
+    this.youngIterators.push(iterator);
+    this.youngStates.push(state);
+  }
+
+  /** The iterator of `state` needs no watching any more. */
+  unwatch(state: CursorState): void {
+    if (state.watched) dropped.unregister(state);
+  }
+
+  /** A status of a cursor as an error. */
+  error(status: number, operation: string): CairnError {
+    return this.fail(status, operation);
+  }
+
+  /** Age of the oldest open cursor in milliseconds. */
+  oldestAgeMs(): number {
+    const first = this.open.values().next().value;
+    return first === undefined ? 0 : Math.max(0, Date.now() - first.openedMs);
+  }
+
+  private watchYoung(): void {
+    const iterators = this.youngIterators;
+    const states = this.youngStates;
+    this.youngIterators = [];
+    this.youngStates = [];
+    for (let i = 0; i < states.length; i++) {
+      const state = states[i] as CursorState;
+      if (!this.open.has(state)) continue;
+      state.watched = true;
+      dropped.register(iterators[i] as object, { cursors: this, state }, state);
+    }
+  }
+
+  /** The store is closing: no cursor is touched again. */
+  abandon(): void {
+    this.usable = false;
+    this.open.clear();
+  }
+
+  /** The store has moved on to another core: the walks over this one are refused. */
+  supersede(): void {
+    this.isSuperseded = true;
+    this.abandon();
+  }
+
+  /** Throws when a walk cannot go on: the store takes no calls, or has been refreshed since. */
+  check(operation: string): void {
+    this.ready(operation);
+    if (!this.isSuperseded) return;
+    const message = `${operation}: the store was refreshed after this iterator began. Begin a new one.`;
+    throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
+  }
+}
