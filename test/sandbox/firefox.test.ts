@@ -61,7 +61,10 @@ describe.skipIf(!browsersOfRun().includes("firefox"))("in Firefox", () => {
     await page.click("#store-list button");
     await shows("#key-count", "keys");
     await page.type("#prefix", "zeb");
-    await shows("#key-count", "1 key");
+    await page.waitForFunction(() => {
+      const options = [...document.querySelectorAll("#keys [role=option]")];
+      return options.length === 1 && options[0]?.textContent === "zebra";
+    });
     await page.click("#keys [role=option]");
     await page.waitForFunction(() => document.querySelector<HTMLTextAreaElement>("#record-value")?.value === "striped");
     await page.click("#download");
