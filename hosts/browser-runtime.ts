@@ -1,6 +1,7 @@
 /** What a browser's dedicated worker brings to opening: the origin private file system, and the binary by `fetch`. */
 import { CairnError } from "../store/error.ts";
 import { browserText } from "./browser-text.ts";
+import { builtinText } from "./builtin-text.ts";
 import type { Runtime } from "./opening.ts";
 import { reasonOf } from "./opfs-device.ts";
 import { openOpfs } from "./opfs-target.ts";
@@ -20,7 +21,7 @@ export function browserRuntime(patienceMs: number): Runtime {
       const message = "open: the target is neither the name of a file nor a BlockDevice; browsers have no file: URLs.";
       throw new CairnError("INVALID_ARGUMENT", "open", message);
     },
-    text: browserText,
+    textOf: async (binary) => (await builtinText(binary)) ?? browserText,
     memoryBytesDefault: MEMORY_BYTES_DEFAULT,
   };
 }

@@ -3,6 +3,7 @@
  * runtime and uses only what the web platform has.
  */
 import { CairnError } from "../store/error.ts";
+import { builtinText } from "./builtin-text.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 
 export * from "./api.ts";
@@ -28,6 +29,7 @@ export const open: Open = openOn({
       );
     }
   },
+  textOf: builtinText,
   async openTarget(target) {
     if (typeof target !== "string" && !(target instanceof URL)) {
       throw new CairnError("INVALID_ARGUMENT", "open", 'open: the target must be ":memory:" or a BlockDevice.');

@@ -19,6 +19,8 @@ export interface Runtime {
   openTarget(target: string | URL, options: TargetOptions): Promise<Target>;
   /** The fastest way between memory and strings; absent: `TextDecoder` and `TextEncoder`. */
   text?: CoreHost["text"];
+  /** `text`, where it takes the binary to know. */
+  textOf?(binary: WebAssembly.Module): Promise<CoreHost["text"]>;
   onExit?: CoreHost["onExit"];
   /** Default of `memoryBytes`, in bytes; absent: 2 GiB. */
   memoryBytesDefault?: number;
@@ -88,14 +90,16 @@ export function runtimeOf(open: Open): Runtime {
 
 /** What the core needs of a runtime. `wasm` is the compiled binary; without it the runtime loads its own. */
 export async function coreHost(runtime: Runtime, wasm?: WebAssembly.Module): Promise<CoreHost> {
+  const module = wasm ?? (await moduleOf(runtime));
+  const text = runtime.text ?? (await runtime.textOf?.(module));
   return {
-    module: wasm ?? (await moduleOf(runtime)),
+    module,
     bind(device, memory, realloc) {
       const table = new WasiTable(memory, realloc);
       const handle = table.add(device);
       return { imports: table.imports, handle, uncachedHandle: table.add(device, { uncached: true }), table };
     },
-    ...(runtime.text === undefined ? {} : { text: runtime.text }),
+    ...(text === undefined ? {} : { text }),
     ...(runtime.onExit === undefined ? {} : { onExit: runtime.onExit }),
   };
 }

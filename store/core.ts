@@ -94,6 +94,8 @@ export interface CoreHost {
 export interface TextAccess {
   /** Writes a string as UTF-8 at a place with room for three bytes a character, where that beats `encodeInto`: its size. */
   write?(text: string, at: number): number;
+  /** Writes an ASCII string, where that beats `encodeInto`: its size, or -1 for a string that it does not take. */
+  writeAscii?(text: string, at: number): number;
   /** Bytes that are known to be ASCII. */
   ascii(start: number, end: number): string;
   /** Bytes that hold UTF-8. */

@@ -540,6 +540,7 @@ export class Store<K = string, V = string> {
     let size = -1;
     let flags = ASCII_VALUE;
     if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.exchangeIn, text);
+    else if (core.text.writeAscii !== undefined) size = core.text.writeAscii(text, core.exchangeIn);
     if (size < 0) {
       if (core.text.write !== undefined && length * 3 <= core.exchangeSize) {
         size = core.text.write(text, core.exchangeIn);
@@ -771,12 +772,12 @@ export class Store<K = string, V = string> {
     const { core } = this;
     if (typeof key === "string") {
       const { length } = key;
-      if (length <= ASCII_LOOP_SIZE_MAX) {
-        const size = asciiIn(core.bytes, core.words, core.keyA, key);
-        if (size > 0) {
-          this.keyFlags = ASCII_KEY;
-          return size;
-        }
+      let size = -1;
+      if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.keyA, key);
+      else if (core.text.writeAscii !== undefined) size = core.text.writeAscii(key, core.keyA);
+      if (size > 0) {
+        this.keyFlags = ASCII_KEY;
+        return size;
       }
       const { read, written } = encoder.encodeInto(key, this.keyArea);
       if (read < length || length === 0) throw keySizeError(sizeOf(key), operation, operation);
