@@ -6,7 +6,7 @@
  *   hosts      store, itself, and the runtime's own modules
  *   adapters   store, itself, and the entry points in hosts/; packages as listed below
  *   examples   store, adapters, itself, and the entry points in hosts/
- *   scripts    itself
+ *   scripts    itself; packages as listed below
  *   test, bench anything, and nothing imports them; nor does anything but the compiler take assembly/units.ts
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -32,6 +32,7 @@ const RULES = {
 const PACKAGES = [
   { folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] },
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
+  { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
 ];
 
 /** Module specifiers: of `import` and `export … from` and bare `import` at the start of a line; of `import()`, `require()`. */

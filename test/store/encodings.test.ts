@@ -24,8 +24,8 @@ function pattern(size: number, first: number): Uint8Array {
 }
 
 const SIZES = [
-  0, 1, 3, 4, 5, 8, 24, 25, 28, 29, 127, 128, 129, 255, 256, 257, 4000, 4040, 20_000, 131_071, 131_072, 131_073,
-  500_000,
+  0, 1, 3, 4, 5, 8, 24, 25, 28, 29, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025, 4000, 4040, 4095, 4096, 4097,
+  20_000, 131_071, 131_072, 131_073, 500_000,
 ];
 
 describe("utf8", () => {
@@ -63,6 +63,9 @@ describe("utf8", () => {
       `${text}${"n".repeat(27)}`,
       `${text}${"é".repeat(15)}`,
       `${text}${"€".repeat(600)}`,
+      `${text}${"n".repeat(1023)}`,
+      `${text}${"n".repeat(1024)}`,
+      `${text}${"n".repeat(2040)}`,
     ]);
     keys.forEach((key, index) => void store.set(key, `${index}`));
     keys.forEach((key, index) => void expect(store.get(key)).toBe(`${index}`));
