@@ -5,8 +5,11 @@ import { SHORT_STRING_SIZE_MAX, shortString } from "./text.ts";
 
 /** Small results share slabs of this size, so that each costs no buffer of its own. */
 const SLAB_SIZE = 8192;
-/** Results up to this size are cut from a slab and copied word by word; larger ones get a buffer of their own. */
+/** Results up to this size are cut from a small slab and copied word by word. */
 const SLAB_RESULT_SIZE_MAX = 256;
+/** Results of at most a block share slabs of this size: a buffer takes 0.3 µs longer than its share of one. */
+const BLOCK_SLAB_SIZE = 65_536;
+const BLOCK_RESULT_SIZE_MAX = 4096;
 
 /** Reads keys, or values, of one store. */
 export class Reader {
@@ -18,6 +21,8 @@ export class Reader {
   private slab = new Uint8Array(0);
   private slabWords = new Int32Array(0);
   private slabUsed = 0;
+  private blockSlab = new Uint8Array(0);
+  private blockSlabUsed = 0;
 
   constructor(core: Core, format: Format, what: "key" | "value") {
     this.core = core;
@@ -55,7 +60,8 @@ export class Reader {
 
   private bytes(pointer: number, size: number): Uint8Array {
     const { core } = this;
-    if (size > SLAB_RESULT_SIZE_MAX) return core.bytes.slice(pointer, pointer + size);
+    if (size > BLOCK_RESULT_SIZE_MAX) return core.bytes.slice(pointer, pointer + size);
+    if (size > SLAB_RESULT_SIZE_MAX) return this.blockBytes(pointer, size);
     if (this.slabUsed + size > this.slab.length) {
       this.slab = new Uint8Array(SLAB_SIZE);
       this.slabWords = new Int32Array(this.slab.buffer);
@@ -72,5 +78,18 @@ export class Reader {
     }
     this.slabUsed = (at + size + 3) & ~3;
     return this.slab.subarray(at, at + size);
+  }
+
+  private blockBytes(pointer: number, size: number): Uint8Array {
+    if (this.blockSlabUsed + size > BLOCK_SLAB_SIZE || this.blockSlab.length === 0) {
+      this.blockSlab = new Uint8Array(BLOCK_SLAB_SIZE);
+      this.blockSlabUsed = 0;
+    }
+    const at = this.blockSlabUsed;
+    const { blockSlab } = this;
+    // Constructors take half the time of `subarray`.
+    blockSlab.set(new Uint8Array(this.core.bytes.buffer, pointer, size), at);
+    this.blockSlabUsed = (at + size + 7) & ~7;
+    return new Uint8Array(blockSlab.buffer, at, size);
   }
 }
