@@ -95,6 +95,19 @@ export abstract class DescriptorDevice implements BlockDevice {
       : reading.finally(() => this.readAsync(pieces.slice(count), uncached)).then(() => undefined);
   }
 
+  readInto(offset: number, memory: Uint8Array, at: number, size: number): number {
+    if (offset + size > this.sizeBytes) return this.read(offset, memory.subarray(at, at + size));
+    this.checkOpen("read");
+    let count: number;
+    try {
+      count = readFully(this.descriptor, offset, memory, at, size);
+    } catch (cause) {
+      throw this.readError(offset, size, cause);
+    }
+    if (count < size) throw this.shrunk("read", offset + count);
+    return count;
+  }
+
   write(offset: number, source: Uint8Array): number {
     this.writeNow("write", offset, source, false);
     return source.length;

@@ -66,8 +66,12 @@ export class OpfsDevice implements BlockDevice {
   }
 
   read(offset: number, target: Uint8Array): number {
+    return this.readInto(offset, target, 0, target.length);
+  }
+
+  readInto(offset: number, memory: Uint8Array, at: number, asked: number): number {
     this.checkOpen("read");
-    const length = Math.max(0, Math.min(target.length, this.sizeBytes - offset));
+    const length = Math.max(0, Math.min(asked, this.sizeBytes - offset));
     let done = 0;
     try {
       while (done < length) {
@@ -76,7 +80,7 @@ export class OpfsDevice implements BlockDevice {
         this.place.at = offset + done;
         const count = this.handle.read(bounce, this.place);
         if (count === 0) break;
-        target.set(count === size ? bounce : bounce.subarray(0, count), done);
+        memory.set(count === size ? bounce : bounce.subarray(0, count), at + done);
         done += count;
       }
     } catch (cause) {

@@ -41,18 +41,24 @@ export function isOutOfSpace(cause: unknown): boolean {
 }
 
 /**
- * Fills `target` from `offset` on. Returns the count of bytes read; it is short only when the file ended.
- * EIO is tried again at most twice. Throws the error of `node:fs`.
+ * Fills `target`, or `size` bytes of it from `at` on, from `offset` on. Returns the count of bytes read; it is short only
+ * when the file ended. EIO is tried again at most twice. Throws the error of `node:fs`.
  */
-export function readFully(descriptor: number, offset: number, target: Uint8Array): number {
+export function readFully(
+  descriptor: number,
+  offset: number,
+  target: Uint8Array,
+  at = 0,
+  size = target.length - at,
+): number {
   let done = 0;
   let errorCount = 0;
   let interruptCount = 0;
-  while (done < target.length) {
-    const length = Math.min(target.length - done, TRANSFER_SIZE_MAX);
+  while (done < size) {
+    const length = Math.min(size - done, TRANSFER_SIZE_MAX);
     let count: number;
     try {
-      count = fs.readSync(descriptor, target, done, length, offset + done);
+      count = fs.readSync(descriptor, target, at + done, length, offset + done);
     } catch (cause) {
       const code = errnoOf(cause);
       if (code === "EIO" && errorCount < READ_RETRY_COUNT) errorCount += 1;

@@ -127,9 +127,9 @@ export class WasiTable {
           call(handle, result, 4, (device) => {
             const size = Number(length);
             const target = realloc(0, 0, 1, size) >>> 0;
-            const isUncached = this.uncachedHandles.has(handle) && device.readUncached !== undefined;
-            const span = new Uint8Array(area().buffer, target, size);
-            const count = readOrEnd(device, Number(offset), span, isUncached, this);
+            const isUncached = this.uncachedHandles.has(handle);
+            area();
+            const count = readOrEnd(device, Number(offset), bytes, target, size, isUncached, this);
             const at = result >>> 0;
             area().setUint32(at + 4, target, true);
             area().setUint32(at + 8, count, true);
@@ -196,13 +196,18 @@ export class WasiTable {
 function readOrEnd(
   device: BlockDevice,
   offset: number,
-  target: Uint8Array,
+  memory: Uint8Array,
+  at: number,
+  size: number,
   isUncached: boolean,
   table: WasiTable,
 ): number {
   try {
-    if (isUncached && device.readUncached !== undefined) return device.readUncached(offset, target);
-    return device.read(offset, target);
+    if (isUncached && device.readUncached !== undefined) {
+      return device.readUncached(offset, new Uint8Array(memory.buffer, at, size));
+    }
+    if (device.readInto !== undefined) return device.readInto(offset, memory, at, size);
+    return device.read(offset, new Uint8Array(memory.buffer, at, size));
   } catch (cause) {
     if (!(cause instanceof CairnError) || cause.code !== "DEVICE_SHRUNK") throw cause;
     table.lastCause = cause;

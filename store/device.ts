@@ -27,6 +27,12 @@ export interface BlockDevice {
   read(offset: number, target: Uint8Array): number;
 
   /**
+   * `read` into `size` bytes of `memory` from `at` on, for hosts to whom making a view for each read is a cost: 0.4 µs on
+   * Bun. Absent: `read` is used.
+   */
+  readInto?(offset: number, memory: Uint8Array, at: number, size: number): number;
+
+  /**
    * `read` without blocking the thread: fills the targets of all pieces, neighbours in their order, or rejects. It settles
    * only when nothing is in flight any more; until then nobody else touches the targets. What ends inside `size()` is
    * `DEVICE_SHRUNK`. A failed read is tried again at most twice. `uncached` as for `readUncached`. Absent: `read` is used,

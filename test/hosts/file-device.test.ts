@@ -85,6 +85,23 @@ describe("a file device", () => {
     device.close();
   });
 
+  test("reads into a part of memory alone, with the answers of read", async () => {
+    const device = openDevice("into");
+    device.resize(8 * BLOCK);
+    device.write(0, bytesOf(3, 8 * BLOCK));
+    const memory = new Uint8Array(8 * BLOCK);
+    const expected = new Uint8Array(8 * BLOCK);
+    expect(device.readInto(2 * BLOCK, memory, 3 * BLOCK, 2 * BLOCK)).toBe(2 * BLOCK);
+    expected.set(bytesOf(3, 8 * BLOCK).subarray(2 * BLOCK, 4 * BLOCK), 3 * BLOCK);
+    expect(memory).toEqual(expected);
+    expect(device.readInto(7 * BLOCK, memory, 0, 2 * BLOCK)).toBe(BLOCK);
+    expect(device.readInto(8 * BLOCK, memory, 0, BLOCK)).toBe(0);
+    fs.truncateSync(join(folder, "into"), 3 * BLOCK);
+    expect(await codeOf(() => device.readInto(2 * BLOCK, memory, 0, 2 * BLOCK))).toBe("DEVICE_SHRUNK");
+    device.close();
+    expect(await codeOf(() => device.readInto(0, memory, 0, BLOCK))).toBe("CLOSED");
+  });
+
   test("refuses what passes its end or is not aligned, and changes nothing", async () => {
     const device = openDevice("bounds");
     device.resize(4 * BLOCK);

@@ -65,6 +65,40 @@ test("read answers the frame, the size and whether the file ended", () => {
   expect([...area(13)]).toEqual([0, 0xaa, 0xaa, 0xaa, ...u(4, FRAME), ...u(4, BLOCK), 1]);
 });
 
+test("read is readInto where the device has that, on the memory as it is when it has grown", () => {
+  const grown = new WebAssembly.Memory({ initial: 1, maximum: 2 });
+  const seen: [number, ArrayBufferLike, number, number, boolean][] = [];
+  const other = new WasiTable(grown, () => FRAME);
+  const into = other.add({
+    ...plain(),
+    read: () => {
+      throw new Error("readInto is there");
+    },
+    readInto(offset, target, at, size) {
+      seen.push([offset, target.buffer, at, size, other.entered]);
+      target[at] = 77;
+      return size - 1;
+    },
+  });
+  const read = other.imports["wasi:filesystem/types@0.2.12"]?.["[method]descriptor.read"] as (
+    ...args: unknown[]
+  ) => void;
+  const first = grown.buffer;
+  read(into, BigInt(BLOCK), BigInt(2 * BLOCK), AREA);
+  expect(seen.pop()).toEqual([2 * BLOCK, first, FRAME, BLOCK, true]);
+  grown.grow(1);
+  read(into, BigInt(BLOCK), BigInt(3 * BLOCK), AREA);
+  expect(seen).toEqual([[3 * BLOCK, grown.buffer, FRAME, BLOCK, true]]);
+  const bytes = new Uint8Array(grown.buffer);
+  expect([...bytes.subarray(AREA, AREA + 13)].filter((_, index) => index === 0 || index >= 4)).toEqual([
+    0,
+    ...u(4, FRAME),
+    ...u(4, BLOCK - 1),
+    1,
+  ]);
+  expect(bytes[FRAME]).toBe(77);
+});
+
 test("write answers the count of bytes", () => {
   new Uint8Array(memory.buffer, FRAME, BLOCK).set(bytesOf(2, BLOCK));
   call(`${METHOD}write`, handle, FRAME, BLOCK, BigInt(2 * BLOCK), AREA);
