@@ -5,7 +5,8 @@
  * 1. A figure is the median, over series of calls, of the nanoseconds a call: a series that the machine disturbed weighs
  *    nothing.
  * 2. Keys are new flat strings, as if just parsed from a request. What comes back is compared.
- * 3. Cold reads and bare reads take turns, series by series, so that what the machine does weighs on both.
+ * 3. Cold reads and bare reads take turns, series by series, so that what the machine does weighs on both. A get gives
+ *    bytes of the program's own, so bare reads are measured into one buffer, and into a new one each.
  */
 import { median } from "../median.ts";
 import { Random } from "../random.ts";
@@ -41,7 +42,8 @@ export interface Extent {
 }
 
 /** Nanoseconds a call. */
-export type ProbeFigures = Record<"set new" | "get" | "set over" | "cold get" | "bare read", number>;
+export type ProbeFigures = Record<"set new" | "get" | "set over" | ColdFigure, number>;
+type ColdFigure = "cold get" | "bare read" | "bare read, new buffer";
 
 const VALUE_SIZE = 100;
 /** With key and headers it fills the payload of one block, so that a cold get is one read. */
@@ -102,7 +104,7 @@ async function timed(
   return median(figures);
 }
 
-async function probeCold(world: World, count: number): Promise<Pick<ProbeFigures, "cold get" | "bare read">> {
+async function probeCold(world: World, count: number): Promise<Pick<ProbeFigures, ColdFigure>> {
   const value = new Uint8Array(COLD_VALUE_SIZE);
   const stamp = (id: number): Uint8Array => {
     new DataView(value.buffer).setUint32(0, id, true);
@@ -116,6 +118,7 @@ async function probeCold(world: World, count: number): Promise<Pick<ProbeFigures
   await writer.close();
 
   const bareFigures: number[] = [];
+  const ownFigures: number[] = [];
   const coldFigures: number[] = [];
   const random = new Random(5);
   const target = new Uint8Array(BLOCK_SIZE);
@@ -128,6 +131,8 @@ async function probeCold(world: World, count: number): Promise<Pick<ProbeFigures
       const start = performance.now();
       for (const offset of offsets) bare.read(target, offset);
       bareFigures.push(((performance.now() - start) * 1e6) / COLD_SERIES_COUNT);
+      await turn();
+      ownFigures.push(timedOwnReads(bare, offsets));
       await turn();
     }
     bare.close();
@@ -148,7 +153,23 @@ async function probeCold(world: World, count: number): Promise<Pick<ProbeFigures
     }
     await store.close();
   }
-  return { "cold get": median(coldFigures), "bare read": median(bareFigures) };
+  return {
+    "cold get": median(coldFigures),
+    "bare read": median(bareFigures),
+    "bare read, new buffer": median(ownFigures),
+  };
+}
+
+/** Bare reads whose bytes are the program's to keep, as those of a get are. */
+function timedOwnReads(bare: BareFile, offsets: readonly number[]): number {
+  const found = new Array<Uint8Array>(offsets.length);
+  const start = performance.now();
+  for (let i = 0; i < offsets.length; i++) {
+    const target = new Uint8Array(BLOCK_SIZE);
+    bare.read(target, offsets[i] as number);
+    found[i] = target;
+  }
+  return ((performance.now() - start) * 1e6) / offsets.length;
 }
 
 /** Lets timers and completions run. */

@@ -56,7 +56,7 @@ export async function runRuntimes(run: Run): Promise<void> {
   }
   run.notes.push(
     "runtimes: nanoseconds of wall time, the median of series of calls; in brackets: how many times Node's.",
-    "cold get, share: what 4 KiB cold takes, over the runtime's bare positioned read and 0.8 µs.",
+    "cold get over ...: what 4 KiB cold takes, over the runtime's bare positioned read and 0.8 µs.",
   );
 }
 
@@ -104,6 +104,8 @@ async function runPage(run: Run, page: BenchPage, round: number): Promise<void> 
 function enter(run: Run, store: string, figures: ProbeFigures): void {
   const id = { workload: WORKLOAD, store, records: EXTENT.records, valueSize: VALUE_SIZE };
   for (const [name, ns] of Object.entries(figures)) run.ledger.add({ ...id, name, unit: "ns" }, ns);
-  const share = figures["cold get"] / (figures["bare read"] + FINDING_NS);
-  run.ledger.add({ ...id, name: "cold get, share", unit: "times" }, share);
+  for (const bare of ["bare read", "bare read, new buffer"] as const) {
+    const share = figures["cold get"] / (figures[bare] + FINDING_NS);
+    run.ledger.add({ ...id, name: `cold get over ${bare}`, unit: "times" }, share);
+  }
 }
