@@ -537,10 +537,8 @@ export class Store<K = string, V = string> {
   private writeText(key: unknown, text: string, operation: string): boolean {
     const { core } = this;
     const { length } = text;
-    let size = -1;
+    let size = this.asciiAt(text, core.exchangeIn);
     let flags = ASCII_VALUE;
-    if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.exchangeIn, text);
-    else if (core.text.writeAscii !== undefined) size = core.text.writeAscii(text, core.exchangeIn);
     if (size < 0) {
       if (core.text.write !== undefined && length * 3 <= core.exchangeSize) {
         size = core.text.write(text, core.exchangeIn);
@@ -772,9 +770,7 @@ export class Store<K = string, V = string> {
     const { core } = this;
     if (typeof key === "string") {
       const { length } = key;
-      let size = -1;
-      if (length <= ASCII_LOOP_SIZE_MAX) size = asciiIn(core.bytes, core.words, core.keyA, key);
-      else if (core.text.writeAscii !== undefined) size = core.text.writeAscii(key, core.keyA);
+      const size = this.asciiAt(key, core.keyA);
       if (size > 0) {
         this.keyFlags = ASCII_KEY;
         return size;
@@ -792,6 +788,13 @@ export class Store<K = string, V = string> {
     core.bytes.set(key, core.keyA);
     this.keyFlags = 0;
     return key.length;
+  }
+
+  /** Writes ASCII text at a multiple of 4, where that beats encoding: its size, or -1; then what was written is void. */
+  private asciiAt(text: string, at: number): number {
+    const { core } = this;
+    if (core.text.writeAscii !== undefined) return core.text.writeAscii(text, at);
+    return text.length <= ASCII_LOOP_SIZE_MAX ? asciiIn(core.bytes, core.words, at, text) : -1;
   }
 
   /** Puts an encoded key at a multiple of 8, padded with zeros to one: its size. */
