@@ -209,6 +209,8 @@ export class Tab {
       // An owner that was given up.
     } else if (message.type === "answers") {
       conversation.answer(message);
+    } else if (message.type === "progress") {
+      conversation.progress(message);
     } else if (message.type === "durable") {
       conversation.durable(message.durableVersion);
     } else if (message.type === "closing") {

@@ -3,6 +3,7 @@ import type { Codec } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
+import type { VerifyProgress } from "../store/verify.ts";
 import {
   type AnswersMessage,
   ARGUMENT_COUNTS,
@@ -116,7 +117,7 @@ export class ConnectionService {
       const call = calls[at] as WireCall;
       let value: unknown;
       try {
-        value = this.run(client, call, calls, at + 1, transfer);
+        value = this.run(client, call, callId, calls, at + 1, transfer);
         if (value instanceof Promise) {
           this.answerLater(client, callId, call, value);
         } else {
@@ -160,7 +161,14 @@ export class ConnectionService {
     await new Promise((resolve) => setTimeout(resolve));
   }
 
-  private run(client: ServedClient, call: WireCall, args: unknown[], at: number, transfer: ArrayBuffer[]): unknown {
+  private run(
+    client: ServedClient,
+    call: WireCall,
+    id: number,
+    args: unknown[],
+    at: number,
+    transfer: ArrayBuffer[],
+  ): unknown {
     const { store } = this;
     const first = args[at] as WireBytes;
     switch (call) {
@@ -203,13 +211,13 @@ export class ConnectionService {
       case "stats":
         return store.stats();
       case "verify":
-        return store.verify();
+        return store.verify(args[at] === true ? { onProgress: (progress) => this.tell(client, id, progress) } : {});
       case "walk": {
         const range = args[at + 1] as WireRange as object;
         const walk = store[args[at] as "entries" | "keys" | "values"](range) as Walk;
-        const id = this.walkNext++;
-        client.walks.set(id, walk);
-        return this.block(client, id, walk, args[at + 2] as number);
+        const walkId = this.walkNext++;
+        client.walks.set(walkId, walk);
+        return this.block(client, walkId, walk, args[at + 2] as number);
       }
       case "next":
         return this.next(client, args[at] as number, args[at + 1] as number, args[at + 2] as WireBytes | undefined);
@@ -218,6 +226,10 @@ export class ConnectionService {
         client.walks.delete(args[at] as number);
         return undefined;
     }
+  }
+
+  private tell(client: ServedClient, id: number, progress: VerifyProgress): void {
+    if (this.clients.has(client.wire.id)) client.post({ type: "progress", owner: this.owner, id, progress }, []);
   }
 
   private next(client: ServedClient, id: number, count: number, seek: WireBytes | undefined): WireBlock {

@@ -8,6 +8,7 @@
 import type { Format } from "../store/encoding.ts";
 import { CairnError, type CairnErrorCode } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
+import type { VerifyProgress } from "../store/verify.ts";
 
 /** Calls, with the count of their arguments. */
 export const ARGUMENT_COUNTS = {
@@ -29,7 +30,8 @@ export const ARGUMENT_COUNTS = {
   clear: 1,
   flush: 0,
   stats: 0,
-  verify: 0,
+  /** whether to tell how far it is, in `ProgressMessage`s */
+  verify: 1,
   /** "entries", "keys" or "values"; range; count. Answers `WireBlock`. */
   walk: 3,
   /** walk, count, key to seek or `undefined`. Answers `WireBlock`. */
@@ -132,6 +134,14 @@ export interface ClosingMessage {
   lastId: number;
 }
 
+/** To a client: how far a call is that is not answered yet. */
+export interface ProgressMessage {
+  type: "progress";
+  owner: string;
+  id: number;
+  progress: VerifyProgress;
+}
+
 /** To a client: an event of the store. */
 export interface EventMessage {
   type: "event";
@@ -140,7 +150,7 @@ export interface EventMessage {
 }
 
 /** What an owner says to one client. */
-export type ToClient = AnswersMessage | OwnerMessage | DurableMessage | ClosingMessage | EventMessage;
+export type ToClient = AnswersMessage | OwnerMessage | DurableMessage | ClosingMessage | ProgressMessage | EventMessage;
 
 /** On the channel that all tabs of a store hear: who looks for an owner, and who leaves. */
 export type ToAll = { type: "hello"; client: WireClient } | { type: "bye"; id: string } | { type: "elected" };

@@ -5,7 +5,7 @@ import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
 import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
 import type { StoreStats } from "../store/stats.ts";
-import type { VerifyReport } from "../store/verify.ts";
+import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
 import type { Tab } from "./browser-tab.ts";
 import { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 import { decodeWire, type WireBytes, type WireCall, type WireOperation, type WireRange } from "./connection-wire.ts";
@@ -152,10 +152,13 @@ export class Connection<K = string, V = string> {
 
   /**
    * Walks every block, every record, both indexes and all accounts of the store, in the worker that holds it, and reports
-   * what is wrong with its place. Other calls go on meanwhile.
+   * what is wrong with its place. Other calls go on meanwhile. When another worker takes the store over before the end,
+   * that one begins anew, and so does the progress.
    */
-  async verify(): Promise<VerifyReport> {
-    return (await this.ask("verify", [])) as VerifyReport;
+  async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    checkVerifyOptions(options);
+    const { onProgress } = options;
+    return (await this.ask("verify", [onProgress !== undefined], undefined, onProgress)) as VerifyReport;
   }
 
   /** Makes everything durable and leaves. The tab that held the store hands it over to another. */
@@ -205,8 +208,13 @@ export class Connection<K = string, V = string> {
     return (await this.ask(call, [wire])) as boolean[];
   }
 
-  private ask(call: WireCall, args: unknown[], transfer?: ArrayBuffer[]): Promise<unknown> {
-    return this.conversation.ask(call, args, transfer);
+  private ask(
+    call: WireCall,
+    args: unknown[],
+    transfer?: ArrayBuffer[],
+    onProgress?: VerifyOptions["onProgress"],
+  ): Promise<unknown> {
+    return this.conversation.ask(call, args, transfer, onProgress);
   }
 
   private writable(operation: string, options: object | undefined): void {

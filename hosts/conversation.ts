@@ -12,6 +12,7 @@ import {
   type CallsMessage,
   fromWireError,
   type OwnerMessage,
+  type ProgressMessage,
   type WireCall,
   WRITES,
 } from "./connection-wire.ts";
@@ -19,11 +20,15 @@ import {
 /** Sends calls to the owner. */
 export type Send = (message: CallsMessage, transfer: ArrayBuffer[]) => void;
 
+/** Told how far a call is. */
+export type OnProgress = (progress: ProgressMessage["progress"]) => void;
+
 interface Call {
   name: WireCall;
   args: unknown[];
   /** Buffers that may be handed over: nobody looks at them again. */
   transfer: ArrayBuffer[] | undefined;
+  onProgress: OnProgress | undefined;
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -63,10 +68,10 @@ export class Conversation {
   }
 
   /** Asks the owner, now or when there is one. */
-  ask(name: WireCall, args: unknown[], transfer?: ArrayBuffer[]): Promise<unknown> {
+  ask(name: WireCall, args: unknown[], transfer?: ArrayBuffer[], onProgress?: OnProgress): Promise<unknown> {
     if (this.ending !== undefined) return Promise.reject(this.ending);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ name, args, transfer, resolve, reject });
+      this.waiting.push({ name, args, transfer, onProgress, resolve, reject });
       this.schedule();
     });
   }
@@ -85,6 +90,7 @@ export class Conversation {
         name,
         args,
         transfer: undefined,
+        onProgress: undefined,
         resolve: () => undefined,
         reject: (cause) => this.end(writesLost(cause)),
       }),
@@ -135,10 +141,23 @@ export class Conversation {
     }
     for (const [id, error] of failures) {
       const call = this.sent.get(id);
+      if (call === undefined) continue;
       this.sent.delete(id);
-      call?.reject(fromWireError(error));
+      // The owner closed its store before a long read had ended: the next one does it.
+      if (error.code === "CLOSED" && !WRITES.has(call.name) && !BOUND.has(call.name)) this.waiting.push(call);
+      else call.reject(fromWireError(error));
     }
+    if (this.waiting.length > 0) this.schedule();
     this.durable(durableVersion);
+  }
+
+  /** How far a call is. */
+  progress({ id, progress }: ProgressMessage): void {
+    try {
+      this.sent.get(id)?.onProgress?.(progress);
+    } catch {
+      // A listener's failure is not the store's.
+    }
   }
 
   /** What was written up to `version` need not be kept. */

@@ -79,6 +79,29 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
     });
   });
 
+  test("tells how far a verification is, and refuses what are no options of it", async () => {
+    const page = await pages.newPage();
+    const seen = await page.evaluate(async (name) => {
+      const store = await cairn.connect(name);
+      for (let i = 0; i < 20_000; i++) void store.set(`key ${i}`, "v".repeat(i % 100));
+      const progress: { phase: string; done: number; total: number }[] = [];
+      const { ok, keys } = await store.verify({
+        onProgress(at) {
+          progress.push(at);
+          throw new Error("a listener's own failure");
+        },
+      });
+      const refused = await outcome(store.verify({ quick: true } as object));
+      await store.close();
+      return { ok, keys, progress, refused };
+    }, pages.newName());
+    expect(seen).toMatchObject({ ok: true, keys: 20_000, refused: { code: "INVALID_ARGUMENT" } });
+    const phases = seen.progress.map(({ phase }) => phase);
+    expect(phases).toEqual([...phases].sort().reverse());
+    expect(new Set(phases)).toEqual(new Set(["log", "index"]));
+    expect(seen.progress.at(-1)).toEqual({ phase: "index", done: 20_000, total: 20_000 });
+  });
+
   test("encodes on the page: bytes, JSON and codecs share a store with text", async () => {
     const page = await pages.newPage();
     const seen = await page.evaluate(async (name) => {

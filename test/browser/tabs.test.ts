@@ -127,6 +127,28 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
     expect(await other.evaluate(() => kept.store.count())).toBeGreaterThanOrEqual(ended.count);
   });
 
+  test("verify a store that its owner closes meanwhile, from the next one", async () => {
+    const name = pages.newName();
+    const [first, second] = [await pages.newPage(), await pages.newPage()];
+    for (const page of [first, second]) await connect(page, name);
+    await first.evaluate(async () => {
+      for (let i = 0; i < 60_000; i++) void kept.store.set(`key ${i}`, "v".repeat(i % 200));
+      await kept.store.flush();
+    });
+    await second.evaluate(() => {
+      kept.progress = [];
+      kept.report = kept.store.verify({ onProgress: (at: object) => kept.progress.push(at) });
+    });
+    await second.waitForFunction("kept.progress.length > 0", { polling: 1 });
+    await first.evaluate(() => kept.store.close());
+    const { ok, keys, faults } = await second.evaluate(() => kept.report);
+    expect({ ok, keys, faults }).toEqual({ ok: true, keys: 60_000, faults: [] });
+    // It began anew.
+    const done = (await second.evaluate(() => kept.progress)) as { phase: string; done: number }[];
+    expect(done.some((at, i) => i > 0 && at.phase === "log" && at.done < (done[i - 1]?.done ?? 0))).toBe(true);
+    expect(await isOwner(second)).toBe(true);
+  });
+
   const ends = {
     "is closed in the midst of a commit": (page: Page) => pages.closePage(page),
     "is reloaded": (page: Page) => page.reload(),
