@@ -1,8 +1,8 @@
 /** One record, to be read and changed. Writes are durable before the form says so. */
-import { bytesOf, type Form, hexOf, labelOf, textOf } from "./bytes.ts";
+import { bytesOf, compareKeys, type Form, hexOf, labelOf, textOf } from "./bytes.ts";
 import { button, element, input } from "./elements.ts";
 import { sized } from "./figures.ts";
-import { ask } from "./messages.ts";
+import { ask, report, say } from "./messages.ts";
 import { reasonOf } from "./reason.ts";
 import type { Session } from "./session.ts";
 
@@ -21,15 +21,17 @@ export class RecordForm {
   private readonly note = element("record-note", HTMLOutputElement);
   /** Key of the record that is shown; none while a new one is typed. */
   private shown: Uint8Array | undefined;
-  private readonly written: (key: Uint8Array, removed: boolean) => void;
+  /** Counts what the form was put to: what belongs to an earlier record touches it no more. */
+  private turn = 0;
+  private readonly written: (key: Uint8Array) => void;
 
   /** `written` is told of each record that was saved or deleted here; `left` that the form was left by key. */
-  constructor(session: Session, written: (key: Uint8Array, removed: boolean) => void, left: () => void) {
+  constructor(session: Session, written: (key: Uint8Array) => void, left: () => void) {
     this.session = session;
     this.written = written;
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.attempt(() => this.save());
+      void this.attempt((isCurrent) => this.save(isCurrent));
     });
     this.form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") left();
@@ -47,31 +49,48 @@ export class RecordForm {
 
   /** An empty form for a new record. */
   clear(): void {
+    this.turn++;
     this.shown = undefined;
     this.key.value = "";
-    this.key.readOnly = false;
     this.keyForm.value = "text";
-    this.keyForm.disabled = false;
     this.value.value = "";
-    this.value.readOnly = false;
     this.valueForm.value = "text";
-    this.valueForm.disabled = false;
-    button("record-save").disabled = false;
-    button("record-delete").disabled = true;
+    this.unlock();
     this.tell("New record");
   }
 
-  /** Shows the record of a key. */
-  async show(key: Uint8Array): Promise<void> {
-    await this.attempt(async () => {
+  /**
+   * Shows the record of a key, which is edited only when it is there: whether it is shown. A later call, or `clear`, has
+   * this one show nothing.
+   */
+  async show(key: Uint8Array): Promise<boolean> {
+    const turn = ++this.turn;
+    this.shown = undefined;
+    this.lock();
+    this.fillKey(key);
+    this.value.value = "";
+    this.tell("");
+    let trouble: string;
+    try {
       const value = await this.session.open.get(key);
-      if (value === undefined) {
-        this.clear();
-        this.tell(`${labelOf(key)} is not there any more.`, true);
-        return;
+      if (turn !== this.turn) return false;
+      if (value !== undefined) {
+        this.fill(key, value);
+        return true;
       }
-      this.fill(key, value);
-    });
+      trouble = `${labelOf(key)} is not there any more.`;
+    } catch (error) {
+      if (turn !== this.turn) return false;
+      trouble = reasonOf(error);
+    }
+    this.clear();
+    this.tell(trouble, true);
+    return false;
+  }
+
+  /** Whether it is the record of this key that is shown. */
+  shows(key: Uint8Array): boolean {
+    return this.shown !== undefined && compareKeys(this.shown, key) === 0;
   }
 
   /** Moves the focus to where one begins to type. */
@@ -81,50 +100,88 @@ export class RecordForm {
 
   /** Deletes a record, after a question. */
   async remove(key: Uint8Array): Promise<void> {
-    await this.attempt(async () => {
-      if (!(await ask(`Delete the record ${labelOf(key)}?`, "Delete"))) return;
+    if (!(await ask(`Delete the record ${labelOf(key)}?`, "Delete"))) return;
+    await this.attempt(async (isCurrent) => {
       const wasThere = await this.session.open.del(key);
-      this.clear();
-      this.tell(wasThere ? `Deleted ${labelOf(key)}, durably.` : `${labelOf(key)} was not there any more.`);
-      this.written(key, true);
+      const done = wasThere ? `Deleted ${labelOf(key)}, durably.` : `${labelOf(key)} was not there any more.`;
+      if (isCurrent()) {
+        this.clear();
+        this.tell(done);
+      } else say(done);
+      this.written(key);
     });
   }
 
-  private fill(key: Uint8Array, value: Uint8Array): void {
+  private fillKey(key: Uint8Array): void {
     const keyText = textOf(key, "one");
+    this.key.value = keyText ?? hexOf(key);
+    this.keyForm.value = keyText === undefined ? "hex" : "text";
+  }
+
+  private fill(key: Uint8Array, value: Uint8Array): void {
     const isEdited = value.length <= EDITED_SIZE_MAX;
     const bytes = isEdited ? value : value.subarray(0, SHOWN_SIZE_MAX);
     const valueText = textOf(bytes, "many");
     this.shown = key;
-    this.key.value = keyText ?? hexOf(key);
-    this.key.readOnly = true;
-    this.keyForm.value = keyText === undefined ? "hex" : "text";
-    this.keyForm.disabled = true;
+    this.fillKey(key);
     this.value.value = valueText ?? hexOf(bytes);
-    this.value.readOnly = !isEdited;
     this.valueForm.value = valueText === undefined ? "hex" : "text";
-    this.valueForm.disabled = !isEdited;
-    button("record-save").disabled = !isEdited;
-    button("record-delete").disabled = false;
+    this.unlock(isEdited);
     this.tell(isEdited ? sized(value.length) : `${sized(value.length)}: too long to edit here; this is its beginning`);
   }
 
-  private async save(): Promise<void> {
-    const { open } = this.session;
+  private async save(isCurrent: () => boolean): Promise<void> {
+    // The keys that save know nothing of the button, and the button nothing of an answer that is awaited.
+    if (this.form.ariaBusy === "true" || button("record-save").disabled) return;
     const value = bytesOf(this.value.value, this.valueForm.value as Form);
-    let key = this.shown;
-    if (key === undefined) {
-      key = bytesOf(this.key.value, this.keyForm.value as Form);
-      // An empty key is left to the store, which says what a key may be.
-      if (key.length > 0 && (await open.has(key))) {
-        const question = `There is a record ${labelOf(key)} already. Replace its value?`;
-        if (!(await ask(question, "Replace"))) return;
-      }
+    const key = this.shown ?? bytesOf(this.key.value, this.keyForm.value as Form);
+    this.lock();
+    let isSaved: boolean;
+    try {
+      isSaved = await this.put(key, value);
+    } finally {
+      if (isCurrent()) this.unlock();
+    }
+    if (!isSaved) return;
+    const done = `Saved ${sized(value.length)}, durably.`;
+    if (isCurrent()) {
+      this.fill(key, value);
+      this.tell(done);
+    } else say(done);
+    this.written(key);
+  }
+
+  /** Writes a record, one that is new to the form only after a question: whether it was written. */
+  private async put(key: Uint8Array, value: Uint8Array): Promise<boolean> {
+    const { open } = this.session;
+    // An empty key is left to the store, which says what a key may be.
+    if (this.shown === undefined && key.length > 0 && (await open.has(key))) {
+      const question = `There is a record ${labelOf(key)} already. Replace its value?`;
+      if (!(await ask(question, "Replace"))) return false;
     }
     await open.put(key, value);
-    this.fill(key, value);
-    this.tell(`Saved ${sized(value.length)}, durably.`);
-    this.written(key, false);
+    return true;
+  }
+
+  /** Takes no typing while an answer is awaited that would overwrite it. */
+  private lock(): void {
+    this.form.ariaBusy = "true";
+    this.key.readOnly = true;
+    this.value.readOnly = true;
+    this.keyForm.disabled = true;
+    this.valueForm.disabled = true;
+  }
+
+  /** Takes typing again; the key of a record that is there stays as it is. */
+  private unlock(isEdited = true): void {
+    const isNew = this.shown === undefined;
+    this.form.ariaBusy = "false";
+    this.key.readOnly = !isNew;
+    this.keyForm.disabled = !isNew;
+    this.value.readOnly = !isEdited;
+    this.valueForm.disabled = !isEdited;
+    button("record-save").disabled = !isEdited;
+    button("record-delete").disabled = isNew;
   }
 
   /** Shows what is in a field in the other form, or leaves it when that is impossible. */
@@ -148,11 +205,15 @@ export class RecordForm {
     this.note.classList.toggle("bad", isBad);
   }
 
-  private async attempt(work: () => Promise<void>): Promise<void> {
+  /** Does something that takes a while; `isCurrent` says whether the form is still put to the same record. */
+  private async attempt(work: (isCurrent: () => boolean) => Promise<void>): Promise<void> {
+    const { turn } = this;
+    const isCurrent = (): boolean => turn === this.turn;
     try {
-      await work();
+      await work(isCurrent);
     } catch (error) {
-      this.tell(reasonOf(error), true);
+      if (isCurrent()) this.tell(reasonOf(error), true);
+      else report(error);
     }
   }
 }

@@ -35,8 +35,8 @@ export function startRecords(session: Session): void {
     },
     choose(key, rank, isEdit) {
       chosen = { key, rank };
-      void form.show(key).then(() => {
-        if (isEdit) form.focus();
+      void form.show(key).then((isShown) => {
+        if (isShown && isEdit) form.focus();
       });
     },
     remove: (key) => void form.remove(key).then(() => box.focus()),
@@ -45,11 +45,12 @@ export function startRecords(session: Session): void {
 
   const form = new RecordForm(
     session,
-    (key, removed) => {
+    (key) => {
       void find(true).then(async () => {
-        if (removed || !ranks) return;
+        if (!ranks || !form.shows(key)) return;
         const rank = await ranks.rankOf(key);
-        if (!startsWith(key, typedPrefix())) return;
+        // Another record may have been chosen meanwhile.
+        if (!form.shows(key) || !startsWith(key, typedPrefix())) return;
         chosen = { key, rank };
         await list.select(rank, true);
       });
@@ -118,6 +119,7 @@ export function startRecords(session: Session): void {
   });
 
   button("record-new").addEventListener("click", () => {
+    list.dropChoice();
     form.clear();
     form.focus();
   });

@@ -96,6 +96,11 @@ export class VirtualList<T> {
     }
   }
 
+  /** A choice that is still being fetched is not reported any more. */
+  dropChoice(): void {
+    this.choices++;
+  }
+
   private renew(count: number): void {
     this.generation++;
     this.pages.clear();
@@ -235,8 +240,9 @@ export class VirtualList<T> {
 
   private async act(index: number, what: "choose" | "edit" | "remove"): Promise<void> {
     if (what === "choose") return this.select(index);
+    const turn = ++this.choices;
     const item = await this.item(index);
-    if (item === undefined) return;
+    if (item === undefined || turn !== this.choices) return;
     if (what === "remove") this.source.remove(item, index);
     else this.source.choose(item, index, true);
   }
