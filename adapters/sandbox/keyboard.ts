@@ -1,7 +1,7 @@
 /** The tabs, and the keys that work anywhere outside of a text field. */
 import { button, element, input } from "./elements.ts";
 
-const TABS = ["records", "benchmark", "stats", "crash"] as const;
+const TABS = ["records", "benchmark", "stats", "crash", "verify"] as const;
 type Tab = (typeof TABS)[number];
 
 /** Sets tabs, shortcuts and their list up. */
@@ -21,6 +21,7 @@ export function startKeyboard(): void {
     } else if (event.key === "s") toStores();
     else if (event.key === "/") toRecords(() => input("prefix").select());
     else if (event.key === "n") toRecords(() => button("record-new").click());
+    else if (event.key === "v") verify();
     else if (event.key === "t") button("theme").click();
     else if (event.key === "?") openHelp();
     else return;
@@ -45,6 +46,14 @@ function toStores(): void {
 function toRecords(act: () => void): void {
   choose("records");
   if (document.body.classList.contains("has-store")) act();
+}
+
+function verify(): void {
+  choose("verify");
+  const run = button("verify-run");
+  const isOpen = document.body.classList.contains("has-store");
+  (isOpen ? run : button("tab-verify")).focus();
+  run.click();
 }
 
 function startTabs(): void {

@@ -11,6 +11,7 @@ import { Session } from "./session.ts";
 import { startStats } from "./stats-panel.ts";
 import { startStores } from "./stores-panel.ts";
 import { startTheme } from "./theme.ts";
+import { startVerify } from "./verify-panel.ts";
 
 startTheme();
 startKeyboard();
@@ -23,6 +24,7 @@ if (reason === undefined) {
   startBenchmark();
   startStats(session);
   startCrash(session);
+  startVerify(session);
   startStores(session);
 } else {
   report(new Error(reason));

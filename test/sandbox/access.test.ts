@@ -83,12 +83,20 @@ describe.skipIf(NO_CHROMIUM)("keyboard", () => {
       ["2", "benchmark"],
       ["3", "stats"],
       ["4", "crash"],
+      ["5", "verify"],
       ["1", "records"],
     ] as const) {
       await press(key);
       expect(await focusedId()).toBe(`tab-${tab}`);
       expect(await page.getByRole("tabpanel").getAttribute("id")).toBe(`panel-${tab}`);
     }
+    await press("v");
+    expect(await page.getByRole("tabpanel").getAttribute("id")).toBe("panel-verify");
+    expect(await focusedId()).toBe("verify-run");
+    await page.getByRole("status").getByText("No fault found.").waitFor();
+    expect(await focusedId()).toBe("verify-run");
+    await press("1", "ArrowLeft");
+    expect(await focusedId()).toBe("tab-verify");
     await press("ArrowLeft");
     expect(await focusedId()).toBe("tab-crash");
     await press("Tab", "Enter");
@@ -106,7 +114,7 @@ describe.skipIf(NO_CHROMIUM)("keyboard", () => {
   it("shows where the focus is, and has a name for whatever takes it", async () => {
     await createByKeyboard("keys.cairn");
     const seen = new Set<string>();
-    for (const tab of ["1", "2", "3", "4"]) {
+    for (const tab of ["1", "2", "3", "4", "5"]) {
       await press(tab);
       // Once around, from the panel's tab to the end of the page, and from its top.
       for (let ends = 0, steps = 0; ends < 2 && steps < 60; steps++) {
@@ -166,9 +174,11 @@ describe.skipIf(NO_CHROMIUM)("look", () => {
 
   it("can be read in both: text stands out from what is behind it", async () => {
     await createByKeyboard("contrast.cairn");
+    await press("v");
+    await page.getByText("No fault found.").waitFor();
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
-      for (const tab of ["records", "benchmark", "stats", "crash"]) {
+      for (const tab of ["records", "benchmark", "stats", "crash", "verify"]) {
         await page.locator(`#tab-${tab}`).click();
         const faint = await page.evaluate(() => {
           const luminance = (color: string): number => {
@@ -202,8 +212,10 @@ describe.skipIf(NO_CHROMIUM)("look", () => {
 
   it("fits a narrow window", async () => {
     await createByKeyboard("narrow.cairn");
+    await press("v");
+    await page.getByText("No fault found.").waitFor();
     await page.setViewportSize({ width: 420, height: 800 });
-    for (const tab of ["records", "benchmark", "stats", "crash"]) {
+    for (const tab of ["records", "benchmark", "stats", "crash", "verify"]) {
       await page.locator(`#tab-${tab}`).click();
       expect(await page.evaluate(() => document.documentElement.scrollWidth), tab).toBeLessThanOrEqual(420);
     }

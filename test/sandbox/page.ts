@@ -16,6 +16,9 @@ export const INSECURE_HOST = "sandbox.test";
 /** What a file of tests is skipped by where there is no Chromium. */
 export const NO_CHROMIUM = !browsersOfRun().includes("chromium");
 
+/** Where the browser keeps its profile, and with it the files of all origins. */
+export const profileOfTests = (): string => join(folderOfTests(), "profile");
+
 /** The page, served. */
 export interface Site {
   url: string;
@@ -62,7 +65,7 @@ export async function startSite(): Promise<Site> {
 
 /** Starts Chromium with a profile on disk: in a private window all files would be in memory. End it before the site. */
 export function startChromium(): Promise<BrowserContext> {
-  return chromium.launchPersistentContext(join(folderOfTests(), "profile"), {
+  return chromium.launchPersistentContext(profileOfTests(), {
     executablePath: executableOf("chromium"),
     args: [...CHROMIUM_FLAGS, `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`],
     viewport: { width: 1280, height: 800 },
