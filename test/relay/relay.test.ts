@@ -1,7 +1,7 @@
 /**
  * The relay: one image goes from Node to Bun, to Deno, through the sandbox page into Chromium's OPFS, and back to Node.
  * Every station checks every record, in order and by its key, before it changes some: new ones, others of an earlier
- * station overwritten, others deleted.
+ * station overwritten, others deleted. Every station verifies the store, as it came and as it leaves it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -47,25 +47,36 @@ function after(before: Records, changes: [string, string | null][]): Records {
   return new Map([...records].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Opens the image on a runtime, reads all of it, makes the changes. */
+/** What is kept of the report on a store without faults. */
+function sound(keys: number): object {
+  return { ok: true, keys, faults: [], totalsCompared: true };
+}
+
+/** Opens the image on a runtime, verifies and reads all of it, makes the changes, and verifies again. */
 function station(runtime: RuntimeName, path: string, expected: Records, changes: [string, string | null][]): void {
   const body = `
     const { readFileSync } = await import("node:fs");
     const { expected, changes } = JSON.parse(readFileSync(target + ".json", "utf8"));
     const store = await open(target, { memoryBytes });
+    const verified = [await store.verify()];
     const found = [...store.entries()];
     const wrong = expected.filter(([key, value], i) =>
       found[i]?.[0] !== key || found[i][1] !== value || store.get(key) !== value);
-    say({ found: found.length, count: store.count(), wrong: wrong.length });
+    const count = store.count();
     for (const [key, value] of changes) {
       if (value === null) store.delete(key); else store.set(key, value);
     }
+    await store.flush();
+    verified.push(await store.verify());
+    const reports = verified.map(({ ok, keys, faults, totalsCompared }) => ({ ok, keys, faults, totalsCompared }));
+    say({ found: found.length, count, wrong: wrong.length, reports });
     await store.close();
   `;
   writeFileSync(`${path}.json`, JSON.stringify({ expected: [...expected], changes }));
   const { said, failed } = runProgram(body, path, runtime);
   expect(failed).toBe("");
-  expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0 }]);
+  const reports = [expected.size, after(expected, changes).size].map(sound);
+  expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0, reports }]);
 }
 
 describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno") === undefined)("the relay", () => {
@@ -89,11 +100,14 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
         const walked: [string, string][] = [];
         for await (const entry of store.entries()) walked.push(entry);
         const got = await store.getMany(walked.map(([key]) => key));
+        const { ok, keys, faults, totalsCompared } = await store.verify();
         await store.close();
-        return { walked, differ: walked.filter(([, value], i) => got[i] !== value).length };
+        const differ = walked.filter(([, value], i) => got[i] !== value).length;
+        return { walked, differ, report: { ok, keys, faults, totalsCompared } };
       });
       expect(seen.differ).toBe(0);
       expect(seen.walked).toEqual([...records]);
+      expect(seen.report).toEqual(sound(records.size));
 
       const [edited, removed] = [...records.keys()] as [string, string];
       await page.getByRole("option", { name: edited, exact: true }).click();
@@ -113,6 +127,10 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
         [edited, "edited on the page"],
         [removed, null],
       ]);
+      await page.getByRole("tab", { name: "Verify" }).click();
+      await page.getByRole("button", { name: "Verify" }).click();
+      await page.getByRole("status").getByText("No fault found.").waitFor();
+      expect(await page.locator("#verify-keys").textContent()).toBe(records.size.toLocaleString("en"));
       await downloadStore(page, returned);
     } finally {
       await browser.close();
