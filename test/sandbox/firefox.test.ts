@@ -56,6 +56,10 @@ describe.skipIf(!browsersOfRun().includes("firefox"))("in Firefox", () => {
     expect(await textOf("#crash-lost")).toBe("0");
     expect(await textOf("#crash-found")).toBe(await textOf("#crash-acknowledged"));
 
+    await page.click("#tab-verify");
+    await page.click("#verify-run");
+    await shows("#verify-verdict", "No fault found.");
+
     await page.reload();
     await page.waitForSelector("#store-list button");
     await page.click("#store-list button");
