@@ -10,7 +10,7 @@ import { versionsFree } from "./engine/snapshots";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
-import { logInitialize } from "./log/append";
+import { groupTouch, logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
 import { superblockCommit } from "./log/superblock-store";
@@ -36,6 +36,7 @@ import {
 import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
+export { compactBegin, compactConfigure, compactSettle, compactStep } from "./engine/compact";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
 export { getGroup } from "./engine/group-get";
@@ -125,11 +126,6 @@ export function close(): i32 {
   if (root.readOnly) return Status.OK;
   const flushed = flushSync();
   if (flushed < 0) return flushed;
-  if (root.segmentOpenBlock < root.segmentBlocks) {
-    root.previousSegment = root.segmentOpen;
-    root.previousEnd = root.segmentOpenBlock + 1;
-    root.previousGeneration = segmentAt(root.segmentOpen).generation;
-  }
   root.closed = 1;
   root.sequenceCeiling = root.sequence + 1;
   const committed = superblockCommit();
@@ -152,6 +148,11 @@ export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): f64 {
 /** Closes a cursor. */
 export function cursorClose(handle: u32): void {
   cursorFree(handle);
+}
+
+/** Makes the present group worth writing for its mark alone, so that what an earlier note no longer counts becomes free. */
+export function markDue(): void {
+  groupTouch();
 }
 
 /** Frees a bounded number of old versions that no snapshot sees. */
@@ -242,12 +243,30 @@ export function stat(what: u32): f64 {
       return <f64>root.blocked;
     case 36:
       return <f64>root.replaySequence;
+    case 37:
+      return <f64>root.bytesMoved;
+    case 38:
+      return <f64>root.segmentsEmptied;
+    case 39:
+      return <f64>root.segmentsFreed;
+    case 40:
+      return <f64>root.bytesScanned;
+    case 41:
+      return <f64>(root.emptiedCount + root.notedCount);
+    case 42:
+      return segmentsUsed();
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;
     default:
       return -1;
   }
+}
+
+function segmentsUsed(): f64 {
+  let used: u32 = 0;
+  for (let i: u32 = 0; i < root.segmentCount; i++) if (segmentAt(i).space) used++;
+  return <f64>used;
 }
 
 function liveBytes(): f64 {

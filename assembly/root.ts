@@ -7,6 +7,7 @@
  *    0x400  Root
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
+ *   0x3300  the key of the record that compaction looks at
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
  *   0x3F80  claims on the frames of a run, 64 bytes
@@ -28,6 +29,7 @@
 export const ROOT: usize = 0x400;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
+export const KEY_C: usize = 0x3300;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
 export const RUN_CLAIMS: usize = 0x3f80;
@@ -157,18 +159,92 @@ export class Root {
   segmentOpenBlock: u32 = 0;
   epoch: u32 = 0;
   generationCounter: u32 = 0;
-  segmentOrdinal: u64 = 0;
   superblockGeneration: u64 = 0;
   engine: u32 = 0;
   closed: u32 = 0;
   saltLow: u64 = 0;
   saltHigh: u64 = 0;
   droppedTombstones: u64 = 0;
-  // The place where the stream goes on: what the next segment's header names as its predecessor.
+  // What the next segment's header names as its predecessor
   previousSegment: u32 = 0;
-  previousEnd: u32 = 0;
   previousGeneration: u64 = 0;
+  /** The epoch of the mount whose groups may follow the durable one; while opening. */
+  logEpoch: u64 = 0;
+  /** Newest complete group that was replayed; while opening. */
   previousGroup: u64 = 0;
+
+  // Space
+  /** The chunk that holds the present note: its header, then the map. */
+  note: u32 = 0;
+  noteSerial: u32 = 0;
+  /** Segments in each of these states. */
+  emptiedCount: u32 = 0;
+  notedCount: u32 = 0;
+  /** A segment was closed since the last survey. */
+  surveyDue: u32 = 0;
+  /** There was a survey that compaction has not looked at. */
+  paceDue: u32 = 0;
+  /** The mark that the newest sealed group, and the group in flight, name; the newest mark that is durable itself. */
+  sealedMark: u64 = 0;
+  /** Newest sealed group: numbers of groups that were given up are left out. */
+  sealedGroup: u64 = 0;
+  flightMark: u64 = 0;
+  provenMark: u64 = 0;
+  // What the last survey found: closed segments and what is in them, the two oldest births
+  surveyCount: u32 = 0;
+  surveyLive: u64 = 0;
+  surveyTombstones: u64 = 0;
+  bornOldest: u64 = 0;
+  bornSecond: u64 = 0;
+  bornOldestSegment: u32 = 0;
+
+  // Copies that compaction makes: a segment of their own and a ring of 16 frames
+  sideFrames: u32 = 0;
+  /** Index plus 1 of the segment that is filled, and of one that is full but not written yet. */
+  sideSegment: u32 = 0;
+  sideClosing: u32 = 0;
+  /** The open block of its segment, bytes used of it. */
+  sideBlock: u32 = 0;
+  sideUsed: u32 = 0;
+  /** Numbers of blocks, from 1: the open one; the first that was not written. */
+  sideTail: u64 = 0;
+  sideHanded: u64 = 0;
+  /** Segments of copies that were opened, and that are closed and written. */
+  sideOpened: u32 = 0;
+  sideClosed: u32 = 0;
+
+  // Compaction
+  compactAuto: u32 = 0;
+  /** Room is made for a deletion. */
+  deleting: u32 = 0;
+  /** Copies may use more of what is kept. */
+  rescuing: u32 = 0;
+  /** Share of garbage, in thousandths, above which it runs by itself. */
+  compactThousandths: u32 = 0;
+  compactActive: u32 = 0;
+  compactCredit: i64 = 0;
+  compactFactor: u32 = 0;
+  /** Segments with younger lives are left alone by a full compaction. */
+  compactBefore: u64 = 0;
+  /** The segment that is being moved, index plus 1, its next block, and a value that runs on into it. */
+  moveSegment: u32 = 0;
+  moveBlock: u32 = 0;
+  /** Where in that block to go on. */
+  moveOffset: u32 = 0;
+  moveCarry: u32 = 0;
+  /** Bytes of the record that is being copied. */
+  moveTotal: u32 = 0;
+  moveKind: u32 = 0;
+  movePart: u32 = 0;
+  moveKeySize: u32 = 0;
+  moveSequence: u64 = 0;
+  moveSource: u64 = 0;
+  moveTarget: u64 = 0;
+  moveFrames: u32 = 0;
+  bytesMoved: u64 = 0;
+  bytesScanned: u64 = 0;
+  segmentsEmptied: u64 = 0;
+  segmentsFreed: u64 = 0;
 
   // Write buffer: a ring of frames; blocks are numbered from 1 in the order in which they were opened
   frames: u32 = 0;
@@ -179,6 +255,8 @@ export class Root {
   tailOpen: u32 = 0;
   /** Number of the open block, or of the last one. */
   tailBlock: u64 = 0;
+  /** Frames of blocks below this number hold nothing. */
+  residentFrom: u64 = 0;
   /** Device offset of the payload of the open block. */
   tailOffset: u64 = 0;
   /** Blocks below this number were handed to the device. */
@@ -231,11 +309,12 @@ export class Root {
   // Where the log stood when it started
   streamStartSegment: u32 = 0;
   streamStartOpenBlock: u32 = 0;
-  streamStartOrdinal: u64 = 0;
   streamStartPreviousGeneration: u64 = 0;
   streamStartPrevious: u32 = 0;
-  streamStartPreviousEnd: u32 = 0;
-  streamStartDirty: u32 = 0;
+  streamStartGeneration: u64 = 0;
+  streamStartBlock: u64 = 0;
+  /** The value has a group of its own, so it can be given up. */
+  streamAlone: u32 = 0;
 
   // The value that is being read
   readAddress: u64 = 0;
@@ -255,11 +334,32 @@ export class Root {
   replayCarry: u32 = 0;
   replayNode: u32 = 0;
   replaySequence: u64 = 0;
-  // Complete groups behind the durable mark: segments as index + 1, 0 when there are none
+  /** The pass: see recovery/replay.ts. */
+  replayPass: u32 = 0;
+  replayDeleted: u32 = 0;
+  /** The list of the log's lives, and the mark that the log was walked with. */
+  replayLogs: u32 = 0;
+  walkMark: u64 = 0;
+  /** The epoch whose groups may follow the mark. */
+  walkEpoch: u64 = 0;
+  /** Blocks that are in memory: the first one's index on the device, and how many. */
+  windowFrom: u64 = 0;
+  windowCount: u32 = 0;
+  replayNoteSize: u32 = 0;
+  replayExtents: u32 = 0;
+  /** The newest note that was found so far. */
+  replayNoteSerial: u64 = 0;
+  // Where the log ends: index plus 1 of its last segment, and blocks of it that belong to complete groups
+  logEndSegment: u32 = 0;
+  logEndBlock: u32 = 0;
+  logEndIsSealed: u32 = 0;
+  /** Blocks of the copy that was made of a segment filled in part. */
+  copyBlocks: u32 = 0;
+  /** Newest complete group behind the mark, 0 when there is none. */
+  tailGroup: u64 = 0;
+  /** Where the groups behind the durable mark begin: index plus 1, 0 when there are none. */
   tailFromSegment: u32 = 0;
   tailFromBlock: u32 = 0;
-  tailToSegment: u32 = 0;
-  tailToBlock: u32 = 0;
 
   /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
   verifyState: u32 = 0;
@@ -315,6 +415,8 @@ export namespace Attention {
   export const BUFFER_FULL: u32 = 2;
   /** Old versions wait to be freed. */
   export const VERSIONS_DUE: u32 = 4;
+  /** Compaction has a step to do. */
+  export const COMPACTION_DUE: u32 = 8;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

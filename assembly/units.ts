@@ -101,6 +101,8 @@ export {
   segmentRoom,
 } from "./log/append";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { liveAdd, tombstoneAdd } from "./log/segments";
+export { noteHas, spaceSurvey } from "./log/space";
 export { streamBegin, streamWrite } from "./log/stream";
 export { superblockCommit } from "./log/superblock-store";
 export { chunksAvailable, chunksInitialize, chunkTakeRun } from "./memory/chunks";
@@ -317,6 +319,9 @@ export function logSetUp(device: u32, end: usize, segmentBlocks: u32, frameCount
   logInitialize(frames, frameCount);
   return true;
 }
+export function groupNumber(): u64 {
+  return root.group;
+}
 export function groupDirty(): u32 {
   return root.groupDirty;
 }
@@ -372,6 +377,9 @@ export function rootSetAt(offset: u32, value: u64): void {
     case 112:
       root.durableGroup = value;
       break;
+    case 120:
+      root.logEpoch = value;
+      break;
     case 128:
       root.highestTimeMs = value;
       break;
@@ -383,15 +391,6 @@ export function rootSetAt(offset: u32, value: u64): void {
       break;
     case 152:
       root.droppedTombstones = value;
-      break;
-    case 160:
-      root.previousSegment = <u32>value;
-      break;
-    case 164:
-      root.previousEnd = <u32>value;
-      break;
-    case 168:
-      root.previousGeneration = value;
       break;
     default:
       unreachable();
@@ -429,4 +428,10 @@ export function segmentFreeCountSet(count: u32): void {
 }
 export function liveKeyCountSet(count: u32): void {
   root.liveKeyCount = count;
+}
+export function segmentSpace(index: u32): u32 {
+  return segmentAt(index).space;
+}
+export function segmentCount(): u32 {
+  return root.segmentCount;
 }

@@ -45,6 +45,11 @@ export interface CoreExports {
   groupFinish(result: number): number;
   flushSync(): number;
   maintain(): void;
+  compactConfigure(auto: boolean, thousandths: number): void;
+  compactBegin(): number;
+  compactStep(mode: number): number;
+  compactSettle(mode: number): number;
+  markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number): number;
   cursorClose(handle: number): void;
   cursorNext(handle: number, count: number, mode: number): number;
@@ -113,6 +118,13 @@ export const RESULT_ASCII_VALUE = 8;
 export const FLUSH_DUE = 1;
 export const BUFFER_FULL = 2;
 export const VERSIONS_DUE = 4;
+export const COMPACTION_DUE = 8;
+/** Why compaction runs, and what a step of it did. */
+export const COMPACT_AUTO = 0;
+export const COMPACT_ASKED = 1;
+export const COMPACT_FULL = 2;
+export const COMPACT_MOVED = 1;
+export const COMPACT_SETTLE = 2;
 /** Bits of `mount`. */
 export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
@@ -169,6 +181,7 @@ const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   OUT_OF_MEMORY: "the memory budget is used up. Open the store with a larger memoryBytes; nothing was changed.",
   FENCED: "another opener has taken the store over. Close this one.",
   POISONED: "an earlier write or sync failed, so nothing more is accepted. Open the store again.",
+  SNAPSHOT_EXPIRED: "what was read has been overwritten by the writer since this store was opened. Call refresh().",
   READ_ONLY: "the store was opened with readOnly: true.",
 };
 

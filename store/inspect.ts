@@ -27,9 +27,9 @@ const LOOKS = ["sound", "damaged", "misplaced", "blank"] as const;
 /** Blocks between two turns of the event loop. */
 const BLOCKS_PER_TURN = 512;
 
-export const RECORD_KINDS = ["", "set", "delete", "extent", "void"] as const;
+export const RECORD_KINDS = ["", "set", "delete", "extent", "void", "", "", "note"] as const;
 export const RECORD_FLAGS = ["expiry", "timestamp", "asciiValue", "asciiKey", "extents"] as const;
-export const SEGMENT_KINDS = ["free", "log", "relocated", "checkpoint", "sorted-run"] as const;
+export const SEGMENT_KINDS = ["free", "log", "copies", "checkpoint", "sorted-run"] as const;
 
 /** A field of a structure, with its value as an unsigned number. */
 export interface FieldValue {

@@ -53,7 +53,7 @@ export const LAYOUT = {
       name: "flags",
       offset: 42,
       size: 2,
-      meaning: "1 ends a group, 2 segment header",
+      meaning: "1 ends a group, 2 segment header, 4 ends its segment",
     },
     {
       name: "first",
@@ -79,13 +79,13 @@ export const LAYOUT = {
       name: "durableGroup",
       offset: 0,
       size: 8,
-      meaning: "Newest durable group of the log.",
+      meaning: "Newest durable group.",
     },
     {
-      name: "durableRelocatedGroup",
+      name: "reserved",
       offset: 8,
       size: 8,
-      meaning: "Newest durable group of the relocated log.",
+      meaning: "",
     },
     {
       name: "highestTimeMs",
@@ -98,6 +98,32 @@ export const LAYOUT = {
       offset: 24,
       size: 8,
       meaning: "Highest sequence in this and all earlier groups.",
+    },
+  ],
+  Note: [
+    {
+      name: "serial",
+      offset: 0,
+      size: 8,
+      meaning: "mount epoch in the high half, a counter in the low one; the highest is the newest",
+    },
+    {
+      name: "generationSum",
+      offset: 8,
+      size: 8,
+      meaning: "of the lives that count, wrapping",
+    },
+    {
+      name: "segmentCount",
+      offset: 16,
+      size: 4,
+      meaning: "bits in the map",
+    },
+    {
+      name: "reserved",
+      offset: 20,
+      size: 4,
+      meaning: "reserved",
     },
   ],
   Record: [
@@ -117,7 +143,7 @@ export const LAYOUT = {
       name: "kind",
       offset: 6,
       size: 1,
-      meaning: "1 set, 2 delete, 3 extent, 4 void; 5 range tombstone and 6 run entry are reserved",
+      meaning: "1 set, 2 delete, 3 extent, 4 void, 7 note; 5 range tombstone and 6 run entry are reserved",
     },
     {
       name: "flags",
@@ -143,19 +169,19 @@ export const LAYOUT = {
       name: "kind",
       offset: 4,
       size: 4,
-      meaning: "kind: 1 log, 2 relocated log, 3 checkpoint, 4 sorted run",
+      meaning: "kind: 1 log, 2 copies, 3 checkpoint, 4 sorted run",
     },
     {
-      name: "ordinal",
+      name: "born",
       offset: 8,
       size: 8,
-      meaning: "place of the segment in its stream, from 1",
+      meaning: "every record of a key that was deleted at or below this sequence is newer than the deletion",
     },
     {
       name: "previousGeneration",
       offset: 16,
       size: 8,
-      meaning: "the life of the segment before it in the stream; 0 for the first",
+      meaning: "the life of the segment before it in the log; 0 for the first, and for copies",
     },
     {
       name: "previousSegment",
@@ -164,10 +190,10 @@ export const LAYOUT = {
       meaning: "its index",
     },
     {
-      name: "previousEnd",
+      name: "headerBlocks",
       offset: 28,
       size: 4,
-      meaning: "blocks of it that belong to the stream; what lies beyond is dead",
+      meaning: "blocks that the header and its note take; records begin behind them",
     },
     {
       name: "reserved",
@@ -211,7 +237,7 @@ export const LAYOUT = {
       name: "formatVersion",
       offset: 16,
       size: 4,
-      meaning: "u32, 1",
+      meaning: "u32, 2",
     },
     {
       name: "engine",
@@ -307,13 +333,13 @@ export const LAYOUT = {
       name: "durableGroup",
       offset: 112,
       size: 8,
-      meaning: "u64, log",
+      meaning: "u64",
     },
     {
-      name: "durableRelocatedGroup",
+      name: "logEpoch",
       offset: 120,
       size: 8,
-      meaning: "u64, relocated log",
+      meaning: "u64, epoch of the mount whose groups may follow the durable one",
     },
     {
       name: "highestTimeMs",
@@ -338,24 +364,6 @@ export const LAYOUT = {
       offset: 152,
       size: 8,
       meaning: "dropped tombstones u64, highest sequence of a tombstone that is gone",
-    },
-    {
-      name: "lastSegment",
-      offset: 160,
-      size: 4,
-      meaning: "u32, where the log ended at an orderly close, and",
-    },
-    {
-      name: "lastEnd",
-      offset: 164,
-      size: 4,
-      meaning: "u32, blocks of it that belong to the log",
-    },
-    {
-      name: "lastGeneration",
-      offset: 168,
-      size: 8,
-      meaning: "u64, its life",
     },
   ],
 } as const satisfies Record<string, readonly LayoutField[]>;

@@ -1,4 +1,5 @@
 /** The options of `open`: what they are, what they default to, and what this version refuses. */
+import type { CompactReport } from "./compaction.ts";
 import { type Encoded, type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
 import { CairnError } from "./error.ts";
 
@@ -10,6 +11,7 @@ export type StoreEvent =
   | { type: "opened"; records: number; ms: number }
   | { type: "recovered"; records: number; tailBlocks: number }
   | { type: "flushed"; bytes: number; ms: number }
+  | ({ type: "compacted" } & CompactReport)
   | { type: "full" }
   | { type: "poisoned"; error: CairnError }
   | { type: "slow"; operation: string; ms: number };
@@ -44,12 +46,22 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
    * Default `false`.
    */
   directReads?: boolean;
+  /** When segments with much garbage are compacted. Default `{ auto: true, garbageRatio: 0.3 }`. */
+  compaction?: CompactionOptions;
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
   /** `"none"`, the only one in this version. */
   compression?: "none";
   /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */
   wasm?: WebAssembly.Module;
+}
+
+/** When compaction runs by itself. */
+export interface CompactionOptions {
+  /** Whether it does: in steps of well under a millisecond between writes, as fast as they make garbage. Default `true`. */
+  auto?: boolean;
+  /** Share of the used segments' bytes that may be garbage before it starts, 0.05 to 0.95. Default 0.3. */
+  garbageRatio?: number;
 }
 
 /** Key type of a store opened with an encoding. */
@@ -70,6 +82,7 @@ export interface Settings {
   directReads: boolean;
   keys: Format;
   values: Format;
+  compaction: Required<CompactionOptions>;
   onEvent: ((event: StoreEvent) => void) | undefined;
   wasm: WebAssembly.Module | undefined;
 }
@@ -93,12 +106,13 @@ const KNOWN = [
   "directReads",
   "keyEncoding",
   "valueEncoding",
+  "compaction",
   "onEvent",
   "compression",
   "wasm",
 ];
 /** Options of the contract that this version does not honour yet, and so refuses. */
-const LATER = ["history", "encryption", "compaction", "onProgress"];
+const LATER = ["history", "encryption", "onProgress"];
 
 /**
  * Checks options and fills in defaults, `memoryBytesDefault` being the runtime's. `INVALID_ARGUMENT` names the option;
@@ -144,6 +158,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     directReads: flag(given, "directReads", false),
     keys: formatOf(given["keyEncoding"], "keyEncoding"),
     values: formatOf(given["valueEncoding"], "valueEncoding"),
+    compaction: readCompaction(given["compaction"]),
     onEvent: onEvent as Settings["onEvent"],
     wasm: moduleOption(given["wasm"]),
   };
@@ -168,6 +183,22 @@ function moduleOption(module: unknown): WebAssembly.Module | undefined {
     throw invalid("wasm is another module. Compile the cairn-kv/cairn.wasm of this version.");
   }
   return module as WebAssembly.Module;
+}
+
+function readCompaction(given: unknown): Required<CompactionOptions> {
+  if (given === undefined) return { auto: true, garbageRatio: 0.3 };
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw invalid("compaction must be an object { auto, garbageRatio }.");
+  }
+  for (const name of Object.keys(given)) {
+    if (name !== "auto" && name !== "garbageRatio") throw invalid(`there is no option compaction.${name}.`);
+  }
+  const { auto = true, garbageRatio = 0.3 } = given as CompactionOptions;
+  if (typeof auto !== "boolean") throw invalid("compaction.auto must be true or false.");
+  if (typeof garbageRatio !== "number" || !(garbageRatio >= 0.05 && garbageRatio <= 0.95)) {
+    throw invalid("compaction.garbageRatio must be a number from 0.05 to 0.95.");
+  }
+  return { auto, garbageRatio };
 }
 
 function flag(given: Record<string, unknown>, name: string, initial: boolean): boolean {

@@ -79,7 +79,7 @@ function scanSegment(blocks: readonly BlockView[], segmentBlocks: number, report
       tell(report, BLOCK_STALE, place, Number(fieldOf(view.fields, "generation")), Number(generation));
     } else {
       if ((view.segmentHeader !== undefined) !== (view === header)) tell(report, SEGMENT_HEADER, place);
-      report.recordsRead += view.records.filter(({ kind }) => kind !== "void").length;
+      report.recordsRead += view.records.filter(({ kind }) => kind !== "void" && kind !== "note").length;
       if (view.brokenOff) tell(report, RECORD_MALFORMED, place);
     }
   }

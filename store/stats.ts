@@ -30,8 +30,16 @@ export interface StoreStats {
   deviceBytes: number;
   segmentCount: number;
   segmentFreeCount: number;
+  segmentUsedCount: number;
   segmentBytes: number;
   liveBytes: number;
+  /** Share of the used segments that no live record fills: garbage, and room at the end of the log. */
+  garbageRatio: number;
+  /** Compaction since opening: record bytes copied, segments emptied and freed, the longest step in milliseconds. */
+  relocatedBytes: number;
+  compactedSegmentCount: number;
+  freedSegmentCount: number;
+  compactionLongestMs: number;
   /** Written since opening: groups, blocks, record bytes; bytes that wait in the write buffer. */
   flushCount: number;
   blockWriteCount: number;
@@ -92,15 +100,25 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   recoveredTailBlockCount: 30,
   bufferedBytes: 32,
   readAheadBlockCount: 64,
+  relocatedBytes: 37,
+  compactedSegmentCount: 38,
+  freedSegmentCount: 39,
 };
 
+const STAT_SEGMENTS_USED = 42;
+
 /** Reads all counters and gauges of a core. */
-export function readStats(core: Core, oldestSnapshotAgeMs: number): StoreStats {
+export function readStats(core: Core, oldestSnapshotAgeMs: number, compactionLongestMs: number): StoreStats {
   const stats: Partial<StoreStats> = {};
   for (const [name, number] of Object.entries(NUMBERS)) {
     stats[name as Gauge] = core.exports.stat(number);
   }
   stats.oldestSnapshotAgeMs = oldestSnapshotAgeMs;
+  stats.compactionLongestMs = compactionLongestMs;
+  const { segmentBytes = 0, liveBytes = 0 } = stats;
+  stats.segmentUsedCount = core.exports.stat(STAT_SEGMENTS_USED);
+  stats.garbageRatio =
+    stats.segmentUsedCount === 0 ? 0 : Math.max(0, 1 - liveBytes / (stats.segmentUsedCount * segmentBytes));
   stats.memoryBudgetBytes = core.memory.buffer.byteLength;
   stats.deviceBytes = core.device.size();
   if (core.device.persisted !== undefined) stats.persisted = core.device.persisted;

@@ -16,11 +16,13 @@ import {
 } from "./batch.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
+import { type CompactOptions, Compactor, type CompactReport } from "./compaction.ts";
 import {
   ASCII_KEY,
   ASCII_VALUE,
   AT_MEMORY,
   BUFFER_FULL,
+  COMPACTION_DUE,
   type Core,
   FLUSH_DUE,
   RESULT_ASCII_VALUE,
@@ -77,6 +79,7 @@ export class Store<K = string, V = string> {
   private readonly valuesAreText: boolean;
   private valueReader: Reader;
   private committer: Committer;
+  private readonly compactor: Compactor;
   private cursors: Cursors;
   private cold: ColdReads;
   private lookups: Lookups;
@@ -115,6 +118,18 @@ export class Store<K = string, V = string> {
     this.cold = parts.cold;
     this.lookups = parts.lookups;
     this.valueReader = parts.cursors.valueReader;
+    core.exports.compactConfigure(
+      settings.compaction.auto && !settings.readOnly,
+      Math.round(settings.compaction.garbageRatio * 1000),
+    );
+    this.compactor = new Compactor({
+      core,
+      committer: this.committer,
+      ready: (operation) => this.ready(operation),
+      error: (status, operation) => this.error(status, operation),
+      guard: (run) => this.guard(run),
+      report: (report) => this.emit({ type: "compacted", ...report }),
+    });
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
   }
 
@@ -322,7 +337,18 @@ export class Store<K = string, V = string> {
   /** Counters and gauges, every name with its unit. */
   stats(): StoreStats {
     this.ready("stats");
-    return readStats(this.core, this.cursors.oldestAgeMs());
+    return readStats(this.core, this.cursors.oldestAgeMs(), this.compactor.longestMs);
+  }
+
+  /**
+   * Copies what is live in segments with much garbage, so that their space can be used anew: one bounded step, or all of
+   * it with `full`. What it frees is free when the promise resolves. `CORRUPT` and `DEVICE_READ` when a segment cannot be
+   * read; it is left alone then, and nothing is lost.
+   */
+  async compact(options: CompactOptions = {}): Promise<CompactReport> {
+    this.ready("compact");
+    if (this.settings.readOnly) throw this.error(STATUS_READ_ONLY, "compact");
+    return this.compactor.run(options);
   }
 
   /** The newest version: that of the last write. */
@@ -723,6 +749,7 @@ export class Store<K = string, V = string> {
     const attention = core.words[core.attention] as number;
     core.words[core.attention] = 0;
     if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
+    if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
     if (!committer.busy) committer.begin();
@@ -865,6 +892,7 @@ export class Store<K = string, V = string> {
 }
 
 const STATUS_NO_SPACE = -8;
+const STATUS_READ_ONLY = -17;
 const STATUS_OUT_OF_MEMORY = -9;
 
 function closedError(operation: string): CairnError {

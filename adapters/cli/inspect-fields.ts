@@ -15,7 +15,7 @@ export interface ShownField {
 type Structure = keyof typeof LAYOUT;
 
 const ENGINES = ["", "dual", "append-log", "hybrid-log", "lsm"];
-const BLOCK_FLAGS = ["ends a group", "segment header"];
+const BLOCK_FLAGS = ["ends a group", "segment header", "ends its segment"];
 const NO_RECORD = 0xffffn;
 const BLOCK_SIZE = 4096;
 const FEATURES = new Set(["incompatible", "readCompatible", "compatible"]);

@@ -16,8 +16,8 @@ import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
 import { TREE_NODE_SIZE } from "../index/tree-node";
 import { descend } from "../index/tree-path";
 import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
-import { logAppend, logReserve, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
-import { liveAdd, segmentsReserve } from "../log/segments";
+import { logAppend, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
+import { For, headerBlocks, liveAdd, segmentsReserve, tombstoneAdd } from "../log/segments";
 import { extentRecordSize, streamAbort, streamBegin, streamWrite } from "../log/stream";
 import { sequencesReserve } from "../log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
@@ -26,6 +26,7 @@ import { EXCHANGE_IN, EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, root } from "../root";
 import { Status } from "../status";
 import { laterAdd, laterApply, laterTakes } from "./later";
 import { recordsDead, recordsLive } from "./live";
+import { roomFor, roomMake } from "./reclaim";
 import { nodeGive, snapshotSees, versionKeep, versionsFollow, versionTake } from "./snapshots";
 import { valueOpen } from "./value";
 
@@ -84,7 +85,7 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > EXCHANGE_SIZE) return Status.VALUE_SIZE;
   const total = RECORD_HEADER_SIZE + keySize + valueSize;
-  const reserved = logReserve(total, false);
+  const reserved = roomFor(total, For.WRITING);
   if (reserved < 0) return reserved;
   const ready = writeReady();
   if (ready < 0) return ready;
@@ -100,7 +101,7 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   laterApply();
   const slot = hashFind(KEY_A, keySize, hash);
   if (total > WHOLE_RECORD_MAX && total + 8192 > segmentRoom()) {
-    const streamed = streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
+    const streamed = streamStart(keySize, valueSize, callFlags);
     if (streamed < 0) return streamed;
     const written = streamWrite(EXCHANGE_IN, valueSize);
     return written < 0 ? written : streamApply(slot, hash, callFlags);
@@ -125,7 +126,18 @@ export function writeBegin(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
   root.streamCallFlags = callFlags;
-  return streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
+  return streamStart(keySize, valueSize, callFlags);
+}
+
+/** `streamBegin`, with room made for it where there is none. */
+function streamStart(keySize: u32, valueSize: u32, callFlags: u32): i32 {
+  let round: u32 = 0;
+  while (true) {
+    const status = streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
+    if (status != Status.NO_SPACE || round++ > root.segmentCount << 2) return status;
+    const made = roomMake(For.WRITING);
+    if (made <= 0) return made < 0 ? made : status;
+  }
 }
 
 /** Takes the next `size` bytes from EXCHANGE_IN. After the last: 1 or 0 as `set`; before: 2. A failure ends the value. */
@@ -175,7 +187,7 @@ function removeTouch(hash: u64, keySize: u32): void {
 /** Deletes the key of a node that `slot` names. */
 export function removeAt(slot: usize, node: KeyNode): i32 {
   const keySize = node.keySize;
-  const reserved = logReserve(RECORD_HEADER_SIZE + keySize, true);
+  const reserved = roomFor(RECORD_HEADER_SIZE + keySize, For.DELETING);
   if (reserved < 0) return reserved;
   const raised = sequencesReserve(1);
   if (raised < 0) return raised;
@@ -191,6 +203,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   if (repeatedInBatch(node)) logVoid(node.address);
   const flags = node.flags & NodeFlags.ASCII_KEY ? RecordFlags.ASCII_KEY : 0;
   const address = logAppend(RecordKind.DELETE, flags, sequence, node.key, keySize, 0, 0);
+  tombstoneAdd(address, pad8(RECORD_HEADER_SIZE + keySize), sequence);
   root.liveKeyCount--;
   root.keyBytes -= keySize;
   root.valueBytes -= node.valueSize;
@@ -231,10 +244,15 @@ export function batchBegin(
     const chunks = (resident + <f64>count * <f64>each) / <f64>CHUNK_SIZE;
     if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
   }
-  const status = segmentsReserve(batchSegments(bytes, keySizeMax, valueSizeMax, givesBack), givesBack);
-  if (status < 0) return status;
+  const purpose: u32 = givesBack ? For.DELETING : For.WRITING;
+  for (let round: u32 = 0; ; round++) {
+    const status = segmentsReserve(batchSegments(bytes, keySizeMax, valueSizeMax, givesBack), purpose);
+    if (!status) break;
+    const made = status == Status.NO_SPACE && round <= root.segmentCount << 2 ? roomMake(purpose) : 0;
+    if (made <= 0) return made < 0 ? made : status;
+  }
   const small = bytes < <f64>(root.frameCount << 10) ? <u32>bytes : 0;
-  const framed = logReserve(small + (small >>> 3), givesBack);
+  const framed = roomFor(small + (small >>> 3), purpose);
   if (framed < 0) return framed;
   root.batchOpen = 1;
   root.batchSequence = root.sequence + 1;
@@ -252,11 +270,13 @@ function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack
   const atEnd = min<u32>(head + valueSizeMax + 8, cut);
   const blocks = <u32>(bytes / <f64>inBlock) + 4;
   const room = root.segmentBlocks - root.segmentOpenBlock;
-  // A deletion asks for a free segment beyond the open one, or for two when that one is nearly full; a write for three.
-  if (blocks + 4 < room) return givesBack ? 1 : 3;
-  const ofSegment = <f64>((root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE - atEnd);
+  // What is kept on a fixed device lets each operation see more free than it takes; where nothing is kept, a deletion asks
+  // for a free segment beyond the open one, or for two when that one is nearly full, and a write for three.
+  const ahead: u32 = root.growable ? (givesBack ? 2 : 3) : 0;
+  if (blocks + 11 + headerBlocks() < room) return max<u32>(ahead, 1);
+  const ofSegment = <f64>((root.segmentBlocks - headerBlocks() - 1) * BLOCK_PAYLOAD_SIZE) - <f64>atEnd;
   const segments = <u32>((<f64>blocks * <f64>BLOCK_PAYLOAD_SIZE) / ofSegment) + 1;
-  return segments + (givesBack ? 2 : 3);
+  return segments + ahead;
 }
 
 /** Ends a batch. Its writes are visible already: nothing else could run in between. */

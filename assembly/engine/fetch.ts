@@ -18,11 +18,11 @@ import {
   cachePin,
   cacheUnpin,
 } from "../cache/block-cache";
-import { deviceReadCold } from "../device/device";
+import { deviceRead, deviceReadCold } from "../device/device";
 import { BlockHeader, blockValid } from "../format/block";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameAtAddress } from "../log/append";
-import { segmentAt, segmentBlockOf, segmentOf } from "../log/segments";
+import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { CHUNK_SIZE } from "../memory/chunks";
 import { RUN_CLAIMS, root } from "../root";
 import { Status } from "../status";
@@ -32,7 +32,7 @@ export const RUN_BLOCKS_MAX: u32 = 16;
 
 /**
  * The frame that holds the block at a device address: a pointer, valid until the next fetch, or a status below zero:
- * DEVICE_READ, DEVICE_SHRUNK, CORRUPT, OUT_OF_MEMORY. In memory: two to four misses; else one read of the device.
+ * DEVICE_READ, DEVICE_SHRUNK, CORRUPT, SNAPSHOT_EXPIRED, OUT_OF_MEMORY. In memory: two to four misses; else one read of the device.
  */
 export function blockFetch(address: u64): i64 {
   const resident = frameAtAddress(address);
@@ -60,12 +60,20 @@ function blockRead(deviceBlock: u32, generation: u64): i64 {
     return status;
   }
   if (!blockIs(frame, deviceBlock, generation)) {
+    const reused = root.readOnly && segmentReused(offset, frame);
     cacheDrop(claim);
     root.faultOffset = offset;
-    return Status.CORRUPT;
+    return reused ? Status.SNAPSHOT_EXPIRED : Status.CORRUPT;
   }
   cacheKeep(claim, deviceBlock);
   return <i64>frame;
+}
+
+/** Whether a segment has begun another life since this store was opened, as it may beneath one that only reads. */
+function segmentReused(address: u64, frame: usize): bool {
+  const index = segmentOf(address);
+  const status = deviceRead(segmentOffset(index), frame, <u32>BLOCK_SIZE);
+  return status == Status.OK && changetype<BlockHeader>(frame).generation != segmentAt(index).generation;
 }
 
 /** Whether a frame holds an intact block of this life of its segment. */

@@ -7,7 +7,7 @@
  *    24  device block index of this block on the device
  *    32  group        number of the commit group: mount epoch in the high 24 bits, a counter below
  *    40  used         bytes of the payload that hold records
- *    42  flags        1 ends a group, 2 segment header
+ *    42  flags        1 ends a group, 2 segment header, 4 ends its segment
  *    44  first        offset in the payload of the first record that starts in this block, or 0xffff
  *    46  reserved
  *    56  payload      records, 8-byte aligned
@@ -32,6 +32,7 @@ const CHECK_FROM: usize = 16;
 export namespace BlockFlags {
   export const GROUP_END: u32 = 1;
   export const SEGMENT_HEADER: u32 = 2;
+  export const SEGMENT_END: u32 = 4;
 }
 
 @unmanaged
@@ -51,10 +52,9 @@ export class BlockHeader {
 /** The end of a group: what was durable when the group was handed to the device. */
 @unmanaged
 export class GroupTrailer {
-  /** Newest durable group of the log. */
+  /** Newest durable group. */
   durableGroup: u64;
-  /** Newest durable group of the relocated log. */
-  durableRelocatedGroup: u64;
+  reserved: u64;
   /** Highest wall-clock time seen, milliseconds since 1970. */
   highestTimeMs: u64;
   /** Highest sequence in this and all earlier groups. */

@@ -4,7 +4,7 @@
  * ```
  *   0  value size    u32; of the whole value, or of this part in an EXTENT record
  *   4  key size      u16
- *   6  kind          1 set, 2 delete, 3 extent, 4 void; 5 range tombstone and 6 run entry are reserved
+ *   6  kind          1 set, 2 delete, 3 extent, 4 void, 7 note; 5 range tombstone and 6 run entry are reserved
  *   7  flags         1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents
  *   8  sequence      u48; the two bytes above it are reserved
  *  16  expiry        u64 milliseconds since 1970, where flagged
@@ -29,6 +29,8 @@ export namespace RecordKind {
   export const DELETE: u32 = 2;
   export const EXTENT: u32 = 3;
   export const VOID: u32 = 4;
+  /** A note (format/note.ts) as its value, and no key. */
+  export const NOTE: u32 = 7;
 }
 
 export namespace RecordFlags {
@@ -95,9 +97,11 @@ export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
   const kind = <u32>view.kind;
   const flags = <u32>view.flags;
   const keySize = <u32>view.keySize;
-  if (kind < RecordKind.SET || kind > RecordKind.VOID || flags & ~RecordFlags.KNOWN) return false;
+  const isNote = kind == RecordKind.NOTE;
+  if (kind < RecordKind.SET || (kind > RecordKind.VOID && !isNote) || flags & ~RecordFlags.KNOWN) return false;
   const head = recordKeyOffset(flags) + keySize;
-  if (keySize - 1 >= KEY_SIZE_MAX || head > left || view.valueSize > VALUE_SIZE_MAX) return false;
+  if (isNote ? keySize | flags : keySize - 1 >= KEY_SIZE_MAX) return false;
+  if (head > left || view.valueSize > VALUE_SIZE_MAX) return false;
   if (kind == RecordKind.EXTENT && !(flags & RecordFlags.EXTENTS)) return false;
   const partSize = recordPartSize(record);
   if (partSize > view.valueSize || (kind == RecordKind.DELETE && partSize)) return false;

@@ -5,7 +5,7 @@
  * ```
  *     0  magic              "CAIRNKV1"
  *     8  check              XXH64 of bytes 16 to 4,095 under a fixed seed
- *    16  format version     u32, 1
+ *    16  format version     u32, 2
  *    20  engine             u32: 1 dual, 2 append-log, 3 hybrid-log, 4 lsm
  *    24  incompatible       u64 feature bits: an opener that does not know one must refuse
  *    32  read-compatible    u64 feature bits: an opener that does not know one may only read
@@ -20,14 +20,11 @@
  *    96  allotment start    u32
  *   100  closed             u32; 1 when the last mount closed in order
  *   104  sequence ceiling   u64; every sequence ever issued is below it
- *   112  durable group      u64, log
- *   120  durable relocated  u64, relocated log
+ *   112  durable group      u64
+ *   120  log epoch          u64, epoch of the mount whose groups may follow the durable one
  *   128  highest time       u64, milliseconds since 1970
  *   136  mount salt         16 bytes
  *   152  dropped tombstones u64, highest sequence of a tombstone that is gone
- *   160  last segment       u32, where the log ended at an orderly close, and
- *   164  last end           u32, blocks of it that belong to the log
- *   168  last generation    u64, its life
  *   176  roots              8 typed roots of 32 bytes: u32 kind, u32 segment, u64 generation, u64 sequence, u64 check
  *   432  feature name       64 bytes, ASCII, zero-padded: what the newest unknown bit stands for
  *   496  version needed     16 bytes, ASCII, zero-padded
@@ -41,7 +38,7 @@ import { BLOCK_SIZE } from "../limits";
 
 /** "CAIRNKV1" read as a little-endian word. */
 export const SUPERBLOCK_MAGIC: u64 = 0x31564b4e52494143;
-export const FORMAT_VERSION: u32 = 1;
+export const FORMAT_VERSION: u32 = 2;
 const CHECK_SEED: u64 = 0x636169726e2d7362;
 const CHECK_FROM: usize = 16;
 
@@ -77,20 +74,17 @@ export class Superblock {
   closed: u32;
   sequenceCeiling: u64;
   durableGroup: u64;
-  durableRelocatedGroup: u64;
+  logEpoch: u64;
   highestTimeMs: u64;
   saltLow: u64;
   saltHigh: u64;
   droppedTombstones: u64;
-  lastSegment: u32;
-  lastEnd: u32;
-  lastGeneration: u64;
 }
 
 if (offsetof<Superblock>("check") != 8) ERROR("Superblock.check");
 if (offsetof<Superblock>("epoch") != 80) ERROR("Superblock.epoch");
 if (offsetof<Superblock>("sequenceCeiling") != 104) ERROR("Superblock.sequenceCeiling");
-if (offsetof<Superblock>() != 176) ERROR("Superblock layout");
+if (offsetof<Superblock>() != 160) ERROR("Superblock layout");
 
 /** Writes the checksum. */
 export function superblockSeal(superblock: Superblock): void {

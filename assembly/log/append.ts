@@ -8,7 +8,7 @@
  *        └───────────────────────┴────────────────────────────────┘
  * ```
  *
- * Invariants: (1) a block that was handed to the device keeps its bytes; (2) every block not handed over belongs to
+ * Invariants: (1) a block that was handed to the device keeps its bytes, unless its group was given up before its end; (2) every block not handed over belongs to
  * the current group; (3) a frame is used again only when its block was handed over; (4) checksums trail the tail, so
  * that no hand-over has more than CHECK_LAG of them to compute.
  */
@@ -24,6 +24,7 @@ import {
   NO_RECORD,
   trailerOf,
 } from "../format/block";
+import { noteSizeFor } from "../format/note";
 import {
   RECORD_HEADER_SIZE,
   Record,
@@ -32,15 +33,35 @@ import {
   recordHeaderStore,
   recordKeyOffset,
 } from "../format/record";
-import { SEGMENT_HEADER_SIZE, SEGMENT_MAGIC, SegmentHeader, SegmentKind, segmentHeaderOf } from "../format/segment";
+import {
+  headerBlocksFor,
+  SEGMENT_HEADER_SIZE,
+  SEGMENT_MAGIC,
+  SegmentHeader,
+  SegmentKind,
+  segmentHeaderOf,
+} from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { Attention, root } from "../root";
 import { Status } from "../status";
-import { segmentAt, segmentBlockOf, segmentOf, segmentOffset, segmentsReserve, segmentTake } from "./segments";
+import {
+  For,
+  headerBlocks,
+  segmentAt,
+  segmentBlockOf,
+  segmentOf,
+  segmentOffset,
+  segmentsReserve,
+  segmentTake,
+} from "./segments";
+import { sideFrameAt } from "./side";
+import { noteCounts, noteMake, Space, spaceSurvey } from "./space";
 import { fenceCheck } from "./superblock-store";
 
 const CHECK_LAG: u64 = 64;
 const WRITE_OUT_BLOCKS: u64 = 64;
+/** Blocks at the log's end that deletions leave to a note, its group and its mark. */
+const NOTE_BLOCKS: u32 = 5;
 
 /** Sets up an empty ring of `frameCount` frames, a power of two, at `frames`. */
 export function logInitialize(frames: usize, frameCount: u32): void {
@@ -51,6 +72,7 @@ export function logInitialize(frames: usize, frameCount: u32): void {
   root.tailOpen = 0;
   root.handedBlock = 1;
   root.checkedBlock = 1;
+  root.residentFrom = 1;
   root.mutableFrom = 0;
   root.mutableTo = 0;
   root.flightFrom = 0;
@@ -71,26 +93,43 @@ export function frameAtAddress(address: u64): usize {
   const state = segmentAt(segmentOf(address));
   if (!state.firstBlock) return 0;
   const block = state.firstBlock + segmentBlockOf(address);
+  if (state.kind != SegmentKind.LOG) return sideFrameAt(block);
   if (block > root.tailBlock) return 0;
-  if (block + root.frameCount > root.tailBlock) return frameOf(block);
+  if (block >= root.residentFrom && block + root.frameCount > root.tailBlock) return frameOf(block);
   if (block < root.flightFrom || block >= root.flightTo) return 0;
   return <usize>root.flightArea + ((<usize>(block - root.flightFrom)) << BLOCK_SIZE_LOG2);
 }
 
 /**
- * Makes sure that records of `size` bytes in all can be appended: segments, frames. NO_SPACE before anything changes.
- * Cheap when the open segment has room.
+ * Makes sure that records of `size` bytes in all can be appended: segments, frames. NO_SPACE before anything changes:
+ * the callers in the engine first try to get some back (engine/reclaim.ts). Cheap when the open segment has room.
  */
-export function logReserve(size: u32, intoReserve: bool): i32 {
+export function logReserve(size: u32, purpose: u32): i32 {
   if (root.blocked) return root.blocked;
-  // One block for a skipped end, one for the end of the group, one for a segment's header.
-  const blocks = size / BLOCK_PAYLOAD_SIZE + 4;
+  // One block for a skipped end, two for the ends of the group and of the segment, and a segment's header.
+  const blocks = size / BLOCK_PAYLOAD_SIZE + 5 + headerBlocks();
   const framed = framesEnsure(blocks);
   if (framed < 0) return framed;
+  const left: u32 = purpose == For.DELETING ? NOTE_BLOCKS : 0;
+  // A batch set aside what it needs, with what is kept, before it began.
+  return segmentsReserve(segmentsFor(blocks + left), root.batchOpen ? For.RECOVERY : purpose);
+}
+
+/** Segments that copies must leave so that the note after them finds room. */
+export function segmentsForNote(): u32 {
+  return segmentsFor(NOTE_BLOCKS + headerBlocks());
+}
+
+/** Segments beyond the open one that so many blocks may need, and where none are kept, one for the end of the group. */
+function segmentsFor(blocks: u32): u32 {
   const room = root.segmentBlocks - root.segmentOpenBlock;
-  const segments: u32 = room > blocks ? 1 : 2 + blocks / (root.segmentBlocks - 1);
-  if (root.growable && root.segmentFreeCount >= segments) return Status.OK;
-  return segmentsReserve(segments, intoReserve);
+  const ahead: u32 = root.growable ? 1 : 0;
+  return room > blocks ? ahead : ahead + 1 + blocks / (root.segmentBlocks - headerBlocks() - 1);
+}
+
+/** Surveys the segments where one was closed since the last time. Between operations, with every record applied. */
+export function surveyWhenDue(): void {
+  if (root.surveyDue && !root.streamActive) spaceSurvey();
 }
 
 /** Makes sure that `blocks` more blocks find frames, handing sealed ones over when they do not. NO_SPACE. */
@@ -253,20 +292,57 @@ function groupOpen(): void {
   root.groupStartMs = tickMs();
 }
 
-/** Ends the current group: seals the tail under the end flag, with the durable marks. The caller reserved a block. */
-export function groupSeal(): void {
-  if (!root.tailOpen || root.tailUsed > LAST_PAYLOAD_SIZE) blockNext();
+/** Makes the group that is being filled worth writing, though nothing is in it: for the mark in its end. */
+export function groupTouch(): void {
+  if (!root.groupDirty) groupOpen();
+}
+
+/** Lets the log go on in a segment whose first `block` blocks are on the device, and behind which nothing was written. */
+export function logContinue(index: u32, block: u32): void {
+  const state = segmentAt(index);
+  state.space = Space.OPEN;
+  state.firstBlock = 1;
+  root.segmentOpen = index;
+  root.segmentOpenBlock = block - 1;
+  root.tailBlock = block;
+  root.tailOpen = 0;
+  root.handedBlock = block + 1;
+  root.checkedBlock = block + 1;
+  root.residentFrom = block + 1;
+  root.mutableFrom = segmentOffset(index) + ((<u64>block) << BLOCK_SIZE_LOG2);
+  root.mutableTo = 0;
+}
+
+/**
+ * Ends the current group: seals the tail under the end flag, with the durable mark. NO_SPACE when that needs a segment
+ * and there is none.
+ */
+export function groupSeal(): i32 {
+  if (!root.tailOpen || root.tailUsed > LAST_PAYLOAD_SIZE) {
+    if (root.segmentOpenBlock + 1 >= root.segmentBlocks) {
+      const reserved = segmentsReserve(1, For.RECOVERY);
+      if (reserved < 0) return reserved;
+    }
+    const framed = framesEnsure(2 + headerBlocks());
+    if (framed < 0) return framed;
+    blockNext();
+  }
   const frame = <usize>root.tailFrame;
   const trailer = trailerOf(frame);
   const header = changetype<BlockHeader>(frame);
   blockSeal();
   header.flags |= <u16>BlockFlags.GROUP_END;
   trailer.durableGroup = root.durableGroup;
-  trailer.durableRelocatedGroup = 0;
+  trailer.reserved = 0;
+  root.sealedMark = root.durableGroup;
+  root.sealedGroup = root.group;
+  // Whether it is handed over now or later: what follows belongs to another group.
+  mutableBegin(root.tailOffset + BLOCK_SIZE);
   trailer.highestTimeMs = root.highestTimeMs;
   trailer.sequence = root.sequence;
   root.group++;
   root.groupDirty = 0;
+  return Status.OK;
 }
 
 /** Computes the checksums of all blocks below `block`. */
@@ -301,8 +377,13 @@ export function handOver(to: u64): void {
   if (to > root.tailBlock) root.readBack = 0;
   if (root.segmentOpenBlock < root.segmentBlocks) {
     const first = segmentAt(root.segmentOpen).firstBlock;
-    if (to > first) root.mutableFrom = segmentOffset(root.segmentOpen) + ((to - first) << BLOCK_SIZE_LOG2);
+    if (to > first) mutableBegin(segmentOffset(root.segmentOpen) + ((to - first) << BLOCK_SIZE_LOG2));
   }
+}
+
+/** Records below an address, in the open segment, are no longer updated in place. */
+function mutableBegin(address: u64): void {
+  if (address > root.mutableFrom) root.mutableFrom = address;
 }
 
 /** Blocks from `from` on, below `to`, that are neighbours both in memory and on the device. */
@@ -320,10 +401,42 @@ export function tailSeal(): void {
   if (root.tailOpen) blockSeal();
 }
 
-/** Leaves the rest of the open segment unused. */
+/** Leaves the rest of the open segment unused. The caller reserved a block. */
 export function segmentAbandonRest(): void {
-  if (root.tailOpen) blockSeal();
-  segmentClose(root.segmentOpenBlock + 1);
+  if (root.segmentOpenBlock >= root.segmentBlocks) return;
+  if (!root.tailOpen && root.segmentOpenBlock + 1 < root.segmentBlocks) {
+    root.segmentOpenBlock++;
+    blockStart();
+  }
+  if (root.tailOpen) {
+    changetype<BlockHeader>(<usize>root.tailFrame).flags |= <u16>BlockFlags.SEGMENT_END;
+    blockSeal();
+    if (!root.groupDirty) groupOpen();
+  }
+  segmentClose();
+}
+
+/**
+ * Appends a note as a record, or opens the next segment, whose header holds one, when it does not fit the open one.
+ * NO_SPACE.
+ */
+export function noteAppend(): i32 {
+  if (root.blocked) return root.blocked;
+  const size = noteSizeFor(root.segmentCount);
+  const reserved = logReserve(size, For.NOTING);
+  if (reserved < 0) return reserved;
+  if (segmentRoom() < size + 2 * BLOCK_PAYLOAD_SIZE) {
+    segmentAbandonRest();
+    blockNext();
+    groupTouch();
+    return Status.OK;
+  }
+  if (!root.tailOpen || root.tailUsed + RECORD_HEADER_SIZE > BLOCK_PAYLOAD_SIZE) blockNext();
+  noteMake();
+  logAppendHead(RecordKind.NOTE, 0, root.sequence, 0, 0, size, size, 0);
+  logBytes(<usize>root.note, size);
+  logAlign();
+  return Status.OK;
 }
 
 /** Sealed blocks must leave so that `blocks` frames come free. */
@@ -345,6 +458,10 @@ function blockNext(): void {
   if (root.groupDirty && root.flushIntervalMs && tickMs() - root.groupStartMs >= root.flushIntervalMs)
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
+  if (root.compactActive) {
+    root.compactCredit += (<i64>root.compactFactor) << BLOCK_SIZE_LOG2;
+    root.attention |= Attention.COMPACTION_DUE;
+  }
 }
 
 function blockStart(): void {
@@ -377,54 +494,90 @@ function blockSeal(): void {
   root.tailOpen = 0;
 }
 
-/** Ends the open segment at `end` blocks. */
-function segmentClose(end: u32): void {
+/** Closes the open segment. */
+function segmentClose(): void {
   if (root.segmentOpenBlock >= root.segmentBlocks) return;
   const state = segmentAt(root.segmentOpen);
-  state.end = end;
+  state.space = Space.LIVE;
+  state.end = root.segmentOpenBlock + 1;
+  state.closedGroup = root.group;
+  root.surveyDue = 1;
+  if (root.compactAuto) root.attention |= Attention.COMPACTION_DUE;
   root.previousSegment = root.segmentOpen;
-  root.previousEnd = end;
   root.previousGeneration = state.generation;
   root.segmentOpenBlock = root.segmentBlocks;
+  // What is handed over from now on is not looked for in the open segment.
+  root.mutableFrom = 0;
+  root.mutableTo = 0;
 }
 
 /**
- * Begins a new life of a segment, as the next one of the log's stream: the generation of its former life. `firstBlock` is
- * the number that its first block has in the write buffer, 0 when it does not go through it.
+ * Begins a new life of a segment, as one of the log or of the copies: the generation of its former life. `firstBlock` is
+ * the number that its first block has in the write buffer or among the copies, 0 when it goes through neither.
  */
-export function segmentBegin(index: u32, firstBlock: u64): u64 {
+export function segmentBegin(index: u32, kind: u32, firstBlock: u64): u64 {
   const state = segmentAt(index);
   const former = state.generation;
   root.generationCounter++;
-  root.segmentOrdinal++;
   state.generation = ((<u64>root.epoch) << 32) | root.generationCounter;
-  state.kind = SegmentKind.LOG;
-  state.ordinal = root.segmentOrdinal;
-  state.previousSegment = root.previousSegment;
-  state.previousGeneration = root.previousGeneration;
-  state.previousEnd = root.previousEnd;
-  state.end = 0;
+  state.kind = kind;
+  state.space = kind == SegmentKind.LOG ? Space.OPEN : Space.COPYING;
+  // The record that opens it may have the present sequence already, and so may others of its batch.
+  state.born = root.sequence ? root.sequence - 1 : 0;
+  state.previousSegment = kind == SegmentKind.LOG ? root.previousSegment : 0;
+  state.previousGeneration = kind == SegmentKind.LOG ? root.previousGeneration : 0;
+  state.headerBlocks = kind == SegmentKind.LOG ? headerBlocks() : 1;
   state.liveBytes = 0;
-  state.next = 0;
+  state.tombstoneBytes = 0;
+  state.newestTombstone = 0;
+  // It is no longer what opening may have found here.
+  state.headerGroup = 0;
+  state.extents = 0;
+  state.closedGroup = 0;
+  state.movedTo = 0;
+  state.stuck = 0;
   state.firstBlock = firstBlock;
-  if (root.previousGeneration) segmentAt(root.previousSegment).next = index + 1;
   return former;
 }
 
-/** Opens a free segment and writes its header block. */
+/** Opens a free segment and writes its header blocks. */
 function segmentNext(): void {
-  segmentClose(root.segmentBlocks);
+  segmentClose();
   const index = segmentTake();
-  const former = segmentBegin(index, root.tailBlock + 1);
+  const former = segmentBegin(index, SegmentKind.LOG, root.tailBlock + 1);
+  noteCounts(index);
+  const noteSize = noteMake();
+  const blocks = headerBlocksFor(noteSize);
   root.segmentOpen = index;
   root.segmentOpenBlock = 0;
-  root.mutableFrom = segmentOffset(index) + BLOCK_SIZE;
-  blockStart();
-  segmentHeaderFill(segmentHeaderOf(<usize>root.tailFrame), index, former);
-  changetype<BlockHeader>(<usize>root.tailFrame).flags = <u16>BlockFlags.SEGMENT_HEADER;
-  root.tailUsed = SEGMENT_HEADER_SIZE;
-  blockSeal();
-  root.segmentOpenBlock = 1;
+  let noted: u32 = 0;
+  for (let block: u32 = 0; block < blocks; block++) {
+    root.segmentOpenBlock = block;
+    blockStart();
+    noted = headerBlockFill(<usize>root.tailFrame, index, former, block, noted, noteSize);
+    root.tailUsed = changetype<BlockHeader>(<usize>root.tailFrame).used;
+    blockSeal();
+  }
+  root.segmentOpenBlock = blocks;
+  root.mutableFrom = segmentOffset(index) + ((<u64>blocks) << BLOCK_SIZE_LOG2);
+}
+
+/**
+ * Fills header block `block` of a log segment, whose frame's block header is set: flags, used, and the payload from
+ * byte `noted` of the note on. How much of the note is written then.
+ */
+export function headerBlockFill(frame: usize, index: u32, former: u64, block: u32, noted: u32, noteSize: u32): u32 {
+  const header = changetype<BlockHeader>(frame);
+  let used: u32 = 0;
+  if (!block) {
+    segmentHeaderFill(segmentHeaderOf(frame), index, former);
+    used = SEGMENT_HEADER_SIZE;
+  }
+  const piece = min(noteSize - noted, LAST_PAYLOAD_SIZE - used);
+  memory.copy(frame + BLOCK_HEADER_SIZE + used, <usize>root.note + noted, piece);
+  header.flags = <u16>BlockFlags.SEGMENT_HEADER;
+  header.used = <u16>(used + piece);
+  return noted + piece;
 }
 
 /** Fills a segment's header from its state. */
@@ -432,10 +585,11 @@ export function segmentHeaderFill(header: SegmentHeader, index: u32, former: u64
   const state = segmentAt(index);
   header.magic = SEGMENT_MAGIC;
   header.kind = state.kind;
-  header.ordinal = state.ordinal;
+  header.born = state.born;
   header.previousGeneration = state.previousGeneration;
   header.previousSegment = state.previousSegment;
-  header.previousEnd = state.previousEnd;
+  header.headerBlocks = state.headerBlocks;
+  header.reserved = 0;
   header.saltLow = root.saltLow;
   header.saltHigh = root.saltHigh;
   header.formerGeneration = former;

@@ -16,7 +16,8 @@ import { BlockHeader } from "../format/block";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { PLAN, PLAN_PIECES_MAX, root } from "../root";
 import { Status } from "../status";
-import { checksAdvance, frameOf, groupSeal, handOver, runLength, writeOut } from "./append";
+import { checksAdvance, frameOf, groupSeal, groupTouch, handOver, runLength, writeOut } from "./append";
+import { spaceSettle } from "./space";
 import { fenceCheck } from "./superblock-store";
 
 const PIECE_SIZE_LOG2: usize = 4;
@@ -32,7 +33,12 @@ export namespace FlightResult {
 
 /** Whether anything waits to be handed over. */
 export function groupPending(): bool {
-  return root.groupDirty != 0 || root.handedBlock <= root.tailBlock;
+  return root.groupDirty != 0 || root.handedBlock <= root.tailBlock || sealedPending();
+}
+
+/** Whether a sealed group was written before its time, and no sync that is under way covers it. */
+function sealedPending(): bool {
+  return root.sealedGroup > (root.flightFrom != root.flightTo ? root.flightGroup : root.durableGroup);
 }
 
 /**
@@ -46,7 +52,12 @@ export function groupBegin(): i32 {
   if (root.flightFrom != root.flightTo || !groupPending()) return 0;
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
-  if (root.groupDirty) groupSeal();
+  // Where all is written already, the sync comes with a group of its own.
+  if (root.handedBlock > root.tailBlock) groupTouch();
+  if (root.groupDirty) {
+    const ended = groupSeal();
+    if (ended < 0) return hold(ended);
+  }
   const end = root.tailBlock + 1;
   const pending = end - root.handedBlock;
   if (pending > <u64>root.flightCapacity) {
@@ -56,7 +67,8 @@ export function groupBegin(): i32 {
   checksAdvance(end);
   root.flightFrom = root.handedBlock;
   root.flightTo = end;
-  root.flightGroup = root.group - 1;
+  root.flightGroup = root.sealedGroup;
+  root.flightMark = root.sealedMark;
   root.flightDurable = 0;
   root.flightHeld = 0;
   root.flightSequence = root.sequence;
@@ -83,7 +95,7 @@ export function groupFinish(result: u32): i32 {
   if (fenced < 0) return fenced;
   root.blocksWritten += blocks;
   root.flushes++;
-  durableAt(root.flightGroup, root.flightSequence);
+  durableAt(root.flightGroup, root.flightSequence, root.flightMark);
   return Status.OK;
 }
 
@@ -107,7 +119,10 @@ export function flushSync(): i32 {
       if (status < 0) return hold(status);
     }
   }
-  if (root.groupDirty) groupSeal();
+  if (root.groupDirty) {
+    const ended = groupSeal();
+    if (ended < 0) return hold(ended);
+  }
   const written = writeOut(root.tailBlock + 1);
   if (written < 0) return hold(written);
   const synced = deviceSync();
@@ -122,13 +137,16 @@ export function flushSync(): i32 {
   root.flightDurable = 1;
   if (root.blocked == Status.NO_SPACE) root.blocked = 0;
   root.flushes++;
-  durableAt(root.group - 1, root.sequence);
+  durableAt(root.sealedGroup, root.sequence, root.sealedMark);
   return Status.OK;
 }
 
-function durableAt(group: u64, sequence: u64): void {
+/** A group, and all before it, is durable: so is the mark that its end names. */
+function durableAt(group: u64, sequence: u64, mark: u64): void {
   if (group > root.durableGroup) root.durableGroup = group;
   if (sequence > root.durableSequence) root.durableSequence = sequence;
+  if (mark > root.provenMark) root.provenMark = mark;
+  spaceSettle();
 }
 
 function hold(status: i32): i32 {

@@ -2,61 +2,111 @@
  * The segment table: what is known of each segment of the device, in memory.
  *
  * ```
- * segment state, 64 bytes
+ * segment state, 128 bytes
  *   0  u64 generation           of this life; 0 when none was found
- *   8  u64 first block          number of its block 0 in the write buffer's count; 0 when not written by this mount
+ *   8  u64 first block          number of its block 0 in the write buffer's count, or in that of the copies; 0 when
+ *                               this mount did not write it
  *  16  u64 live bytes           of records that a node or a version reaches
- *  24  u64 ordinal              place in the stream
- *  32  u64 previous generation  the life of its predecessor in the stream
- *  40  u32 previous segment    44  u32 previous end
- *  48  u32 kind                52  u32 end: blocks that belong to the stream
- *  56  u32 next                 index of its successor in the stream plus 1, or 0
- *  60  u32 scan state           used while opening
+ *  24  u64 born                 see format/segment.ts
+ *  32  u64 previous generation  the life of its predecessor in the log
+ *  40  u64 header group         group of its header, while opening
+ *  48  u64 closed group         the group that was being filled when it was closed; 0 when this mount did not fill it
+ *  56  u64 note group           group of the note that no longer counts it
+ *  64  u64 newest tombstone     highest sequence of a deletion in it; 0 when there is none
+ *  72  u32 tombstone bytes      76  u32 previous segment
+ *  80  u32 kind                 84  u32 space: log/space.ts
+ *  88  u32 next                 index of the next one in a list plus 1, or 0; while opening
+ *  92  u32 scan state           while opening
+ *  96  u32 moved to             number of the segment of copies that its records were last moved to
+ * 100  u32 stuck                1 an older version pins a record, 2 it cannot be read: compaction passes it by
+ * 104  u32 extents              it holds parts of values, while opening
+ * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
  * ```
  *
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
  * allotment, which the synced superblock names.
  */
 import { deviceSetSize, deviceSync } from "../device/device";
-import { SegmentKind } from "../format/segment";
+import { NOTE_SEGMENTS_MAX, noteSizeFor } from "../format/note";
+import { headerBlocksFor, SegmentKind } from "../format/segment";
 import { BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
 import { CHUNK_SIZE, chunkTake } from "../memory/chunks";
 import { root } from "../root";
 import { Status } from "../status";
 import { superblockCommit } from "./superblock-store";
 
-const STATE_SIZE_LOG2: u32 = 6;
-const STATES_PER_CHUNK_LOG2: u32 = 10;
-const STATES_PER_CHUNK_MASK: u32 = 1023;
-/** Segments that one directory chunk can name. */
-const SEGMENT_COUNT_MAX: u32 = (<u32>(CHUNK_SIZE >> 2)) << STATES_PER_CHUNK_LOG2;
+const STATE_SIZE_LOG2: u32 = 7;
+const STATES_PER_CHUNK_LOG2: u32 = 9;
+const STATES_PER_CHUNK_MASK: u32 = 511;
 const GROWTH_MAX_BYTES: u64 = 64 << 20;
+/** A growing file of so many segments keeps some free, so that it can be compacted when the disk is full. */
+const GROWABLE_KEEPS_FROM: u32 = 32;
+
+/** What segments are asked for. Each purpose leaves some to those behind it; the last segment is recovery's. */
+export namespace For {
+  export const WRITING: u32 = 0;
+  /** Copies of live records. */
+  export const MOVING: u32 = 1;
+  export const DELETING: u32 = 2;
+  /** Copies that make room for deletions. */
+  export const RESCUING: u32 = 3;
+  /** A note: what turns segments that were emptied into free ones. */
+  export const NOTING: u32 = 4;
+  /** The end of a group, and the copy of a log's torn end. */
+  export const RECOVERY: u32 = 5;
+}
 
 @unmanaged
 export class SegmentState {
   generation: u64;
   firstBlock: u64;
   liveBytes: u64;
-  ordinal: u64;
+  born: u64;
   previousGeneration: u64;
+  headerGroup: u64;
+  closedGroup: u64;
+  noteGroup: u64;
+  newestTombstone: u64;
+  tombstoneBytes: u32;
   previousSegment: u32;
-  previousEnd: u32;
   kind: u32;
-  end: u32;
+  space: u32;
   next: u32;
   scan: u32;
+  movedTo: u32;
+  stuck: u32;
+  extents: u32;
+  headerBlocks: u32;
+  end: u32;
+  reserved: u32;
+  reservedToo: u64;
 }
 
-if (offsetof<SegmentState>() != 64) ERROR("SegmentState layout");
+if (offsetof<SegmentState>() != 128) ERROR("SegmentState layout");
 
-/** Makes the table hold `count` segments. OUT_OF_MEMORY. */
+/** Most segments that a store of this geometry can have: a note must fit a quarter of a segment, and one chunk. */
+export function segmentCountMax(): u32 {
+  let most = NOTE_SEGMENTS_MAX;
+  while (headerBlocksFor(noteSizeFor(most)) > root.segmentBlocks >>> 2) most >>>= 1;
+  return most;
+}
+
+/** Blocks that the header of the next log segment takes. */
+export function headerBlocks(): u32 {
+  return headerBlocksFor(noteSizeFor(root.segmentCount));
+}
+
+/** Makes the table hold `count` segments. OUT_OF_MEMORY, NO_SPACE when no store can have so many. */
 export function segmentsEnsure(count: u32): i32 {
-  if (count > SEGMENT_COUNT_MAX) return Status.OUT_OF_MEMORY;
+  if (count > segmentCountMax()) return Status.NO_SPACE;
   if (!root.segmentDirectory) {
     const directory = chunkTake();
-    if (!directory) return Status.OUT_OF_MEMORY;
+    const note = chunkTake();
+    if (!directory || !note) return Status.OUT_OF_MEMORY;
     memory.fill(directory, 0, CHUNK_SIZE);
+    memory.fill(note, 0, CHUNK_SIZE);
     root.segmentDirectory = <u32>directory;
+    root.note = <u32>note;
   }
   const chunks = (count + STATES_PER_CHUNK_MASK) >>> STATES_PER_CHUNK_LOG2;
   for (let i = chunks; i > 0; i--) {
@@ -103,18 +153,40 @@ export function liveSubtract(address: u64, size: u32): void {
   state.liveBytes -= size;
 }
 
-/** Segments that a device which cannot grow keeps back, so that a full store still deletes, compacts and closes. */
-export function segmentReserve(): u32 {
-  return root.growable ? 0 : 2 + root.segmentCount / 50;
+/** Accounts for a deletion's record. */
+export function tombstoneAdd(address: u64, size: u32, sequence: u64): void {
+  const state = segmentAt(segmentOf(address));
+  state.tombstoneBytes += size;
+  if (sequence > state.newestTombstone) state.newestTombstone = sequence;
+}
+
+/** Segments that must stay free when some are taken for a purpose. */
+export function segmentsKept(purpose: u32): u32 {
+  if (root.growable) {
+    return purpose == For.WRITING && root.segmentCount >= GROWABLE_KEEPS_FROM ? 4 : 0;
+  }
+  switch (purpose) {
+    case For.WRITING:
+      return 4 + root.segmentCount / 50;
+    case For.MOVING:
+      return 3;
+    case For.DELETING:
+      return 2;
+    case For.RESCUING:
+    case For.NOTING:
+      return 1;
+    default:
+      return 0;
+  }
 }
 
 /**
  * Makes sure that `count` segments beyond the open one can be opened, growing the allotment, and the device where it
- * can grow. NO_SPACE, DEVICE_WRITE. `intoReserve` is for what gives space back.
+ * can grow. NO_SPACE, DEVICE_WRITE.
  */
-export function segmentsReserve(count: u32, intoReserve: bool): i32 {
-  const kept = intoReserve ? 0 : segmentReserve();
-  if (root.segmentFreeCount >= count && root.segmentFreeCount >= count + kept) return Status.OK;
+export function segmentsReserve(count: u32, purpose: u32): i32 {
+  const kept = segmentsKept(purpose);
+  if (root.segmentFreeCount >= count + kept) return Status.OK;
   return allotmentGrow(count, kept);
 }
 
@@ -136,6 +208,18 @@ export function segmentTake(): u32 {
   return 0;
 }
 
+/** Gives a segment back: nothing on the device that counts names it any more. */
+export function segmentFree(index: u32): void {
+  const state = segmentAt(index);
+  state.kind = SegmentKind.FREE;
+  state.space = 0;
+  state.firstBlock = 0;
+  state.liveBytes = 0;
+  state.tombstoneBytes = 0;
+  state.newestTombstone = 0;
+  if (index >= root.allotmentStart && index < root.allotmentEnd) root.segmentFreeCount++;
+}
+
 /** Counts the free segments of the allotment anew. O(allotment). */
 export function segmentsRecount(): void {
   let free: u32 = 0;
@@ -147,12 +231,10 @@ export function segmentsRecount(): void {
 }
 
 function allotmentGrow(count: u32, kept: u32): i32 {
-  const missing = count > root.segmentFreeCount ? count - root.segmentFreeCount : 0;
+  const wanted = count + kept;
+  const missing = wanted > root.segmentFreeCount ? wanted - root.segmentFreeCount : 0;
   const outside = root.segmentCount - root.allotmentEnd;
-  if (!root.growable) {
-    if (root.segmentFreeCount + outside < count + kept) return Status.NO_SPACE;
-    if (!missing) return Status.OK;
-  }
+  if (!root.growable && outside < missing) return Status.NO_SPACE;
   const strideMax = <u32>(GROWTH_MAX_BYTES >> root.segmentSizeLog2);
   const stride = max<u32>(missing, min(max<u32>(1, strideMax), max<u32>(2, root.allotmentEnd >>> 1)));
   let count2 = root.segmentCount;

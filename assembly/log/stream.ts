@@ -6,18 +6,22 @@
  * and sequence, and the key's node lists them in an extent table.
  *
  * Nothing of the key changes before the last byte is buffered. A value that fits the write buffer cannot fail once it
- * began. For a larger one the buffer is emptied first; should the device then refuse a block on the way for want of
- * room, the log is cut back to where the value started: the segment ends there, and the next one's header says so.
+ * began. A larger one starts a group of its own, with an empty buffer. Should the device then refuse a block on the way
+ * for want of room, the log goes back to where the value started: the number of that group is never used again, so what
+ * was written of it is behind the end of the log, and is written over. In a batch, whose group cannot be parted, the
+ * store is poisoned instead.
  */
 import { pad8 } from "../bytes/compare";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { SegmentKind } from "../format/segment";
 import { extentSet, extentTableGive, extentTableTake } from "../index/extent-table";
+import { BLOCK_SIZE_LOG2 } from "../limits";
 import { KEY_A, root } from "../root";
 import { Status } from "../status";
 import {
   framesEnsure,
+  groupSeal,
   logAlign,
   logAppendHead,
   logBytes,
@@ -27,7 +31,8 @@ import {
   tailSeal,
   writeOut,
 } from "./append";
-import { segmentAt, segmentsRecount, segmentsReserve } from "./segments";
+import { For, headerBlocks, segmentAt, segmentFree, segmentOffset, segmentsReserve } from "./segments";
+import { noteForgets, noteTakeBack, Space } from "./space";
 
 /** A first part smaller than this is not worth a read of its own. */
 const FIRST_PART_MIN: u32 = 16384;
@@ -45,12 +50,22 @@ export function extentRecordSize(keySize: u32, partSize: u32): u32 {
  * OUT_OF_MEMORY before anything changes.
  */
 export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64): i32 {
-  const reserved = logReserve(0, false);
+  const reserved = logReserve(0, For.WRITING);
   if (reserved < 0) return reserved;
   const head = RECORD_HEADER_SIZE + EXTENT_FIELD_SIZE + keySize;
   // One block's payload is slack: the head may not fit the end of the open block, the group's end wants a block too.
   const slack = head + 2 * BLOCK_PAYLOAD_SIZE;
-  const partMax = (root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE - slack;
+  const partMax = (root.segmentBlocks - headerBlocks()) * BLOCK_PAYLOAD_SIZE - slack;
+  // A value that may outgrow the buffer starts with an empty one, and with a group of its own.
+  const blocksMax = size / BLOCK_PAYLOAD_SIZE + (3 + headerBlocks()) * (2 + size / partMax) + PIECE_BLOCKS;
+  const outgrows = blocksMax + 1 >= root.frameCount;
+  if (outgrows) {
+    const ended = root.groupDirty && !root.batchOpen ? groupSeal() : Status.OK;
+    if (ended < 0) return ended;
+    tailSeal();
+    const emptied = writeOut(root.tailBlock + 1);
+    if (emptied < 0) return emptied;
+  }
   const room = segmentRoom();
   let first = size;
   if (size + slack > room) {
@@ -58,12 +73,11 @@ export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64):
     first = left >= FIRST_PART_MIN && size > FIRST_PART_MIN ? left : min(size, partMax);
   }
   const parts = 1 + (size - first + partMax - 1) / partMax;
-  const segments = segmentsReserve(parts + 2, false);
+  const segments = segmentsReserve(parts + 2, root.batchOpen ? For.RECOVERY : For.WRITING);
   if (segments < 0) return segments;
   // What the pieces will ask for at most, so that a value that fits the buffer never hands anything over on its way.
-  const blocks = size / BLOCK_PAYLOAD_SIZE + 3 * parts + PIECE_BLOCKS;
+  const blocks = size / BLOCK_PAYLOAD_SIZE + (3 + headerBlocks()) * parts + PIECE_BLOCKS;
   if (root.tailBlock + 1 - root.handedBlock + blocks > root.frameCount) {
-    if (blocks + 1 >= root.frameCount) tailSeal();
     const emptied = writeOut(root.tailBlock + (root.tailOpen ? 0 : 1));
     if (emptied < 0) return emptied;
   }
@@ -73,6 +87,7 @@ export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64):
     if (!root.streamTable) return Status.OUT_OF_MEMORY;
   }
   remember();
+  root.streamAlone = outgrows && !root.groupDirty ? 1 : 0;
   root.streamActive = 1;
   root.readBack = 1;
   root.streamKeySize = keySize;
@@ -96,7 +111,7 @@ export function streamWrite(source: usize, size: u32): i32 {
   while (size) {
     if (!root.streamPartRemaining) partNext();
     const piece = min(size, min(root.streamPartRemaining, PIECE_SIZE));
-    const status = framesEnsure(piece / BLOCK_PAYLOAD_SIZE + 3);
+    const status = framesEnsure(piece / BLOCK_PAYLOAD_SIZE + 4 + headerBlocks());
     if (status < 0) {
       streamAbort();
       return status;
@@ -111,54 +126,50 @@ export function streamWrite(source: usize, size: u32): i32 {
   return Status.OK;
 }
 
-/** Forgets the value that is under way and cuts the log back to where it started. */
+/** Forgets the value that is under way and goes back to where the log stood when it started. */
 export function streamAbort(): void {
   if (!root.streamActive) return;
   root.streamActive = 0;
   if (root.streamTable) extentTableGive(root.streamTable);
   root.streamTable = 0;
-  // Segments that were opened on the way are free again; what was written to them is never part of the stream.
-  const hadSegment = root.streamStartOpenBlock < root.segmentBlocks;
-  let index = root.segmentOpen;
-  while (segmentAt(index).kind == SegmentKind.LOG && segmentAt(index).ordinal > root.streamStartOrdinal) {
-    const state = segmentAt(index);
-    state.kind = SegmentKind.FREE;
-    state.firstBlock = 0;
-    if (!state.previousGeneration) break;
-    index = state.previousSegment;
+  if (!root.streamAlone) {
+    // The group holds other writes, and cannot be given up alone.
+    root.blocked = Status.POISONED;
+    return;
   }
-  root.segmentOrdinal = root.streamStartOrdinal;
+  // Segments that were opened on the way are free again: no note that counts names them.
+  for (let i = root.allotmentStart; i < root.allotmentEnd; i++) {
+    const state = segmentAt(i);
+    if (state.kind != SegmentKind.LOG || state.generation <= root.streamStartGeneration) continue;
+    if (!state.firstBlock || state.generation >> 32 != <u64>root.epoch) continue;
+    noteForgets(i);
+    segmentFree(i);
+  }
+  noteTakeBack(root.group);
+  root.group++;
+  root.groupDirty = 0;
   root.previousSegment = root.streamStartPrevious;
-  root.previousEnd = root.streamStartPreviousEnd;
   root.previousGeneration = root.streamStartPreviousGeneration;
-  if (hadSegment) {
-    const start = segmentAt(root.streamStartSegment);
-    start.end = root.streamStartOpenBlock + 1;
-    start.next = 0;
-    root.previousSegment = root.streamStartSegment;
-    root.previousEnd = start.end;
-    root.previousGeneration = start.generation;
-  }
   root.segmentOpen = root.streamStartSegment;
-  root.segmentOpenBlock = root.segmentBlocks;
-  root.tailOpen = 0;
+  root.segmentOpenBlock = root.streamStartOpenBlock;
+  if (root.segmentOpenBlock < root.segmentBlocks) segmentAt(root.segmentOpen).space = Space.OPEN;
   // Only a value that outgrows the buffer comes here, and the buffer was empty when it began.
+  root.tailBlock = root.streamStartBlock;
+  root.tailOpen = 0;
   root.handedBlock = root.tailBlock + 1;
   root.checkedBlock = root.handedBlock;
-  root.mutableFrom = 0;
+  root.residentFrom = root.handedBlock;
+  root.mutableFrom = segmentOffset(root.segmentOpen) + ((<u64>root.segmentOpenBlock + 1) << BLOCK_SIZE_LOG2);
   root.mutableTo = 0;
-  root.groupDirty = root.streamStartDirty;
-  segmentsRecount();
 }
 
 function remember(): void {
   root.streamStartSegment = root.segmentOpen;
   root.streamStartOpenBlock = root.segmentOpenBlock;
-  root.streamStartOrdinal = root.segmentOrdinal;
   root.streamStartPrevious = root.previousSegment;
-  root.streamStartPreviousEnd = root.previousEnd;
   root.streamStartPreviousGeneration = root.previousGeneration;
-  root.streamStartDirty = root.groupDirty;
+  root.streamStartGeneration = ((<u64>root.epoch) << 32) | root.generationCounter;
+  root.streamStartBlock = root.tailBlock;
 }
 
 function partNext(): void {

@@ -26,6 +26,8 @@ export function superblockCommit(): i32 {
     const synced = deviceSync();
     if (synced < 0) return synced;
   }
+  // What it says is durable is proven by it.
+  if (root.durableGroup > root.provenMark) root.provenMark = root.durableGroup;
   return Status.OK;
 }
 
@@ -69,12 +71,10 @@ function superblockBuild(superblock: Superblock): void {
   superblock.closed = root.closed;
   superblock.sequenceCeiling = root.sequenceCeiling;
   superblock.durableGroup = root.durableGroup;
+  superblock.logEpoch = root.logEpoch;
   superblock.highestTimeMs = root.highestTimeMs;
   superblock.saltLow = root.saltLow;
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
-  superblock.lastSegment = root.previousSegment;
-  superblock.lastEnd = root.previousEnd;
-  superblock.lastGeneration = root.previousGeneration;
   superblockSeal(superblock);
 }

@@ -1,15 +1,13 @@
 /**
  * Formatting and mounting.
  *
- * A mount reads the superblock, finds the log, replays what is durable, and then, before anything of it is served,
- * copies whatever complete groups lie behind the durable mark to fresh segments and syncs them: they may have been
- * acknowledged, and they may also have been read from a cache that the device never took. The copies keep the layout
- * of their blocks, so the same replay reads them. A torn tail is left behind; the next segment says where it begins.
+ * A mount reads the superblock, finds the log (log-scan.ts), replays what is durable (replay.ts), and then, before
+ * anything is served, brings to safety whatever complete groups lie behind the durable mark (tail.ts): they may have been
+ * acknowledged, and they may also have been read from a cache that the device never took.
  */
-import { deviceRead, deviceSetSize, deviceSize, deviceSync, deviceWrite } from "../device/device";
+import { deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
-import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockCheck, blockValid, trailerOf } from "../format/block";
-import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf } from "../format/segment";
+import { SegmentKind } from "../format/segment";
 import {
   FORMAT_VERSION,
   INCOMPATIBLE_KNOWN,
@@ -28,20 +26,16 @@ import {
   SUPERBLOCK_COPIES,
   SUPERBLOCK_STRIDE,
 } from "../limits";
-import { segmentBegin, segmentHeaderFill } from "../log/append";
-import {
-  segmentAt,
-  segmentOffset,
-  segmentsEnsure,
-  segmentsRecount,
-  segmentsReserve,
-  segmentTake,
-} from "../log/segments";
+import { logContinue } from "../log/append";
+import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
+import { noteHas, Space } from "../log/space";
 import { superblockCommit } from "../log/superblock-store";
 import { root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
-import { replayBlock, replayReset } from "./replay";
-import { durableMark, headersScan, ScanState, streamChoose, streamFirst } from "./stream-scan";
+import { corruptAt } from "./fault";
+import { countedReplay, logEndSealed, logWalk, noteFind, replayBegin, replayFinish } from "./log-replay";
+import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
+import { segmentsTake, tailSecure } from "./tail";
 
 /** What `probe` answers beside a status. */
 export namespace Probe {
@@ -90,7 +84,7 @@ export function probe(device: u32): i32 {
     if (!blank) return Status.NOT_A_STORE;
     return restIsZero(<u64>size);
   }
-  if (best.formatVersion > FORMAT_VERSION || best.incompatible & ~INCOMPATIBLE_KNOWN) return Status.UNSUPPORTED_FORMAT;
+  if (best.formatVersion != FORMAT_VERSION || best.incompatible & ~INCOMPATIBLE_KNOWN) return Status.UNSUPPORTED_FORMAT;
   return Probe.STORE;
 }
 
@@ -118,12 +112,13 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
     const count = (<u64>size - min<u64>(SEGMENTS_OFFSET, <u64>size)) >> root.segmentSizeLog2;
     // The reserve, a segment to write to, and one to spare.
     if (count < 5) return Status.NO_SPACE;
-    root.segmentCount = <u32>min<u64>(count, 0x7fffffff);
+    root.segmentCount = <u32>min<u64>(count, segmentCountMax());
   }
   root.storeIdLow = randomU64();
   root.storeIdHigh = randomU64();
   root.hashSeed = randomU64();
   root.epoch = 0;
+  root.logEpoch = 0;
   root.superblockGeneration = 0;
   root.sequenceCeiling = 1;
   root.closed = 1;
@@ -149,33 +144,61 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;
   if (!root.growable && !root.readOnly) {
     // A device that was enlarged is used to its end.
-    root.segmentCount = <u32>max<u64>(root.segmentCount, (<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);
+    const fits = min<u64>(segmentCountMax(), (<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);
+    root.segmentCount = <u32>max<u64>(root.segmentCount, fits);
   }
   const ensured = segmentsEnsure(root.segmentCount);
-  if (ensured < 0) return ensured;
-  const scanned = headersScan(frame);
-  if (scanned < 0) return scanned;
-  const chosen = streamChoose(frame);
-  if (chosen < 0) return <i32>chosen;
-  const mark = chosen ? durableMark(<u32>chosen - 1, frame) : noStreamMark(frame);
-  root.previousGroup = 0;
-  root.previousGeneration = 0;
-  root.segmentOrdinal = 0;
-  root.tailFromSegment = 0;
-  if (chosen) {
-    const replayed = streamReplay(streamFirst(<u32>chosen - 1) - 1, mark, frame);
-    if (replayed < 0) return replayed;
-  }
-  // A group that something vouches for must have been found.
-  if (root.previousGroup < mark && mark > 1) return corruptAt(doubtfulOffset());
-  root.durableGroup = root.previousGroup;
+  if (ensured < 0) return ensured == Status.NO_SPACE ? Status.CORRUPT : ensured;
+  const replayed = durableReplay(frame);
+  if (replayed < 0) return replayed;
   if (root.readOnly) {
+    const finished = replayFinish(frame);
+    if (finished < 0) return finished;
+    root.durableGroup = root.previousGroup;
     root.sequence = root.replaySequence;
-    streamKeep();
+    countedKeep();
     root.blocked = Status.READ_ONLY;
     return Status.OK;
   }
   return mountForWriting(flags, frame);
+}
+
+/** Without a log to go on with: what the note counts is what there is. */
+function countedKeep(): void {
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (noteHas(i)) state.space = Space.LIVE;
+    else state.kind = SegmentKind.FREE;
+  }
+  segmentsRecount();
+}
+
+/** Finds what is durable and replays it; finds out how far complete groups follow. */
+function durableReplay(frame: usize): i32 {
+  const scanned = headersScan(frame);
+  if (scanned < 0) return scanned;
+  const copies = livesSort(SegmentKind.COPIES);
+  const logs = livesSort(SegmentKind.LOG);
+  const mark = durableMark(logs, frame);
+  root.durableGroup = mark;
+  root.logEpoch = max<u64>(root.logEpoch, mark >> 40);
+  root.walkEpoch = root.logEpoch;
+  const proven = provenLast(logs, mark);
+  // A group that something vouches for must be found.
+  if (mark && !proven) return corruptAt(doubtfulOffset());
+  replayBegin();
+  if (proven) {
+    const noted = noteFind(proven - 1, mark, frame);
+    if (noted < 0) return noted;
+    const checked = countedCheck(proven);
+    if (checked < 0) return checked;
+  }
+  const replayed = countedReplay(copies, logs, proven, frame);
+  if (replayed < 0) return replayed;
+  const walked = logWalk(logs, proven, mark, frame);
+  if (walked < 0) return walked;
+  if (root.previousGroup < mark) return corruptAt(doubtfulOffset());
+  return Status.OK;
 }
 
 function mountForWriting(flags: u32, frame: usize): i32 {
@@ -183,42 +206,39 @@ function mountForWriting(flags: u32, frame: usize): i32 {
   root.sequenceCeiling += SEQUENCE_STRIDE;
   root.epoch++;
   root.generationCounter = 0;
+  root.noteSerial = 0;
   root.group = ((<u64>root.epoch) << 40) + 1;
   root.saltLow = randomU64();
   root.saltHigh = randomU64();
   // The allotment: what an opener that may still be alive can write to is left alone.
   const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;
+  const orderly = root.closed != 0;
   root.closed = 0;
   root.allotmentStart = startAfter;
   root.allotmentEnd = root.growable ? root.segmentCount : min(root.segmentCount, max(startAfter, root.allotmentEnd));
+  // After an orderly end nothing was written behind the log's last block.
+  const settled = !root.tailFromSegment && (!root.logEndSegment || logEndSealed() || orderly);
+  // Only when nothing is left to be brought to safety may groups of this mount follow.
+  if (settled) root.logEpoch = root.epoch;
   const committed = superblockCommit();
   if (committed < 0) return committed;
-  segmentsRecount();
-  if (root.tailFromSegment) {
-    const moved = tailMove(frame);
-    if (moved < 0) return moved;
+  segmentsTake();
+  if (!settled) {
+    const secured = tailSecure(frame);
+    if (secured < 0) return secured;
+  } else if (root.logEndSegment) {
+    root.previousSegment = root.logEndSegment - 1;
+    root.previousGeneration = segmentAt(root.previousSegment).generation;
+    if (!logEndSealed()) logContinue(root.previousSegment, root.logEndBlock);
   }
-  streamKeep();
-  root.durableGroup = root.previousGroup;
+  const finished = replayFinish(frame);
+  if (finished < 0) return finished;
+  root.provenMark = root.durableGroup;
+  root.sealedMark = root.durableGroup;
+  root.sealedGroup = root.durableGroup;
   root.durableSequence = root.sequence;
+  root.surveyDue = 1;
   return Status.OK;
-}
-
-/** Frees every segment that is not part of the stream as it now stands. */
-function streamKeep(): void {
-  for (let i: u32 = 0; i < root.segmentCount; i++) segmentAt(i).kind = SegmentKind.FREE;
-  let generation = root.previousGeneration;
-  let index = root.previousSegment;
-  let end = root.previousEnd;
-  while (generation) {
-    const state = segmentAt(index);
-    state.kind = SegmentKind.LOG;
-    state.end = end;
-    end = state.previousEnd;
-    generation = state.previousGeneration;
-    index = state.previousSegment;
-  }
-  segmentsRecount();
 }
 
 /** Takes over what a superblock says. UNSUPPORTED_FORMAT, ENGINE_MISMATCH, CORRUPT when it says what cannot be. */
@@ -241,216 +261,19 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.closed = superblock.closed;
   root.sequenceCeiling = superblock.sequenceCeiling;
   root.durableGroup = superblock.durableGroup;
+  root.logEpoch = superblock.logEpoch;
   root.highestTimeMs = superblock.highestTimeMs;
   root.droppedTombstones = superblock.droppedTombstones;
   return Status.OK;
-}
-
-/**
- * Replays the stream from its first segment up to the last group at or below the durable mark, and finds out whether
- * complete groups follow: then `tailFrom...` and `tailTo...` enclose them.
- */
-function streamReplay(first: u32, mark: u64, frame: usize): i32 {
-  let index = first;
-  let applying = true;
-  let group: u64 = 0;
-  let ended = true;
-  replayReset();
-  while (true) {
-    const state = segmentAt(index);
-    const base = segmentOffset(index);
-    for (let block: u32 = 0; block < state.end; block++) {
-      const offset = base + ((<u64>block) << BLOCK_SIZE_LOG2);
-      const status = deviceRead(offset, frame, <u32>BLOCK_SIZE);
-      if (status < 0) return status;
-      const header = changetype<BlockHeader>(frame);
-      const intact =
-        header.generation == state.generation &&
-        blockValid(frame, offset >> BLOCK_SIZE_LOG2) &&
-        (ended ? header.group > group : header.group == group);
-      if (!intact) return streamEnd(offset, mark);
-      if (ended) {
-        group = header.group;
-        if (applying && group > mark) {
-          // From here on groups are only counted; they are replayed from their copies.
-          applying = false;
-          placeSet(index, block);
-          root.tailFromSegment = index + 1;
-          root.tailFromBlock = block;
-          root.tailToSegment = 0;
-        }
-      }
-      ended = (header.flags & BlockFlags.GROUP_END) != 0;
-      if (applying) {
-        const replayed = replayBlock(frame, offset, state.end - block - 1);
-        if (replayed < 0) {
-          root.faultOffset = offset;
-          return replayed;
-        }
-        if (ended) {
-          if (root.replayCarry) return corruptAt(offset);
-          root.previousGroup = group;
-        }
-      } else if (ended) {
-        root.tailToSegment = index + 1;
-        root.tailToBlock = block + 1;
-      }
-      if (applying) placeSet(index, block + 1);
-    }
-    if (!state.next) return streamEnd(base + ((<u64>state.end) << BLOCK_SIZE_LOG2), mark);
-    index = state.next - 1;
-  }
-}
-
-/** The stream ends before `offset`. CORRUPT when what is missing there was durable. */
-function streamEnd(offset: u64, mark: u64): i32 {
-  if (root.previousGroup < mark && mark > 1) return corruptAt(offset);
-  // Behind the mark there may be no complete group.
-  if (!root.tailToSegment) root.tailFromSegment = 0;
-  return Status.OK;
-}
-
-/** The stream, as far as it is replayed, ends before `block` of a segment. */
-function placeSet(segment: u32, block: u32): void {
-  const state = segmentAt(segment);
-  if (!block) {
-    root.previousSegment = state.previousSegment;
-    root.previousEnd = state.previousEnd;
-    root.previousGeneration = state.previousGeneration;
-    root.segmentOrdinal = state.ordinal - 1;
-    return;
-  }
-  root.previousSegment = segment;
-  root.previousEnd = block;
-  root.previousGeneration = state.generation;
-  root.segmentOrdinal = state.ordinal;
-}
-
-/** Without a stream, a mark can only come from segments that cannot be read. */
-function noStreamMark(frame: usize): u64 {
-  for (let i: u32 = 0; i < root.segmentCount; i++) {
-    const state = segmentAt(i);
-    if (!state.scan) continue;
-    for (let block: u32 = 0; block < root.segmentBlocks; block++) {
-      const offset = segmentOffset(i) + ((<u64>block) << BLOCK_SIZE_LOG2);
-      if (deviceRead(offset, frame, <u32>BLOCK_SIZE) < 0) continue;
-      const header = changetype<BlockHeader>(frame);
-      if (!blockValid(frame, offset >> BLOCK_SIZE_LOG2) || !(header.flags & BlockFlags.GROUP_END)) continue;
-      if (header.generation >> 32 > <u64>root.epoch) continue;
-      root.durableGroup = max<u64>(root.durableGroup, trailerOf(frame).durableGroup);
-    }
-  }
-  return root.durableGroup;
-}
-
-/**
- * Copies the groups behind the mark to fresh segments, one for each that they lie in, with the layout of their blocks,
- * as one group, so that either all of them are taken over or the originals still stand; syncs; replays the copies.
- * The log goes on behind them.
- */
-function tailMove(frame: usize): i32 {
-  const lastSource = root.tailToSegment - 1;
-  let source = root.tailFromSegment - 1;
-  let block = root.tailFromBlock;
-  let firstCopy: u32 = 0;
-  while (true) {
-    const state = segmentAt(source);
-    const last = source == lastSource;
-    const end = last ? root.tailToBlock : state.end;
-    // The first copy takes the place of what follows in the stream.
-    const following = state.next;
-    const reserved = segmentsReserve(2, true);
-    if (reserved < 0) return reserved;
-    const index = copyOpen(frame);
-    if (index < 0) return <i32>index;
-    if (!firstCopy) firstCopy = <u32>index + 1;
-    let at: u32 = 1;
-    // A segment's own header is not part of what it holds.
-    for (let b = block ? block : 1; b < end; b++, at++) {
-      const status = copyBlock(source, b, <u32>index, at, last && b + 1 == end, frame);
-      if (status < 0) return status;
-    }
-    segmentAt(<u32>index).end = at;
-    placeSet(<u32>index, at);
-    if (last) break;
-    if (!following) return corruptAt(segmentOffset(source));
-    source = following - 1;
-    block = 0;
-  }
-  const synced = deviceSync();
-  if (synced < 0) return synced;
-  root.group++;
-  return copiesReplay(firstCopy - 1, frame);
-}
-
-/** Opens a fresh segment for copies, behind the present end of the stream: its index, or a status. */
-function copyOpen(frame: usize): i64 {
-  const index = segmentTake();
-  const former = segmentBegin(index, 0);
-  memory.fill(frame, 0, BLOCK_SIZE);
-  const header = changetype<BlockHeader>(frame);
-  header.generation = segmentAt(index).generation;
-  header.deviceBlock = segmentOffset(index) >> BLOCK_SIZE_LOG2;
-  header.group = root.group;
-  header.used = <u16>SEGMENT_HEADER_SIZE;
-  header.flags = <u16>BlockFlags.SEGMENT_HEADER;
-  header.first = 0xffff;
-  segmentHeaderFill(segmentHeaderOf(frame), index, former);
-  header.check = blockCheck(frame);
-  const written = deviceWrite(segmentOffset(index), frame, <u32>BLOCK_SIZE);
-  return written < 0 ? written : <i64>index;
-}
-
-/** Copies one block of an unproven group: same payload, its new place and group in the header. */
-function copyBlock(source: u32, block: u32, target: u32, at: u32, last: bool, frame: usize): i32 {
-  const from = segmentOffset(source) + ((<u64>block) << BLOCK_SIZE_LOG2);
-  const status = deviceRead(from, frame, <u32>BLOCK_SIZE);
-  if (status < 0) return status;
-  // It was intact when the tail was measured; a device that gives other bytes now has nothing to offer.
-  const header = changetype<BlockHeader>(frame);
-  if (!blockValid(frame, from >> BLOCK_SIZE_LOG2)) return corruptAt(from);
-  const to = segmentOffset(target) + ((<u64>at) << BLOCK_SIZE_LOG2);
-  header.generation = segmentAt(target).generation;
-  header.deviceBlock = to >> BLOCK_SIZE_LOG2;
-  header.group = root.group;
-  if (last) trailerOf(frame).durableGroup = root.durableGroup;
-  else header.flags &= ~(<u16>BlockFlags.GROUP_END);
-  header.check = blockCheck(frame);
-  root.recoveredTailBlocks++;
-  return deviceWrite(to, frame, <u32>BLOCK_SIZE);
-}
-
-function copiesReplay(first: u32, frame: usize): i32 {
-  let index = first;
-  replayReset();
-  while (true) {
-    const state = segmentAt(index);
-    for (let block: u32 = 0; block < state.end; block++) {
-      const offset = segmentOffset(index) + ((<u64>block) << BLOCK_SIZE_LOG2);
-      const status = deviceRead(offset, frame, <u32>BLOCK_SIZE);
-      if (status < 0) return status;
-      if (!blockValid(frame, offset >> BLOCK_SIZE_LOG2)) return corruptAt(offset);
-      const replayed = replayBlock(frame, offset, state.end - block - 1);
-      if (replayed < 0) return replayed;
-      root.previousGroup = changetype<BlockHeader>(frame).group;
-    }
-    if (!state.next) return Status.OK;
-    index = state.next - 1;
-  }
 }
 
 /** Where to look when the log, or its beginning, is not found at all: the first segment that is not what it should be. */
 function doubtfulOffset(): u64 {
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const scan = segmentAt(i).scan;
-    if (scan == ScanState.UNREADABLE || scan == ScanState.REJECTED) return segmentOffset(i);
+    if (scan == ScanState.UNREADABLE || scan == ScanState.FOREIGN) return segmentOffset(i);
   }
   return segmentOffset(0);
-}
-
-function corruptAt(offset: u64): i32 {
-  root.faultOffset = offset;
-  return Status.CORRUPT;
 }
 
 function geometrySet(segmentBlocks: u32): bool {
@@ -478,5 +301,3 @@ function restIsZero(size: u64): i32 {
   }
   return Probe.BLANK;
 }
-
-if (BLOCK_HEADER_SIZE != 56) ERROR("copies keep the layout of the payload");

@@ -2,35 +2,77 @@
  * Replay: rebuilding key nodes from the records of the log, block by block in the order of the stream.
  *
  * Nothing read here is trusted beyond what its checksum proves: every size is checked against the block and the segment
- * that it lies in. Records of one key follow each other in the order of their sequences, so the last one stands.
+ * that it lies in.
+ *
+ * Of each key the record of the highest sequence stands. Copies are replayed first, in any order of sequences; so a
+ * deletion among them keeps its node, marked, until everything was replayed. The log follows in its own order, in which
+ * sequences only grow: there, of two records with one sequence the later one stands (a batch may write a key twice), but a
+ * copy stands before its original. Further parts of values are entered last, when every first part is in its place.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
 import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
 import { recordsDead, recordsLive } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
-import { Record, RecordFlags, RecordKind, recordKeyOffset, recordPartSize, recordValid } from "../format/record";
-import { extentCount, extentSet, extentTableGive, extentTableTake } from "../index/extent-table";
+import { NOTE_HEADER_SIZE, NOTE_SEGMENTS_MAX } from "../format/note";
+import {
+  RECORD_HEADER_SIZE,
+  Record,
+  RecordFlags,
+  RecordKind,
+  recordKeyOffset,
+  recordPartSize,
+  recordValid,
+} from "../format/record";
+import { SegmentKind } from "../format/segment";
+import {
+  extentAddress,
+  extentCount,
+  extentSet,
+  extentSize,
+  extentTableGive,
+  extentTableTake,
+} from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
+import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
+import { liveAdd, liveSubtract, segmentAt, segmentOf, tombstoneAdd } from "../log/segments";
+import { extentRecordSize } from "../log/stream";
 import { chunksAvailable } from "../memory/chunks";
 import { slabClassSize } from "../memory/slab";
-import { KEY_A, root } from "../root";
+import { KEY_A, KEY_B, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { noteAccept, noteScratch } from "./log-scan";
 
 /**
  * Chunks that one record may take. Less than a write must find free (engine/dual.ts), so that a store whose memory was
  * used up opens again with as much of it.
  */
 const CHUNKS_PER_RECORD: u32 = 12;
+const NOTE_SIZE_MAX: u32 = NOTE_HEADER_SIZE + NOTE_SEGMENTS_MAX / 8;
+/** Keys looked at in one step when marked nodes are taken away. */
+const SWEEP_COUNT: u32 = 1024;
+
+/** What a replay does with records. */
+export namespace ReplayPass {
+  /** Nothing, but find notes. */
+  export const NOTES: u32 = 0;
+  /** Copies: everything but further parts. */
+  export const COPIES: u32 = 1;
+  /** The log: everything but further parts. */
+  export const LOG: u32 = 2;
+  /** Further parts of values. */
+  export const PARTS: u32 = 3;
+}
 
 /** Forgets a value that ran on from an earlier block. */
 export function replayReset(): void {
   root.replayCarry = 0;
   root.replayNode = 0;
+  root.replayNoteSize = 0;
 }
 
 /**
@@ -52,6 +94,7 @@ export function replayBlock(frame: usize, deviceOffset: u64, blocksLeft: u32): i
     if (at > used) return Status.CORRUPT;
     carry(frame + BLOCK_HEADER_SIZE, at);
     if (root.replayCarry) return used == at && header.first == <u16>NO_RECORD ? Status.OK : Status.CORRUPT;
+    if (root.replayNoteSize && noteEnd(0) < 0) return Status.CORRUPT;
     at = pad8(at);
   }
   if (at < used ? header.first != <u16>at : header.first != <u16>NO_RECORD) return Status.CORRUPT;
@@ -77,6 +120,7 @@ function replayRecord(pointer: usize, left: u32, address: u64, blocksLeft: u32):
   const keySize = <u32>record.keySize;
   const keyOffset = recordKeyOffset(flags);
   const head = keyOffset + keySize;
+  if (kind == RecordKind.NOTE) return noteReplay(pointer, left);
   const partSize = recordPartSize(pointer);
   const here = min(partSize, left - head);
   const carried = partSize - here;
@@ -84,12 +128,43 @@ function replayRecord(pointer: usize, left: u32, address: u64, blocksLeft: u32):
   const size = min(pad8(head + here), left);
   root.replayCarry = carried;
   root.replayNode = 0;
-  if (kind == RecordKind.VOID) return <i32>size;
+  if (kind == RecordKind.VOID || root.replayPass == ReplayPass.NOTES) return <i32>size;
+  if (root.replayPass == ReplayPass.PARTS) {
+    if (kind != RecordKind.EXTENT) return <i32>size;
+    keyTake(pointer + keyOffset, keySize);
+    const entered = extentApply(keySize, record.sequence, load<u32>(pointer, 20), partSize, address);
+    return entered < 0 ? entered : <i32>size;
+  }
   root.recoveredRecords++;
   if (record.sequence > root.replaySequence) root.replaySequence = record.sequence;
   keyTake(pointer + keyOffset, keySize);
   const status = apply(record, kind, flags, keySize, partSize, load<u32>(pointer, 20), pointer + head, here, address);
   return status < 0 ? status : <i32>size;
+}
+
+/** Replays a note: in the pass that looks for them, it is put together in the scratch area. */
+function noteReplay(pointer: usize, left: u32): i32 {
+  const record = changetype<Record>(pointer);
+  const size = record.valueSize;
+  if (size > NOTE_SIZE_MAX) return Status.CORRUPT;
+  const here = min(size, left - RECORD_HEADER_SIZE);
+  const carried = size - here;
+  root.replayCarry = carried;
+  root.replayNode = 0;
+  if (root.replayPass == ReplayPass.NOTES) {
+    copyBytes(noteScratch(), pointer + RECORD_HEADER_SIZE, here);
+    root.replayNode = <u32>(noteScratch() + here);
+    root.replayNoteSize = size;
+    if (!carried) return noteEnd(<i32>min(pad8(RECORD_HEADER_SIZE + here), left));
+  }
+  return <i32>min(pad8(RECORD_HEADER_SIZE + here), left);
+}
+
+function noteEnd(result: i32): i32 {
+  const size = root.replayNoteSize;
+  root.replayNoteSize = 0;
+  root.replayNode = 0;
+  return noteAccept(size) ? result : Status.CORRUPT;
 }
 
 function apply(
@@ -103,27 +178,111 @@ function apply(
   here: u32,
   address: u64,
 ): i32 {
-  if (kind != RecordKind.DELETE && chunksAvailable() < CHUNKS_PER_RECORD) return Status.OUT_OF_MEMORY;
+  if (kind == RecordKind.EXTENT) {
+    segmentAt(segmentOf(address)).extents = 1;
+    root.replayExtents = 1;
+    return Status.OK;
+  }
+  if (kind != RecordKind.DELETE || root.replayPass == ReplayPass.COPIES) {
+    if (chunksAvailable() < CHUNKS_PER_RECORD) return Status.OUT_OF_MEMORY;
+  }
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
   const slot = hashFind(KEY_A, keySize, hash);
   const known = slot ? <usize>load<u32>(slot) : 0;
-  if (kind == RecordKind.EXTENT) return extentApply(known, record.sequence, part, partSize, address);
+  if (kind == RecordKind.DELETE) {
+    tombstoneAdd(address, pad8(RECORD_HEADER_SIZE + keySize), record.sequence);
+    return deleteApply(record, keySize, known, hash);
+  }
   if (known) {
     const node = changetype<KeyNode>(known);
-    recordsDead(node, keySize, node.body);
-    root.valueBytes -= node.valueSize;
-    if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
-    node.place = placeOf(node.address, node.sizeClass, node.flags & ~NodeFlags.EXTENTS);
-    if (kind == RecordKind.DELETE) {
-      root.liveKeyCount--;
-      root.keyBytes -= keySize;
-      nodeForget(node);
-      return Status.OK;
+    if (!stands(record, node)) return Status.OK;
+    if (node.flags & NodeFlags.DELETED) {
+      root.replayDeleted--;
+      root.liveKeyCount++;
+      root.keyBytes += keySize;
+    } else {
+      stateDrop(node, keySize);
     }
-  } else if (kind == RecordKind.DELETE) {
-    return Status.OK;
   }
   return setApply(record, flags, keySize, part, partSize, value, here, address, slot, hash);
+}
+
+/** Whether a record takes the place of what a node holds. */
+function stands(record: Record, node: KeyNode): bool {
+  if (record.sequence != node.sequence) return record.sequence > node.sequence;
+  if (node.flags & NodeFlags.DELETED) return false;
+  return root.replayPass == ReplayPass.COPIES || segmentAt(segmentOf(node.address)).kind != SegmentKind.COPIES;
+}
+
+/** Takes a node's value out of the accounts. */
+function stateDrop(node: KeyNode, keySize: u32): void {
+  recordsDead(node, keySize, node.body);
+  root.valueBytes -= node.valueSize;
+  if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
+  node.place = placeOf(node.address, node.sizeClass, node.flags & ~NodeFlags.EXTENTS);
+}
+
+function deleteApply(record: Record, keySize: u32, known: usize, hash: u64): i32 {
+  const sequence = record.sequence;
+  let node = changetype<KeyNode>(known);
+  if (known && !stands(record, node)) return Status.OK;
+  if (root.replayPass == ReplayPass.LOG) {
+    if (!known) return Status.OK;
+    // Nothing older follows in the log, and the copies were before it.
+    if (node.flags & NodeFlags.DELETED) {
+      root.replayDeleted--;
+    } else {
+      stateDrop(node, keySize);
+      root.liveKeyCount--;
+      root.keyBytes -= keySize;
+    }
+    nodeForget(node);
+    return Status.OK;
+  }
+  if (!known) {
+    node = changetype<KeyNode>(nodeTake(keySize, 0));
+    nodeSetKey(node, KEY_A, keySize);
+    node.identity = identityOf(sequence, keySize);
+    node.valueSize = 0;
+    nodeEnter(node, hash);
+  } else if (!(node.flags & NodeFlags.DELETED)) {
+    stateDrop(node, keySize);
+  } else {
+    node.identity = identityOf(sequence, keySize);
+    return Status.OK;
+  }
+  node.place = placeOf(0, node.sizeClass, NodeFlags.DELETED);
+  node.identity = identityOf(sequence, keySize);
+  node.valueSize = 0;
+  root.liveKeyCount--;
+  root.keyBytes -= keySize;
+  root.replayDeleted++;
+  return Status.OK;
+}
+
+/** Takes away the nodes of deleted keys that were kept while older records could still come. O(keys), if there are any. */
+export function deletedForget(): void {
+  let taken: u32 = 0;
+  let keySize: u32 = 0;
+  while (root.replayDeleted) {
+    // Taking nodes away moves entries, so each block starts with a seek.
+    if (keySize ? !treeSeek(KEY_B, keySize, SeekMode.GE) : !treeFirst()) return;
+    taken = treeCollectForward(WORKSPACE, SWEEP_COUNT, 0, 0);
+    if (!taken) return;
+    const last = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>(taken - 1)) << 2)));
+    const end = taken < SWEEP_COUNT;
+    // The next block begins behind the last key of this one.
+    keySize = last.keySize + 1;
+    copyBytes(KEY_B, last.key, pad8(last.keySize));
+    store<u64>(KEY_B + last.keySize, 0);
+    for (let i: u32 = 0; i < taken; i++) {
+      const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
+      if (!(node.flags & NodeFlags.DELETED)) continue;
+      nodeForget(node);
+      root.replayDeleted--;
+    }
+    if (end) return;
+  }
 }
 
 function setApply(
@@ -182,16 +341,26 @@ function setApply(
   return Status.OK;
 }
 
-/** Enters a further part in its value's table. A part without its first record is what an overwrite left. */
-function extentApply(known: usize, sequence: u64, part: u32, partSize: u32, address: u64): i32 {
-  if (!known) return Status.OK;
-  const node = changetype<KeyNode>(known);
+/**
+ * Enters a further part, of the key in KEY_A, in its value's table. A part without its first record is left over, and so is
+ * one beyond the value's parts: of an earlier, longer value that the same batch gave the key.
+ */
+function extentApply(keySize: u32, sequence: u64, part: u32, partSize: u32, address: u64): i32 {
+  const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
+  if (!slot) return Status.OK;
+  const node = changetype<KeyNode>(<usize>load<u32>(slot));
   if (node.sequence != sequence || !(node.flags & NodeFlags.EXTENTS)) return Status.OK;
   const table = <usize>load<u32>(node.body);
-  if (!part || part >= extentCount(table)) return Status.CORRUPT;
-  recordsDead(node, node.keySize, node.body);
+  if (!part) return Status.CORRUPT;
+  if (part >= extentCount(table)) return Status.OK;
+  const present = extentAddress(table, part);
+  if (present) {
+    // A copy stands before its original.
+    if (segmentAt(segmentOf(present)).kind == SegmentKind.COPIES) return Status.OK;
+    liveSubtract(present, extentRecordSize(keySize, extentSize(table, part)));
+  }
   extentSet(table, part, address, partSize);
-  recordsLive(node, node.keySize, node.body);
+  liveAdd(address, extentRecordSize(keySize, partSize));
   return Status.OK;
 }
 

@@ -7,9 +7,10 @@
  */
 import { deviceRead, tickMs } from "../device/device";
 import { BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, LAST_PAYLOAD_SIZE } from "../format/block";
-import { segmentHeaderOf, segmentHeaderValid } from "../format/segment";
+import { SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { segmentAt, segmentOffset } from "../log/segments";
+import { Space } from "../log/space";
 import { root } from "../root";
 import { recordsScan } from "./records";
 import {
@@ -17,6 +18,7 @@ import {
   blockIsZero,
   blockProven,
   frameInMemory,
+  isHalfCopied,
   segmentCounts,
   segmentEnd,
   segmentIsOpen,
@@ -93,27 +95,34 @@ function segmentStart(state: VerifyState): void {
   predecessorRead(state);
 }
 
-/** The commit group that a segment goes on with is that of the last block before it, where that still counts. */
+/**
+ * The commit group of the last block before a segment, where that still counts: the segment goes on with it or with a
+ * later one, since what recovery copied is a group of its own.
+ */
 function predecessorRead(state: VerifyState): void {
   const segment = segmentAt(state.segment);
   const previous = segment.previousSegment;
-  if (!segment.previousGeneration || previous >= root.segmentCount || !segment.previousEnd) return;
+  if (!segment.previousGeneration || previous >= root.segmentCount) return;
   if (segmentAt(previous).generation != segment.previousGeneration || !segmentCounts(previous)) return;
-  const frame = blockProven(previous, segment.previousEnd - 1, bufferBlock(BUFFER_BLOCKS));
+  const frame = blockProven(previous, segmentEnd(previous) - 1, bufferBlock(BUFFER_BLOCKS));
   // When it is damaged that is told of its own segment.
-  if (frame) groupTake(state, frame);
+  if (!frame) return;
+  groupTake(state, frame);
+  state.groupKnown = GroupKnown.ABOUT;
 }
 
 function segmentFinish(state: VerifyState): void {
   const segment = segmentAt(state.segment);
   const offset = segmentOffset(state.segment);
-  if (state.recordRemaining && !state.lost) faultAt(Fault.RECORD_MALFORMED, state.recordAddress, 0, 0);
+  if (state.recordRemaining && !state.lost && !isHalfCopied(state.segment))
+    faultAt(Fault.RECORD_MALFORMED, state.recordAddress, 0, 0);
   if (state.damaged || state.recordRemaining) return;
   const live = segment.liveBytes;
   if (live == state.confirmed) return;
   if (root.segmentBlocks > ATOMIC_BLOCKS) {
     if (state.confirmed > live && state.confirmed <= state.liveBefore) return;
-    if (segmentIsOpen(state.segment) && root.bytesAppended != state.appendedBefore) return;
+    const isCopying = segment.space == Space.COPYING;
+    if (segmentIsOpen(state.segment) && (isCopying || root.bytesAppended != state.appendedBefore)) return;
   }
   faultAt(Fault.LIVE_BYTES, offset, <f64>live, <f64>state.confirmed);
 }
@@ -183,17 +192,20 @@ function blockScan(state: VerifyState, frame: usize): void {
   const ends = (header.flags & BlockFlags.GROUP_END) != 0;
   if (groupIsWrong(state, header.group)) faultAt(Fault.GROUP_ORDER, offset, <f64>header.group, <f64>state.group);
   groupTake(state, frame);
-  if (!block) {
-    if (!headerMatches(state.segment, frame)) faultAt(Fault.SEGMENT_HEADER, offset, 0, 0);
+  const isHeader = (header.flags & BlockFlags.SEGMENT_HEADER) != 0;
+  if (block < segmentAt(state.segment).headerBlocks) {
+    const sound = block ? isHeader : headerMatches(state.segment, frame);
+    if (!sound) faultAt(Fault.SEGMENT_HEADER, offset, 0, 0);
     return;
   }
-  if (header.flags & BlockFlags.SEGMENT_HEADER || used > (ends ? LAST_PAYLOAD_SIZE : BLOCK_PAYLOAD_SIZE)) {
+  if (isHeader || used > (ends ? LAST_PAYLOAD_SIZE : BLOCK_PAYLOAD_SIZE)) {
     faultAt(Fault.RECORD_MALFORMED, offset, 0, 0);
     state.damaged = 1;
     state.lost = 1;
     return;
   }
-  recordsScan(frame, offset, used, <u32>header.first, segmentEnd(state.segment) - block - 1);
+  const end = state.segment + 1 == root.sideSegment ? root.segmentBlocks : segmentEnd(state.segment);
+  recordsScan(frame, offset, used, <u32>header.first, end - block - 1);
 }
 
 function groupIsWrong(state: VerifyState, group: u64): bool {
@@ -206,7 +218,9 @@ function groupTake(state: VerifyState, frame: usize): void {
   const header = changetype<BlockHeader>(frame);
   state.group = header.group;
   state.groupEnded = header.flags & BlockFlags.GROUP_END;
-  state.groupKnown = GroupKnown.EXACTLY;
+  // Copies are made over several groups, and end none.
+  const isLog = segmentAt(state.segment).kind == SegmentKind.LOG;
+  state.groupKnown = isLog ? GroupKnown.EXACTLY : GroupKnown.ABOUT;
 }
 
 /** Whether a segment's first block says what the store knows of the segment. */
@@ -216,9 +230,9 @@ function headerMatches(index: u32, frame: usize): bool {
   const header = segmentHeaderOf(frame);
   return (
     header.kind == segment.kind &&
-    header.ordinal == segment.ordinal &&
+    header.born == segment.born &&
     header.previousGeneration == segment.previousGeneration &&
     header.previousSegment == segment.previousSegment &&
-    header.previousEnd == segment.previousEnd
+    header.headerBlocks == segment.headerBlocks
   );
 }

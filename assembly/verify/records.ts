@@ -23,6 +23,7 @@ import { KeyNode, NodeFlags, placeOf, VERSION_HEADER_SIZE } from "../index/key-n
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { extentRecordSize } from "../log/stream";
 import { root } from "../root";
+import { isHalfCopied } from "./source";
 import { Fault, fault, faultAt, recordKeyAt, recordValueAt, VerifyState, verifyState } from "./state";
 
 /** Scans the records of a sound block: `used` bytes of it; `first` is where its first record starts, or NO_RECORD. */
@@ -36,7 +37,13 @@ export function recordsScan(frame: usize, offset: u64, used: u32, first: u32, bl
   } else if (state.recordRemaining) {
     at = min(state.recordRemaining, BLOCK_PAYLOAD_SIZE);
     if (at > used) {
-      malformed(state, offset);
+      if (!isHalfCopied(state.segment)) {
+        malformed(state, offset);
+        return;
+      }
+      // Should this block hold more when it is gone on with, its next record is where that begins.
+      valueTake(state, frame + BLOCK_HEADER_SIZE, used);
+      state.lost = 1;
       return;
     }
     valueTake(state, frame + BLOCK_HEADER_SIZE, at);
@@ -130,7 +137,7 @@ function valueTake(state: VerifyState, source: usize, size: u32): void {
 }
 
 function recordMatch(state: VerifyState): void {
-  if (state.recordKind == RecordKind.VOID) return;
+  if (state.recordKind == RecordKind.VOID || state.recordKind == RecordKind.NOTE) return;
   state.recordsRead++;
   const keySize = state.recordKeySize;
   const slot = hashFind(recordKeyAt(), keySize, keyHash(recordKeyAt(), keySize, root.hashSeed));

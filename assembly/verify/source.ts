@@ -8,22 +8,31 @@ import { SegmentKind } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameOf } from "../log/append";
 import { segmentAt, segmentOffset } from "../log/segments";
+import { sideFrameAt } from "../log/side";
+import { Space } from "../log/space";
 import { root } from "../root";
 import { Fault } from "./state";
 
-/** Whether a segment holds anything that counts. */
+/** Whether a segment holds anything that counts, or did until a note says otherwise. */
 export function segmentCounts(index: u32): bool {
-  return segmentAt(index).kind != SegmentKind.FREE;
+  return segmentAt(index).space != Space.FREE;
 }
 
-/** Whether a segment is the one that the log is appended to. */
+/** Whether a segment is one that the log, or copies, are appended to. */
 export function segmentIsOpen(index: u32): bool {
-  return index == root.segmentOpen && root.segmentOpenBlock < root.segmentBlocks;
+  const space = segmentAt(index).space;
+  return space == Space.OPEN || space == Space.COPYING;
 }
 
 /** How many blocks of a segment that counts belong to it now. */
 export function segmentEnd(index: u32): u32 {
-  return segmentIsOpen(index) ? root.segmentOpenBlock + 1 : segmentAt(index).end;
+  if (index + 1 == root.sideSegment) return root.sideBlock + 1;
+  return segmentAt(index).space == Space.OPEN ? root.segmentOpenBlock + 1 : segmentAt(index).end;
+}
+
+/** Whether the last record of a segment was copied in part so far: the next steps of compaction go on with it. */
+export function isHalfCopied(index: u32): bool {
+  return index + 1 == root.sideSegment && root.moveTarget != 0;
 }
 
 /** The frame of a block that need not be on the device, or 0. */
@@ -31,6 +40,7 @@ export function frameInMemory(index: u32, block: u32): usize {
   const first = segmentAt(index).firstBlock;
   if (!first) return 0;
   const number = first + block;
+  if (segmentAt(index).kind != SegmentKind.LOG) return sideFrameAt(number);
   if (number > root.tailBlock) return 0;
   if (number >= root.handedBlock) return frameOf(number);
   if (number < root.flightFrom || number >= root.flightTo) return 0;
@@ -40,6 +50,7 @@ export function frameInMemory(index: u32, block: u32): usize {
 /** Bytes of records in a block, which for the open one its header does not say yet. */
 export function usedOf(frame: usize): u32 {
   if (root.tailOpen && frame == <usize>root.tailFrame) return root.tailUsed;
+  if (root.sideSegment && frame == sideFrameAt(root.sideTail)) return root.sideUsed;
   return <u32>changetype<BlockHeader>(frame).used;
 }
 

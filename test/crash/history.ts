@@ -25,6 +25,19 @@ export class History {
     return state;
   }
 
+  /** The number of commits whose state differs from `found` in the fewest keys, for messages. */
+  nearest(found: ReadonlyMap<string, string>): number {
+    let nearest = 0;
+    let least = Number.POSITIVE_INFINITY;
+    for (let count = 0; count <= this.commits.length; count++) {
+      const state = this.state(count);
+      const keys = new Set([...state.keys(), ...found.keys()]);
+      const different = [...keys].filter((key) => state.get(key) !== found.get(key)).length;
+      if (different < least) [least, nearest] = [different, count];
+    }
+    return nearest;
+  }
+
   /**
    * The number of commits after which the state was `found`, between `least` and `most`: -1 when there is none. It is
    * G1 that it is at least `least`, and G2 that there is one at all.
@@ -33,7 +46,7 @@ export class History {
     const state = this.state(least);
     for (let count = least; ; count++) {
       if (equal(state, found)) return count;
-      if (count === most) return -1;
+      if (count >= most || count === this.commits.length) return -1;
       for (const [key, value] of this.commits[count] as Commit) {
         if (value === undefined) state.delete(key);
         else state.set(key, value);

@@ -379,7 +379,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
       [{ engine: "lsm" }, "lsm"],
       [{ compression: "lz4" }, "lz4"],
       [{ history: { bytes: 1, ms: 1 } }, "history"],
-      [{ compaction: { auto: false } }, "compaction"],
       [{ onProgress: () => {} }, "onProgress"],
       [{ keyEncoding: "tuple" }, "tuple"],
     ];

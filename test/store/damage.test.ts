@@ -89,7 +89,7 @@ describe("superblocks", () => {
   test("of a newer format are refused, and the feature and the version are named", async () => {
     const image = await storeImage();
     changeSuperblocks(image, (superblock) => {
-      superblock.setUint32(FIELD.formatVersion, 2, true);
+      superblock.setUint32(FIELD.formatVersion, 3, true);
       putText(superblock, FIELD.featureName, "folded-segments");
       putText(superblock, FIELD.versionNeeded, "3.1.0");
     });

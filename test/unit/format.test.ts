@@ -33,13 +33,11 @@ const SUPERBLOCK_FIELDS: [string, number, 4 | 8][] = [
   ["closed", 100, 4],
   ["sequence ceiling", 104, 8],
   ["durable group", 112, 8],
+  ["log epoch", 120, 8],
   ["highest time", 128, 8],
   ["mount salt", 136, 8],
   ["mount salt, high half", 144, 8],
   ["dropped tombstones", 152, 8],
-  ["last segment", 160, 4],
-  ["last end", 164, 4],
-  ["last generation", 168, 8],
 ];
 const COPY = EXCHANGE + BLOCK_SIZE;
 
@@ -188,21 +186,20 @@ describe(`format, seed ${SEED}`, () => {
       instance.bytes.set(block, FRAME);
       expect(units.superblockIntact(FRAME)).toBe(1);
       expect(block.toString("latin1", 0, 8)).toBe("CAIRNKV1");
-      expect(block.readUInt32LE(16)).toBe(1);
+      expect(block.readUInt32LE(16)).toBe(2);
       expect(block.readBigUInt64LE(72)).toBe(BigInt(generation));
       for (const [name, offset, size] of SUPERBLOCK_FIELDS) {
         const held = size === 4 ? BigInt(block.readUInt32LE(offset)) : block.readBigUInt64LE(offset);
         expect(held, name).toBe(wanted.get(offset));
       }
-      // Feature bits, the relocated log, roots, names: none yet.
+      // Feature bits, roots, names: none yet.
       for (const [from, to] of [
         [24, 48],
-        [120, 128],
-        [176, BLOCK_SIZE],
+        [160, BLOCK_SIZE],
       ] as const) {
         expect(block.subarray(from, to).every((byte) => byte === 0)).toBe(true);
       }
-      expect(view.getUint32(SUPERBLOCK_A + 16, true)).toBe(1);
+      expect(view.getUint32(SUPERBLOCK_A + 16, true)).toBe(2);
     }
   });
 
@@ -242,7 +239,7 @@ describe(`format, seed ${SEED}`, () => {
       view.setUint16(FRAME + 42, 2, true);
       bytes.set(new TextEncoder().encode("CSEG"), payload);
       view.setUint32(payload + 4, 1 + random.below(4), true);
-      view.setBigUint64(payload + 8, 1n + (random.long() >> 1n), true);
+      view.setUint32(payload + 28, 1 + random.below(1000), true);
     };
     const faults: [string, () => void][] = [
       ["no flag", () => view.setUint16(FRAME + 42, 0, true)],
@@ -254,7 +251,7 @@ describe(`format, seed ${SEED}`, () => {
       ["kind 5", () => view.setUint32(payload + 4, 5, true)],
       ["kind beyond a byte", () => view.setUint32(payload + 4, 0x101, true)],
       ["kind that is negative", () => view.setUint32(payload + 4, 0xffff_ffff, true)],
-      ["ordinal 0", () => view.setBigUint64(payload + 8, 0n, true)],
+      ["no header block", () => view.setUint32(payload + 28, 0, true)],
     ];
     for (const [what, change] of faults) {
       for (let i = 0; i < 20; i++) {
@@ -267,7 +264,7 @@ describe(`format, seed ${SEED}`, () => {
     write();
     view.setUint16(FRAME + 40, 4040, true);
     view.setUint16(FRAME + 42, 3, true);
-    view.setBigUint64(payload + 8, 1n << 63n, true);
+    view.setUint32(payload + 28, 0xffff_ffff, true);
     expect(units.segmentHeaderValid(FRAME)).toBe(1);
   });
 });

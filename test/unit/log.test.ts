@@ -40,7 +40,11 @@ const EXTENT = 3;
 const VOID = 4;
 const GROUP_END = 1;
 const SEGMENT_HEADER = 2;
+const SEGMENT_END = 4;
 const EXTENTS = 16;
+/** What log/segments.ts asks segments for. */
+const WRITING = 0;
+const DELETING = 2;
 
 const FLIGHT_DONE = 0;
 const FLIGHT_NO_SPACE = 1;
@@ -51,6 +55,8 @@ class WatchedDevice implements BlockDevice {
   readonly growable = true;
   readonly memory = new MemoryDevice(SEGMENTS_OFFSET);
   readonly written = new Map<number, Buffer>();
+  /** Groups of values that were given up on the way. */
+  readonly givenUp = new Set<bigint>();
   /** Refusals still to come, and calls until the next. */
   refusals = 0;
   refusalsSeen = 0;
@@ -80,8 +86,9 @@ class WatchedDevice implements BlockDevice {
       const block = Buffer.from(source.subarray(at, at + BLOCK_SIZE));
       const index = (offset + at) / BLOCK_SIZE;
       const before = this.written.get(index);
-      // The same life of the segment: the block must keep its bytes.
-      if (before && before.readBigUInt64LE(16) === block.readBigUInt64LE(16) && before.compare(block)) {
+      // The same life of the segment: the block must keep its bytes, unless its group was given up.
+      const sameLife = before && before.readBigUInt64LE(16) === block.readBigUInt64LE(16);
+      if (sameLife && before.compare(block) && !this.givenUp.has(before.readBigUInt64LE(32))) {
         throw new Error(`block ${index} was written again with other bytes`);
       }
       this.written.set(index, block);
@@ -168,17 +175,16 @@ class Parser {
       const block = this.block(segment, 0);
       if (!block) return undefined;
       same(block.readUInt16LE(42), SEGMENT_HEADER, "flags of a segment's first block");
-      same(block.readUInt16LE(40), 64, "used, in a segment's first block");
+      same(block.readUInt16LE(40), 64 + 24 + 8 * Math.ceil(block.readUInt32LE(56 + 64 + 16) / 64), "used by a header");
       same(block.readUInt16LE(44), NO_RECORD, "first record, in a segment's first block");
       same(block.toString("latin1", 56, 60), "CSEG", "magic");
       same(block.readUInt32LE(60), 1, "kind of the segment");
       return {
         segment,
         generation: block.readBigUInt64LE(16),
-        ordinal: block.readBigUInt64LE(64),
         previousGeneration: block.readBigUInt64LE(72),
         previousSegment: block.readUInt32LE(80),
-        previousEnd: block.readUInt32LE(84),
+        headerBlocks: block.readUInt32LE(84),
       };
     }).filter((head) => head !== undefined);
     // Of several that name the same predecessor, the youngest counts: a value that was given up wrote the others.
@@ -187,17 +193,15 @@ class Parser {
         .filter((head) => head.previousGeneration === generation && (!generation || head.previousSegment === segment))
         .sort((a, b) => (a.generation < b.generation ? 1 : -1))[0];
     const reader = new RecordReader();
-    let ordinal = 0n;
     for (let head = successor(0n, 0); head; ) {
-      ordinal++;
-      same(head.ordinal, ordinal, "ordinal");
+      same(head.headerBlocks, 1, "header blocks");
       const next = successor(head.generation, head.segment);
-      const end = next ? next.previousEnd : this.segmentBlocks;
-      for (let index = 0; index < end; index++) {
+      for (let index = 0; index < this.segmentBlocks; index++) {
         const block = this.block(head.segment, index);
         // What follows may be there: a flight is written when the host comes to it.
         if (!block || block.readBigUInt64LE(16) !== head.generation) return reader.image;
-        reader.block(block, index === 0);
+        if (!reader.block(block, index === 0)) return reader.image;
+        if (block.readUInt16LE(42) & SEGMENT_END) break;
       }
       reader.segmentEnd();
       head = next;
@@ -210,21 +214,27 @@ class Parser {
 class RecordReader {
   readonly image: Image = { records: [], groups: [] };
   private readonly open: Parsed[] = [];
-  private group = FIRST_GROUP;
+  /** The group that is open, or the last one that ended. */
+  private group = FIRST_GROUP - 1n;
+  private ended = true;
   /** The record whose value runs on, and the bytes that it lacks. */
   private pending: { record: Parsed; parts: Buffer[]; missing: number; padding: number } | undefined;
 
-  block(block: Buffer, isSegmentHeader: boolean): void {
+  /** False when the log ended before this block: what follows is of a group that was given up. */
+  block(block: Buffer, isSegmentHeader: boolean): boolean {
     const flags = block.readUInt16LE(42);
     const used = block.readUInt16LE(40);
     const isEnd = (flags & GROUP_END) !== 0;
-    same(block.readBigUInt64LE(32), this.group, "group");
-    same(flags, isSegmentHeader ? SEGMENT_HEADER : isEnd ? GROUP_END : 0, "flags");
+    const group = block.readBigUInt64LE(32);
+    if (this.ended ? group <= this.group : group !== this.group) return false;
+    this.group = group;
+    this.ended = isEnd;
+    same(flags & ~SEGMENT_END, isSegmentHeader ? SEGMENT_HEADER : isEnd ? GROUP_END : 0, "flags");
     if (used > (isEnd ? LAST_PAYLOAD_SIZE : PAYLOAD_SIZE)) throw new Error(`${used} bytes used`);
     same(used % 8, 0, "alignment of what is used");
     const zeros = block.subarray(HEADER_SIZE + used, isEnd ? TRAILER_OFFSET : BLOCK_SIZE);
     if (zeros.some((byte) => byte)) throw new Error("bytes behind the last record");
-    if (isSegmentHeader) return;
+    if (isSegmentHeader) return true;
     const base = block.readBigUInt64LE(24) * 4096n + BigInt(HEADER_SIZE);
     const payload = block.subarray(HEADER_SIZE, HEADER_SIZE + used);
     let at = this.continue(payload);
@@ -232,6 +242,7 @@ class RecordReader {
     while (at < used) at = this.record(payload, at, base + BigInt(at));
     if (this.pending && used < PAYLOAD_SIZE) throw new Error("a value stops before the end of its block");
     if (isEnd) this.groupEnd(block);
+    return true;
   }
 
   segmentEnd(): void {
@@ -307,8 +318,7 @@ class RecordReader {
       sequence: block.readBigUInt64LE(TRAILER_OFFSET + 24),
       recordCount: this.image.records.length,
     });
-    same(block.readBigUInt64LE(TRAILER_OFFSET + 8), 0n, "mark of the relocated log");
-    this.group++;
+    same(block.readBigUInt64LE(TRAILER_OFFSET + 8), 0n, "reserved in the trailer");
   }
 }
 
@@ -370,6 +380,8 @@ class Pair {
   dirty = false;
   /** The durable mark that each sealed group must name. */
   readonly marks: bigint[] = [];
+  /** The number of each sealed group: those of values that were given up are left out. */
+  readonly numbers: bigint[] = [];
   flight: Flight | undefined;
   /** The core refuses writes until a flush succeeds. */
   blocked = false;
@@ -422,7 +434,8 @@ class Pair {
 
   private reserved(size: number, intoReserve: boolean): boolean {
     const refusals = this.device.refusalsSeen;
-    return this.accepted(this.instance.units.logReserve(size, intoReserve ? 1 : 0), refusals, this.blocked);
+    const purpose = intoReserve ? DELETING : WRITING;
+    return this.accepted(this.instance.units.logReserve(size, purpose), refusals, this.blocked);
   }
 
   append(random: Random): void {
@@ -466,13 +479,19 @@ class Pair {
     writeKey(bytes, KEY_A, key);
     const sequence = this.sequence + 1n;
     let refusals = this.device.refusalsSeen;
-    if (!this.accepted(units.streamBegin(key.length, value.length, flags, sequence), refusals, this.blocked)) return;
+    const groupBefore = units.groupNumber();
+    const begun = this.accepted(units.streamBegin(key.length, value.length, flags, sequence), refusals, this.blocked);
+    // One that may outgrow the buffer ends the group before it.
+    if (units.groupNumber() > groupBefore) this.seal();
+    if (!begun) return;
+    const group = units.groupNumber();
     for (let at = 0; at < value.length; ) {
       const piece = Math.min(value.length - at, 1 + random.below(random.pick([1000, 50_000, EXCHANGE_SIZE])));
       bytes.set(value.subarray(at, at + piece), EXCHANGE);
       if (refusing && random.below(4) === 0) this.device.refusals = 1;
       refusals = this.device.refusalsSeen;
       if (!this.accepted(units.streamWrite(EXCHANGE, piece), refusals, this.blocked)) {
+        this.device.givenUp.add(group);
         this.counts.aborted++;
         return;
       }
@@ -562,7 +581,8 @@ class Pair {
   private seal(): void {
     if (!this.dirty) return;
     this.dirty = false;
-    this.marks.push(this.durableGroups ? FIRST_GROUP - 1n + BigInt(this.durableGroups) : 0n);
+    this.marks.push(this.durableGroups ? (this.numbers[this.durableGroups - 1] as bigint) : 0n);
+    this.numbers.push(this.instance.units.groupNumber() - 1n);
     this.sealedGroups++;
   }
 
@@ -599,7 +619,10 @@ class Pair {
   begin(): void {
     const { units, view, bytes } = this.instance;
     const refusals = this.device.refusalsSeen;
+    const groupBefore = units.groupNumber();
     const pieceCount = units.groupBegin();
+    // A group that was written before its time, and not synced, is followed by an empty one.
+    if (pieceCount > 0 && units.groupNumber() > groupBefore) this.dirty = true;
     if (this.flight) {
       if (pieceCount > 0) throw new Error("a second flight");
       return;
@@ -673,7 +696,7 @@ class Pair {
       if (!found.value.equals(wanted.value)) throw new Error(`value of record ${index}`);
     }
     for (const [index, { group, durable, sequence, recordCount }] of image.groups.entries()) {
-      same(group, FIRST_GROUP + BigInt(index), "number of a group");
+      same(group, this.numbers[index]!, "number of a group");
       same(durable, this.marks[index]!, `durable mark of group ${index}`);
       for (const record of image.records.slice(image.groups[index - 1]?.recordCount ?? 0, recordCount)) {
         if (record.sequence > sequence) throw new Error("a record above its group's sequence");

@@ -190,6 +190,13 @@ export interface Units {
   streamBegin(keySize: number, size: number, flags: number, sequence: bigint): number;
   streamEnd(): void;
   groupDirty(): number;
+  groupNumber(): bigint;
+  liveAdd(address: bigint, size: number): void;
+  tombstoneAdd(address: bigint, size: number, sequence: bigint): void;
+  noteHas(index: number): number;
+  spaceSurvey(): void;
+  segmentSpace(index: number): number;
+  segmentCount(): number;
   streamWrite(source: number, size: number): number;
 
   engineSetUp(): number;

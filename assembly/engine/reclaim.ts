@@ -1,0 +1,86 @@
+/**
+ * Room for a write: what `logReserve` refuses is asked for again after some space was got back, in bounded steps.
+ *
+ * Only on a device that cannot grow, and never in a batch, whose group must not end. Each round either frees at least a
+ * segment more than it costs, or copies one segment's live records, so it ends.
+ */
+import { groupTouch, logReserve, noteAppend, surveyWhenDue } from "../log/append";
+import { flushSync, groupPending } from "../log/group";
+import { For } from "../log/segments";
+import { sideClose } from "../log/side";
+import { spaceSurvey } from "../log/space";
+import { root } from "../root";
+import { Status } from "../status";
+import { CompactMode, CompactResult, compactStep, settleGain } from "./compact";
+import { laterApply } from "./later";
+
+/** Rounds at most for one write: a segment that gives a sixteenth of itself is worth moving, and the settling between. */
+const ROUNDS: u32 = 40;
+
+/** `logReserve`, between operations: surveys what is due, and makes room where there is none. */
+export function roomFor(size: u32, purpose: u32): i32 {
+  if (root.surveyDue) {
+    laterApply();
+    surveyWhenDue();
+  }
+  let status = logReserve(size, purpose);
+  for (let round: u32 = 0; status == Status.NO_SPACE && round < ROUNDS; round++) {
+    const made = roomMake(purpose);
+    if (made <= 0) return made < 0 ? made : status;
+    status = logReserve(size, purpose);
+  }
+  return status;
+}
+
+/** Gets some space back: 1 when another round may help, 0 when there is nothing to get, or a status. */
+export function roomMake(purpose: u32): i32 {
+  if (root.growable || root.blocked || root.batchOpen || root.streamActive || root.readOnly) return 0;
+  laterApply();
+  spaceSurvey();
+  if (settleGain(CompactMode.NEED)) return settle();
+  root.deleting = purpose == For.DELETING ? 1 : 0;
+  const made = moveOne();
+  root.deleting = 0;
+  return made;
+}
+
+/** Moves one segment: 1, or 0 when none is worth it or there is no room for copies, or a status. */
+function moveOne(): i32 {
+  const result = compactStep(CompactMode.NEED);
+  if (result != CompactResult.IDLE) return finish(result);
+  // Only what is durable may be moved.
+  if (!groupPending()) return 0;
+  const flushed = flushSync();
+  if (flushed < 0) return flushed;
+  const later = compactStep(CompactMode.NEED);
+  return later == CompactResult.IDLE ? 0 : finish(later);
+}
+
+/** Goes on with the segment that is being moved, to its end. */
+function finish(result: i32): i32 {
+  while (result == CompactResult.MOVED && root.moveSegment) result = compactStep(CompactMode.NEED);
+  // A source that cannot be read is left alone, and another one may do.
+  if (result == Status.CORRUPT || result == Status.DEVICE_READ) return root.moveSegment ? 0 : 1;
+  if (result == Status.NO_SPACE || result == Status.OUT_OF_MEMORY) return 0;
+  return result < 0 ? result : 1;
+}
+
+/** Notes what is emptied, and makes the note and its mark durable. */
+function settle(): i32 {
+  const before = root.segmentFreeCount;
+  if (!root.emptiedCount && !root.notedCount) {
+    const closed = sideClose();
+    if (closed < 0) return closed == Status.NO_SPACE ? 0 : closed;
+    spaceSurvey();
+  }
+  if (root.emptiedCount) {
+    const noted = noteAppend();
+    if (noted < 0) return noted == Status.NO_SPACE ? 0 : noted;
+  }
+  for (let i = 0; i < 2; i++) {
+    groupTouch();
+    const flushed = flushSync();
+    if (flushed < 0) return flushed;
+  }
+  return root.segmentFreeCount > before ? 1 : 0;
+}

@@ -1,0 +1,165 @@
+/**
+ * Which segments hold what, and when one may be used anew.
+ *
+ * ```
+ * FREE ─ taken ─> OPEN or COPYING ─ closed ─> LIVE ─ survey ─> EMPTIED ─ note ─> NOTED ─ mark ─> FREE
+ * ```
+ *
+ * A segment is EMPTIED when no record of it is live, no deletion in it is needed, and the copies that were made of its
+ * records lie in closed segments. The next note no longer counts it: NOTED. It is FREE when a durable group says that the
+ * note's group was durable: from then on recovery reads that note or a newer one, whatever a crash does.
+ *
+ * Invariants: (1) a segment is written to only when the newest note that is proven does not count it; (2) the blocks of a
+ * group in flight that was not reported yet keep their segments; (3) a survey runs only between operations, when
+ * every record in the log is applied to its node; (4) a deletion is dropped only when no segment that may still be read
+ * was born before it, so none can hold an older record of its key.
+ */
+import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
+import { SegmentKind } from "../format/segment";
+import { root } from "../root";
+import { SegmentState, segmentAt, segmentFree } from "./segments";
+
+export namespace Space {
+  export const FREE: u32 = 0;
+  /** The log's tail fills it. */
+  export const OPEN: u32 = 1;
+  /** Compaction fills it: it does not count yet, and what is copied there counts where it came from. */
+  export const COPYING: u32 = 2;
+  export const LIVE: u32 = 3;
+  export const EMPTIED: u32 = 4;
+  export const NOTED: u32 = 5;
+}
+
+const FOREVER: u64 = u64.MAX_VALUE;
+
+/** Lets notes count a segment from now on. */
+export function noteCounts(index: u32): void {
+  const at = <usize>root.note + NOTE_HEADER_SIZE + (index >>> 3);
+  const bit = <u8>((<u32>1) << (index & 7));
+  if (load<u8>(at) & bit) return;
+  store<u8>(at, load<u8>(at) | bit);
+  changetype<Note>(<usize>root.note).generationSum += segmentAt(index).generation;
+}
+
+/** Lets notes count a segment no longer. */
+export function noteForgets(index: u32): void {
+  const at = <usize>root.note + NOTE_HEADER_SIZE + (index >>> 3);
+  const bit = <u8>((<u32>1) << (index & 7));
+  if (!(load<u8>(at) & bit)) return;
+  store<u8>(at, load<u8>(at) & ~bit);
+  changetype<Note>(<usize>root.note).generationSum -= segmentAt(index).generation;
+}
+
+/** Whether the note in memory counts a segment. */
+export function noteHas(index: u32): bool {
+  return (load<u8>(<usize>root.note + NOTE_HEADER_SIZE + (index >>> 3)) & <u8>((<u32>1) << (index & 7))) != 0;
+}
+
+/**
+ * Makes the note in memory the one to write into the group that is being filled, and gives its size. What was emptied is
+ * NOTED then. The generation sum covers the lives that the map counts.
+ */
+export function noteMake(): u32 {
+  if (root.emptiedCount) {
+    for (let i: u32 = 0; i < root.segmentCount; i++) {
+      const state = segmentAt(i);
+      if (state.space != Space.EMPTIED) continue;
+      noteForgets(i);
+      state.space = Space.NOTED;
+      state.noteGroup = root.group;
+      root.notedCount++;
+    }
+    root.emptiedCount = 0;
+  }
+  const note = changetype<Note>(<usize>root.note);
+  root.noteSerial++;
+  note.serial = ((<u64>root.epoch) << 32) | root.noteSerial;
+  note.segmentCount = root.segmentCount;
+  note.reserved = 0;
+  return noteSizeFor(root.segmentCount);
+}
+
+/** Takes back what the notes of a group said that never ends. */
+export function noteTakeBack(group: u64): void {
+  if (!root.notedCount) return;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space != Space.NOTED || state.noteGroup != group) continue;
+    state.space = Space.EMPTIED;
+    noteCounts(i);
+    root.notedCount--;
+    root.emptiedCount++;
+  }
+}
+
+/** Frees what proven notes no longer count. */
+export function spaceSettle(): void {
+  if (!root.notedCount) return;
+  const flying = root.flightFrom != root.flightTo;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space != Space.NOTED || state.noteGroup > root.provenMark) continue;
+    if (flying && inFlight(state)) continue;
+    segmentFree(i);
+    root.notedCount--;
+    root.segmentsFreed++;
+  }
+}
+
+/** Whether the host may still be writing blocks of a segment. */
+function inFlight(state: SegmentState): bool {
+  if (state.kind != SegmentKind.LOG || !state.firstBlock) return false;
+  return state.firstBlock < root.flightTo && state.firstBlock + root.segmentBlocks > root.flightFrom;
+}
+
+/** Whether the deletions of a segment may still be needed. After a survey. */
+export function tombstonesNeeded(index: u32, newest: u64): bool {
+  if (!newest) return false;
+  return newest > (index + 1 == root.bornOldestSegment ? root.bornSecond : root.bornOldest);
+}
+
+/**
+ * Looks at all segments: which ones are emptied, how much is live in the closed ones, which two were born first. Between
+ * operations only, with every record applied. O(segments).
+ */
+export function spaceSurvey(): void {
+  root.surveyDue = 0;
+  root.paceDue = 1;
+  let oldest: u64 = FOREVER;
+  let second: u64 = FOREVER;
+  let oldestSegment: u32 = 0;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space == Space.FREE) continue;
+    if (state.born < oldest) {
+      second = oldest;
+      oldest = state.born;
+      oldestSegment = i + 1;
+    } else if (state.born < second) {
+      second = state.born;
+    }
+  }
+  root.bornOldest = oldest;
+  root.bornSecond = second;
+  root.bornOldestSegment = oldestSegment;
+  let live: u64 = 0;
+  let tombstones: u64 = 0;
+  let count: u32 = 0;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space != Space.LIVE) continue;
+    const needed = tombstonesNeeded(i, state.newestTombstone);
+    if (!state.liveBytes && !needed && state.movedTo <= root.sideClosed && i + 1 != root.moveSegment) {
+      state.space = Space.EMPTIED;
+      root.emptiedCount++;
+      root.segmentsEmptied++;
+      continue;
+    }
+    count++;
+    live += state.liveBytes;
+    if (needed) tombstones += state.tombstoneBytes;
+  }
+  root.surveyCount = count;
+  root.surveyLive = live;
+  root.surveyTombstones = tombstones;
+}

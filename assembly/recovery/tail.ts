@@ -1,0 +1,229 @@
+/**
+ * Bringing the log's end to safety before anything of it is served.
+ *
+ * Groups behind the mark are complete, but what was read may come from a cache that the device never took. Their blocks
+ * are written again, the same bytes to the same places, and synced. In a segment that the log fills only in part, blocks of
+ * a torn group may follow, so what counts of it is copied to a fresh segment, as one group of this mount, in which the log
+ * goes on; the original goes. Both count from the superblock on that says so: until then the originals still stand.
+ */
+import { deviceSync, deviceWrite } from "../device/device";
+import { BlockFlags, BlockHeader, blockCheck, blockValid, NO_RECORD, trailerOf } from "../format/block";
+import { SegmentKind } from "../format/segment";
+import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { headerBlockFill, logContinue, segmentBegin } from "../log/append";
+import {
+  For,
+  headerBlocks,
+  segmentAt,
+  segmentFree,
+  segmentOffset,
+  segmentsRecount,
+  segmentsReserve,
+  segmentTake,
+} from "../log/segments";
+import { noteCounts, noteForgets, noteHas, noteMake, Space } from "../log/space";
+import { superblockCommit } from "../log/superblock-store";
+import { root } from "../root";
+import { Status } from "../status";
+import { corruptAt } from "./fault";
+import { blockAt, logEndSealed, segmentReplay } from "./log-replay";
+import { ScanState, successor } from "./log-scan";
+import { ReplayPass } from "./replay";
+
+/** The frame in which a block is made, behind those that reading uses. */
+const MAKE_FRAME: usize = 48;
+
+/** Takes over the segments that count, and frees all others. */
+export function segmentsTake(): void {
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (noteHas(i)) state.space = Space.LIVE;
+  }
+  let at = lifeFirst();
+  while (at) {
+    segmentAt(at - 1).space = Space.LIVE;
+    noteCounts(at - 1);
+    if (at == root.logEndSegment) break;
+    at = lifeNext(at);
+  }
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space == Space.FREE) state.kind = SegmentKind.FREE;
+  }
+  segmentsRecount();
+}
+
+/** Brings complete groups behind the mark, and a segment that is filled in part, to safety, and replays them. */
+export function tailSecure(frame: usize): i32 {
+  const partial = !logEndSealed();
+  const last = root.logEndSegment;
+  let status = tailRewrite(partial, frame);
+  if (status < 0) return status;
+  let copy: u32 = 0;
+  if (partial) {
+    const copied = lastCopy(frame);
+    if (copied < 0) return <i32>copied;
+    copy = <u32>copied + 1;
+  }
+  status = deviceSync();
+  if (status < 0) return status;
+  root.durableGroup = partial ? root.group : root.tailGroup;
+  if (partial) root.group++;
+  root.logEpoch = root.epoch;
+  status = superblockCommit();
+  if (status < 0) return status;
+  root.replayPass = ReplayPass.LOG;
+  root.windowCount = 0;
+  for (let at = root.tailFromSegment; at; at = lifeNext(at)) {
+    if (partial && at == last) break;
+    status = segmentReplay(at - 1, at == root.tailFromSegment ? root.tailFromBlock : 0, frame);
+    if (status < 0) return status;
+    if (at == last) break;
+  }
+  if (partial) {
+    root.logEndSegment = copy;
+    root.logEndBlock = root.copyBlocks;
+    const records = root.recoveredRecords;
+    status = segmentReplay(copy - 1, 0, frame);
+    if (status < 0) return status;
+    // What was replayed from the original already is no record more.
+    if (root.tailFromSegment != last || root.tailFromBlock) root.recoveredRecords = records;
+    segmentFree(last - 1);
+  }
+  root.previousSegment = (partial ? copy : last) - 1;
+  root.previousGeneration = segmentAt(root.previousSegment).generation;
+  if (partial && root.copyBlocks < root.segmentBlocks) logContinue(copy - 1, root.copyBlocks);
+  return Status.OK;
+}
+
+/** Writes the blocks of the groups behind the mark again, but for a last segment that is copied. */
+function tailRewrite(partial: bool, frame: usize): i32 {
+  const last = root.logEndSegment;
+  for (let at = root.tailFromSegment; at; at = lifeNext(at)) {
+    if (partial && at == last) return Status.OK;
+    const end = at == last ? root.logEndBlock : root.segmentBlocks;
+    for (let block = at == root.tailFromSegment ? root.tailFromBlock : 0; block < end; block++) {
+      const pointer = blockChecked(at - 1, block, frame);
+      if (pointer < 0) return <i32>pointer;
+      const offset = segmentOffset(at - 1) + ((<u64>block) << BLOCK_SIZE_LOG2);
+      const written = deviceWrite(offset, <usize>pointer, <u32>BLOCK_SIZE);
+      if (written < 0) return written;
+      root.recoveredTailBlocks++;
+      if (changetype<BlockHeader>(<usize>pointer).flags & BlockFlags.SEGMENT_END) break;
+    }
+    if (at == last) return Status.OK;
+  }
+  return Status.OK;
+}
+
+/**
+ * Copies what counts of the last segment to a fresh one, behind a header with the note of how things stand then: its index,
+ * or a status.
+ */
+function lastCopy(frame: usize): i64 {
+  const source = root.logEndSegment - 1;
+  const from = segmentAt(source);
+  const reserved = segmentsReserve(1, For.RECOVERY);
+  if (reserved < 0) return reserved;
+  const blocks = headerBlocks();
+  root.copyBlocks = 0;
+  const kept = root.logEndBlock > from.headerBlocks ? root.logEndBlock - from.headerBlocks : 0;
+  if (blocks + max<u32>(kept, 1) > root.segmentBlocks) return Status.NO_SPACE;
+  root.previousSegment = from.previousSegment;
+  root.previousGeneration = from.previousGeneration;
+  const index = segmentTake();
+  const former = segmentBegin(index, SegmentKind.LOG, 0);
+  const state = segmentAt(index);
+  state.space = Space.LIVE;
+  state.scan = ScanState.HEADER;
+  state.born = from.born;
+  noteForgets(source);
+  noteCounts(index);
+  const noteSize = noteMake();
+  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
+  let noted: u32 = 0;
+  for (let block: u32 = 0; block < blocks; block++) {
+    blockMake(made, index, block);
+    noted = headerBlockFill(made, index, former, block, noted, noteSize);
+    const written = blockWrite(made);
+    if (written < 0) return written;
+  }
+  for (let i: u32 = 0; i < kept; i++) {
+    const pointer = blockChecked(source, from.headerBlocks + i, frame);
+    if (pointer < 0) return pointer;
+    const header = changetype<BlockHeader>(<usize>pointer);
+    const flags = <u32>header.flags & ~(BlockFlags.GROUP_END | BlockFlags.SEGMENT_END);
+    const used = header.used;
+    const first = header.first;
+    memory.copy(made, <usize>pointer, BLOCK_SIZE);
+    const unproven =
+      root.tailFromSegment != 0 && (root.tailFromSegment - 1 != source || from.headerBlocks + i >= root.tailFromBlock);
+    if (unproven) root.recoveredTailBlocks++;
+    blockPlace(made, index, blocks + i);
+    const copied = changetype<BlockHeader>(made);
+    copied.used = used;
+    copied.first = first;
+    copied.flags = <u16>flags;
+    if (i + 1 == kept) groupEnd(made);
+    const written = blockWrite(made);
+    if (written < 0) return written;
+  }
+  if (!kept) {
+    blockMake(made, index, blocks);
+    groupEnd(made);
+    const trailer = trailerOf(made);
+    trailer.sequence = root.replaySequence;
+    trailer.highestTimeMs = root.highestTimeMs;
+    const written = blockWrite(made);
+    if (written < 0) return written;
+  }
+  root.copyBlocks = blocks + max<u32>(kept, 1);
+  return <i64>index;
+}
+
+function groupEnd(frame: usize): void {
+  changetype<BlockHeader>(frame).flags |= <u16>BlockFlags.GROUP_END;
+  trailerOf(frame).durableGroup = root.durableGroup;
+}
+
+/** An empty block for a place in a segment. */
+function blockMake(frame: usize, index: u32, block: u32): void {
+  memory.fill(frame, 0, BLOCK_SIZE);
+  blockPlace(frame, index, block);
+  changetype<BlockHeader>(frame).first = <u16>NO_RECORD;
+}
+
+function blockPlace(frame: usize, index: u32, block: u32): void {
+  const header = changetype<BlockHeader>(frame);
+  header.generation = segmentAt(index).generation;
+  header.deviceBlock = (segmentOffset(index) >> BLOCK_SIZE_LOG2) + block;
+  header.group = root.group;
+}
+
+function blockWrite(frame: usize): i32 {
+  const header = changetype<BlockHeader>(frame);
+  header.check = blockCheck(frame);
+  return deviceWrite(header.deviceBlock << BLOCK_SIZE_LOG2, frame, <u32>BLOCK_SIZE);
+}
+
+/** A block that was intact before; a device that gives other bytes now has nothing to offer. */
+function blockChecked(index: u32, block: u32, frame: usize): i64 {
+  const pointer = blockAt(index, block, frame);
+  if (pointer < 0) return pointer;
+  const offset = segmentOffset(index) + ((<u64>block) << BLOCK_SIZE_LOG2);
+  const intact =
+    changetype<BlockHeader>(<usize>pointer).generation == segmentAt(index).generation &&
+    blockValid(<usize>pointer, offset >> BLOCK_SIZE_LOG2);
+  return intact ? pointer : <i64>corruptAt(offset);
+}
+
+/** The first life that the walk went through, index plus 1: where groups behind the mark begin, or where the log ends. */
+function lifeFirst(): u32 {
+  if (root.tailFromSegment) return root.tailFromSegment;
+  return root.logEndSegment;
+}
+
+/** The life behind another one. */
+function lifeNext(at: u32): u32 {
+  return successor(root.replayLogs, at - 1, segmentAt(at - 1).generation, root.walkMark);
+}
