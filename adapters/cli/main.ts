@@ -21,6 +21,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
   scan: { summary: "print a range of keys and values as NDJSON", load: () => import("./commands/scan.ts") },
   stats: { summary: "print the store's counters and gauges", load: () => import("./commands/stats.ts") },
   verify: { summary: "prove that a store is sound, or say what is not", load: () => import("./commands/verify.ts") },
+  compact: {
+    summary: "give the space of overwritten and deleted records back",
+    load: () => import("./commands/compact.ts"),
+  },
   inspect: { summary: "show what lies on a device, block by block", load: () => import("./commands/inspect.ts") },
   shell: { summary: "open a prompt on a store", load: () => import("./commands/shell.ts") },
 };
