@@ -1,5 +1,6 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
 export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
@@ -13,7 +14,7 @@ export type {
   SuperblockCopy,
 } from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { Durability, OpenOptions, StoreEvent } from "../store/options.ts";
+export type { CompactionOptions, Durability, OpenOptions, StoreEvent } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";

@@ -1,4 +1,6 @@
 /** The owner's side of connections: does the calls of every client on the one store, and sends back what they came to. */
+
+import type { CompactOptions } from "../store/compaction.ts";
 import type { Codec } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
@@ -210,6 +212,8 @@ export class ConnectionService {
         return store.flush();
       case "stats":
         return store.stats();
+      case "compact":
+        return store.compact(args[at] as CompactOptions);
       case "verify":
         return store.verify(args[at] === true ? { onProgress: (progress) => this.tell(client, id, progress) } : {});
       case "walk": {

@@ -30,6 +30,8 @@ export const ARGUMENT_COUNTS = {
   clear: 1,
   flush: 0,
   stats: 0,
+  /** options */
+  compact: 1,
   /** whether to tell how far it is, in `ProgressMessage`s */
   verify: 1,
   /** "entries", "keys" or "values"; range; count. Answers `WireBlock`. */

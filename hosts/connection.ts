@@ -1,5 +1,6 @@
 /** A page's face of a store that a worker holds: the calls of `Store`, as promises. */
 import { type BatchOperation, type PreparedOperation, prepare, refuseOptions } from "../store/batch.ts";
+import { type CompactOptions, type CompactReport, readCompactOptions } from "../store/compaction.ts";
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
@@ -159,6 +160,15 @@ export class Connection<K = string, V = string> {
     checkVerifyOptions(options);
     const { onProgress } = options;
     return (await this.ask("verify", [onProgress !== undefined], undefined, onProgress)) as VerifyReport;
+  }
+
+  /**
+   * Copies what is live in segments with much garbage, in the worker that holds the store, so that their space can be used
+   * anew: one bounded step, or all of it with `full`. `READ_ONLY` for a connection that was opened so.
+   */
+  async compact(options: CompactOptions = {}): Promise<CompactReport> {
+    this.writable("compact", undefined);
+    return (await this.ask("compact", [readCompactOptions(options)])) as CompactReport;
   }
 
   /** Makes everything durable and leaves. The tab that held the store hands it over to another. */

@@ -52,6 +52,10 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       seen["stats"] = [keyCount, durableVersion === version, isOwner];
       const { ok, keys, faults } = await store.verify();
       seen["verify"] = [ok, keys, faults];
+      for (let i = 0; i < 60_000; i++) void store.set(`key ${i % 100}`, `${i}`.padEnd(100, "v"));
+      const { done, bytesFreed } = await store.compact({ full: true });
+      seen["compact"] = [done, bytesFreed > 0, await store.get("key 99").then((value) => value?.slice(0, 5))];
+      seen["refused"] = (await outcome(store.compact({ full: 1 } as object))).code;
       await store.close();
       return JSON.parse(JSON.stringify(seen, (_, value) => value ?? null));
     }, pages.newName());
@@ -76,6 +80,8 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       clear: [1, 2, 0],
       stats: [0, true, true],
       verify: [true, 0, []],
+      compact: [true, true, "59999"],
+      refused: "INVALID_ARGUMENT",
     });
   });
 
