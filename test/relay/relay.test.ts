@@ -1,7 +1,7 @@
 /**
  * The relay: one image goes from Node to Bun, to Deno, through the sandbox page into Chromium's OPFS, and back to Node.
  * Every station checks every record, in order and by its key, before it changes some: new ones, others of an earlier
- * station overwritten, others deleted. Every station verifies the store, as it came and as it leaves it.
+ * station overwritten, others deleted. Deno compacts the image as well. Every station verifies the store, as it came and as it leaves it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -52,7 +52,7 @@ function sound(keys: number): object {
   return { ok: true, keys, faults: [], totalsCompared: true };
 }
 
-/** Opens the image on a runtime, verifies and reads all of it, makes the changes, and verifies again. */
+/** Opens the image on a runtime, verifies and reads all of it, makes the changes, and verifies again; Deno compacts it before. */
 function station(runtime: RuntimeName, path: string, expected: Records, changes: [string, string | null][]): void {
   const body = `
     const { readFileSync } = await import("node:fs");
@@ -67,16 +67,19 @@ function station(runtime: RuntimeName, path: string, expected: Records, changes:
       if (value === null) store.delete(key); else store.set(key, value);
     }
     await store.flush();
+    const moved = "Deno" in globalThis ? await store.compact({ full: true }) : undefined;
     verified.push(await store.verify());
     const reports = verified.map(({ ok, keys, faults, totalsCompared }) => ({ ok, keys, faults, totalsCompared }));
-    say({ found: found.length, count, wrong: wrong.length, reports });
+    const compacted = moved === undefined ? undefined : moved.done && moved.bytesWritten > 0 && moved.bytesFreed > 0;
+    say({ found: found.length, count, wrong: wrong.length, reports, compacted });
     await store.close();
   `;
   writeFileSync(`${path}.json`, JSON.stringify({ expected: [...expected], changes }));
   const { said, failed } = runProgram(body, path, runtime);
   expect(failed).toBe("");
   const reports = [expected.size, after(expected, changes).size].map(sound);
-  expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0, reports }]);
+  const compacted = runtime === "deno" ? true : undefined;
+  expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0, reports, compacted }]);
 }
 
 describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno") === undefined)("the relay", () => {
