@@ -71,6 +71,21 @@ export function trailerOf(frame: usize): GroupTrailer {
   return changetype<GroupTrailer>(frame + GROUP_TRAILER_OFFSET);
 }
 
+/** Begins a block in a frame: the header of an empty one, of the group that is being filled, at its place in its life. */
+export function blockBegin(frame: usize, generation: u64, deviceBlock: u64): void {
+  const header = changetype<BlockHeader>(frame);
+  header.check = 0;
+  header.checkHigh = 0;
+  header.generation = generation;
+  header.deviceBlock = deviceBlock;
+  header.group = root.group;
+  header.used = 0;
+  header.flags = 0;
+  header.first = <u16>NO_RECORD;
+  header.reserved = 0;
+  header.reservedLong = 0;
+}
+
 /** Checksum of the block in a frame. 0.4 µs. */
 export function blockCheck(frame: usize): u64 {
   return xxh64(frame + CHECK_FROM, <u32>(BLOCK_SIZE - CHECK_FROM), root.checkSeed);

@@ -19,6 +19,7 @@ import {
   BLOCK_PAYLOAD_SIZE,
   BlockFlags,
   BlockHeader,
+  blockBegin,
   blockCheck,
   LAST_PAYLOAD_SIZE,
   NO_RECORD,
@@ -468,17 +469,7 @@ function blockStart(): void {
   root.tailBlock++;
   const frame = frameOf(root.tailBlock);
   const offset = segmentOffset(root.segmentOpen) + ((<u64>root.segmentOpenBlock) << BLOCK_SIZE_LOG2);
-  const header = changetype<BlockHeader>(frame);
-  header.check = 0;
-  header.checkHigh = 0;
-  header.generation = segmentAt(root.segmentOpen).generation;
-  header.deviceBlock = offset >> BLOCK_SIZE_LOG2;
-  header.group = root.group;
-  header.used = 0;
-  header.flags = 0;
-  header.first = <u16>NO_RECORD;
-  header.reserved = 0;
-  header.reservedLong = 0;
+  blockBegin(frame, segmentAt(root.segmentOpen).generation, offset >> BLOCK_SIZE_LOG2);
   root.tailFrame = <u32>frame;
   root.tailOffset = offset;
   root.tailUsed = 0;

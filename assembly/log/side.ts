@@ -9,7 +9,15 @@
  */
 import { copyBytes } from "../bytes/compare";
 import { deviceWriteUncached } from "../device/device";
-import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockCheck, NO_RECORD } from "../format/block";
+import {
+  BLOCK_HEADER_SIZE,
+  BLOCK_PAYLOAD_SIZE,
+  BlockFlags,
+  BlockHeader,
+  blockBegin,
+  blockCheck,
+  NO_RECORD,
+} from "../format/block";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { chunkTake } from "../memory/chunks";
@@ -173,17 +181,8 @@ function blockNext(): void {
 function blockStart(): void {
   root.sideTail++;
   const index = root.sideSegment - 1;
-  const header = changetype<BlockHeader>(frameOf(root.sideTail));
-  header.check = 0;
-  header.checkHigh = 0;
-  header.generation = segmentAt(index).generation;
-  header.deviceBlock = (segmentOffset(index) >> BLOCK_SIZE_LOG2) + root.sideBlock;
-  header.group = root.group;
-  header.used = 0;
-  header.flags = 0;
-  header.first = <u16>NO_RECORD;
-  header.reserved = 0;
-  header.reservedLong = 0;
+  const deviceBlock = (segmentOffset(index) >> BLOCK_SIZE_LOG2) + root.sideBlock;
+  blockBegin(frameOf(root.sideTail), segmentAt(index).generation, deviceBlock);
   root.sideUsed = 0;
 }
 

@@ -7,7 +7,7 @@
  * goes on; the original goes. Both count from the superblock on that says so: until then the originals still stand.
  */
 import { deviceSync, deviceWrite } from "../device/device";
-import { BlockFlags, BlockHeader, blockCheck, blockValid, NO_RECORD, trailerOf } from "../format/block";
+import { BlockFlags, BlockHeader, blockBegin, blockCheck, blockValid, trailerOf } from "../format/block";
 import { SegmentKind } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { headerBlockFill, logContinue, segmentBegin } from "../log/append";
@@ -190,14 +190,10 @@ function groupEnd(frame: usize): void {
 function blockMake(frame: usize, index: u32, block: u32): void {
   memory.fill(frame, 0, BLOCK_SIZE);
   blockPlace(frame, index, block);
-  changetype<BlockHeader>(frame).first = <u16>NO_RECORD;
 }
 
 function blockPlace(frame: usize, index: u32, block: u32): void {
-  const header = changetype<BlockHeader>(frame);
-  header.generation = segmentAt(index).generation;
-  header.deviceBlock = (segmentOffset(index) >> BLOCK_SIZE_LOG2) + block;
-  header.group = root.group;
+  blockBegin(frame, segmentAt(index).generation, (segmentOffset(index) >> BLOCK_SIZE_LOG2) + block);
 }
 
 function blockWrite(frame: usize): i32 {
