@@ -1,25 +1,8 @@
 /** The sandbox page by keyboard alone, in the dark and in the light, on a wide and on a narrow window, in Chromium. */
-import type { BrowserContext, Page } from "playwright";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { closePages, NO_CHROMIUM, openPage, type Site, shownKeys, startChromium, startSite } from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { NO_CHROMIUM, page, shownKeys, useSandbox } from "./page.ts";
 
-let site: Site;
-let browser: BrowserContext;
-let page: Page;
-
-beforeAll(async () => {
-  [site, browser] = await Promise.all([startSite(), startChromium()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
-beforeEach(async () => {
-  page = await openPage(browser, site);
-});
-afterEach(async () => {
-  await closePages(browser);
-});
+useSandbox();
 
 const focusedId = (): Promise<string> => page.evaluate(() => document.activeElement?.id ?? "");
 const type = (text: string): Promise<void> => page.keyboard.type(text);

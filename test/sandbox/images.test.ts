@@ -2,43 +2,15 @@
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BrowserContext, Page } from "playwright";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
 import { changeSuperblocks, FIELD, putText } from "../store/superblock.ts";
-import {
-  closePages,
-  createStore,
-  downloadStore,
-  dropFile,
-  NO_CHROMIUM,
-  openPage,
-  type Site,
-  saveRecord,
-  startChromium,
-  startSite,
-} from "./page.ts";
+import { createStore, downloadStore, dropFile, NO_CHROMIUM, page, saveRecord, site, useSandbox } from "./page.ts";
 
 const BINARY = { keyEncoding: "binary", valueEncoding: "binary" } as const;
 const RECORD_COUNT = 1_000;
 
-let site: Site;
-let browser: BrowserContext;
-let page: Page;
-
-beforeAll(async () => {
-  [site, browser] = await Promise.all([startSite(), startChromium()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
-beforeEach(async () => {
-  page = await openPage(browser, site);
-});
-afterEach(async () => {
-  await closePages(browser);
-});
+useSandbox();
 
 /** Key and value of a record: bytes of every kind, values from nothing to several blocks. */
 function record(index: number): [Uint8Array, Uint8Array] {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BrowserContext, chromium, type Page } from "playwright";
 import { build, preview } from "vite";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { browsersOfRun, CHROMIUM_FLAGS, executableOf } from "../browser/browsers.ts";
 
 const CONFIG = fileURLToPath(new URL("../../adapters/sandbox/vite.config.ts", import.meta.url));
@@ -94,6 +95,28 @@ export async function closePages(browser: BrowserContext): Promise<void> {
       .slice(1)
       .map((page) => page.close()),
   );
+}
+
+/** The page, served; Chromium; and a fresh page of it for each test: of a file that calls `useSandbox`. */
+export let site: Site;
+export let browser: BrowserContext;
+export let page: Page;
+
+/** Serves the page and starts Chromium for the tests of a file, and opens the page anew for each. */
+export function useSandbox(): void {
+  beforeAll(async () => {
+    [site, browser] = await Promise.all([startSite(), startChromium()]);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await site?.close();
+  });
+  beforeEach(async () => {
+    page = await openPage(browser, site);
+  });
+  afterEach(async () => {
+    await closePages(browser);
+  });
 }
 
 /** Creates a store through the form, and waits until it is open. */

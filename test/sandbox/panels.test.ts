@@ -1,38 +1,10 @@
 /** Benchmark, stats and crash on the sandbox page, in Chromium. */
 import { join } from "node:path";
-import type { BrowserContext, Page } from "playwright";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
-import {
-  closePages,
-  createStore,
-  downloadStore,
-  INSECURE_HOST,
-  NO_CHROMIUM,
-  openPage,
-  type Site,
-  saveRecord,
-  startChromium,
-  startSite,
-} from "./page.ts";
+import { createStore, downloadStore, INSECURE_HOST, NO_CHROMIUM, page, saveRecord, site, useSandbox } from "./page.ts";
 
-let site: Site;
-let browser: BrowserContext;
-let page: Page;
-
-beforeAll(async () => {
-  [site, browser] = await Promise.all([startSite(), startChromium()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
-beforeEach(async () => {
-  page = await openPage(browser, site);
-});
-afterEach(async () => {
-  await closePages(browser);
-});
+useSandbox();
 
 const numberOf = (text: string | null): number => Number(text?.replaceAll(",", ""));
 const figure = async (name: string): Promise<number> => numberOf(await page.locator(`#crash-${name}`).textContent());

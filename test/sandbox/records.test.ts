@@ -1,36 +1,8 @@
 /** Browsing and editing on the sandbox page, in Chromium. */
-import type { BrowserContext, Page } from "playwright";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import {
-  addSamples,
-  closePages,
-  createStore,
-  NO_CHROMIUM,
-  openPage,
-  type Site,
-  saveRecord,
-  shownKeys,
-  startChromium,
-  startSite,
-} from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { addSamples, createStore, NO_CHROMIUM, page, saveRecord, shownKeys, useSandbox } from "./page.ts";
 
-let site: Site;
-let browser: BrowserContext;
-let page: Page;
-
-beforeAll(async () => {
-  [site, browser] = await Promise.all([startSite(), startChromium()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
-beforeEach(async () => {
-  page = await openPage(browser, site);
-});
-afterEach(async () => {
-  await closePages(browser);
-});
+useSandbox();
 
 describe.skipIf(NO_CHROMIUM)("records", () => {
   it("keeps what was saved, changed and deleted, also after the page was loaded again", async () => {

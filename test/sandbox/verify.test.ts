@@ -1,44 +1,25 @@
 /** Verify on the sandbox page, in Chromium: of sound images, of damaged ones, and of a store that is written meanwhile. */
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import type { BrowserContext, Page } from "playwright";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
 import { FIELD, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../store/superblock.ts";
 import {
   addSamples,
-  closePages,
   createStore,
   dropFile,
   NO_CHROMIUM,
-  openPage,
+  page,
   profileOfTests,
-  type Site,
   saveRecord,
-  startChromium,
-  startSite,
+  site,
+  useSandbox,
 } from "./page.ts";
 
 const BLOCK = 4096;
 const SEGMENTS_OFFSET = 1024 * 1024;
 
-let site: Site;
-let browser: BrowserContext;
-let page: Page;
-
-beforeAll(async () => {
-  [site, browser] = await Promise.all([startSite(), startChromium()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
-beforeEach(async () => {
-  page = await openPage(browser, site);
-});
-afterEach(async () => {
-  await closePages(browser);
-});
+useSandbox();
 
 /** An image that Node wrote, of 300 records and one that takes several blocks. */
 async function imageOfNode(name: string): Promise<string> {
