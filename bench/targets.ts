@@ -53,6 +53,7 @@ export function targetsOf(ledger: Ledger): Target[] {
     ),
     ...atLeast(ledger, PAGE, "IndexedDB", 10),
     ...atLeast(ledger, PAGE, "SQLite", 3),
+    ...atLeast(ledger, { ...PAGE, name: `${PAGE.name}, in a worker` }, "SQLite", 3),
   ];
 }
 

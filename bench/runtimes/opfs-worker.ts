@@ -1,7 +1,8 @@
-/** The probe in a browser's worker, over OPFS. Answers one message, the extent, with the figures. */
+/** In a browser's worker, over OPFS: the probe, or writes; answers one message with figures, or with milliseconds. */
 import { open } from "../../hosts/browser.ts";
 import type { SyncHandle } from "../../hosts/opfs-device.ts";
 import { type Extent, type ProbedStore, probe, type World } from "./probe.ts";
+import type { WriteOrder } from "./sqlite-worker.ts";
 
 const world: World = {
   openText: (name) => open(name) as Promise<ProbedStore<string>>,
@@ -21,9 +22,21 @@ const world: World = {
   },
 };
 
-addEventListener("message", ({ data }: MessageEvent<Extent>) => {
-  probe(world, data).then(
-    (figures) => postMessage({ figures }),
-    (error: unknown) => postMessage({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+/** Milliseconds until all records are durable, in a store of their own. */
+async function write({ keys, value }: WriteOrder): Promise<number> {
+  const store = await open("worker");
+  const start = performance.now();
+  for (const key of keys) store.set(key, value);
+  await store.flush();
+  const ms = performance.now() - start;
+  await store.close();
+  return ms;
+}
+
+addEventListener("message", ({ data }: MessageEvent<Extent | WriteOrder>) => {
+  const answer =
+    "keys" in data ? write(data).then((ms) => ({ ms })) : probe(world, data).then((figures) => ({ figures }));
+  answer.then(postMessage, (error: unknown) =>
+    postMessage({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
   );
 });

@@ -4,7 +4,7 @@
  */
 import { connect } from "../../hosts/browser.ts";
 import type { Extent, ProbeFigures } from "./probe.ts";
-import type { SqliteAnswer } from "./sqlite-worker.ts";
+import type { WriteAnswer, WriteOrder } from "./sqlite-worker.ts";
 
 const VALUE_SIZE = 100;
 
@@ -13,6 +13,8 @@ export interface WriteFigures {
   cairn: number;
   indexedDb: number;
   sqlite: number;
+  /** In a worker, as SQLite. */
+  cairnInWorker: number;
 }
 
 async function probeInWorker(extent: Extent): Promise<ProbeFigures> {
@@ -34,7 +36,8 @@ async function writes(count: number): Promise<WriteFigures> {
   const value = "v".repeat(VALUE_SIZE);
   return {
     indexedDb: await writeIndexedDb(keys, value),
-    sqlite: await writeSqlite(keys, value),
+    sqlite: await writeInWorker("/sqlite-worker.js", { keys, value }),
+    cairnInWorker: await writeInWorker("/opfs-worker.js", { keys, value }),
     cairn: await writeCairn(keys, value),
   };
 }
@@ -75,14 +78,14 @@ function done(request: IDBOpenDBRequest, upgrade: (request: IDBOpenDBRequest) =>
   });
 }
 
-async function writeSqlite(keys: string[], value: string): Promise<number> {
-  const worker = new Worker("/sqlite-worker.js", { type: "module" });
+async function writeInWorker(address: string, order: WriteOrder): Promise<number> {
+  const worker = new Worker(address, { type: "module" });
   try {
     return await new Promise<number>((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<SqliteAnswer>) =>
+      worker.onmessage = ({ data }: MessageEvent<WriteAnswer>) =>
         data.ms === undefined ? reject(new Error(data.error)) : resolve(data.ms);
       worker.onerror = (event) => reject(new Error(event.message));
-      worker.postMessage({ keys, value });
+      worker.postMessage(order);
     });
   } finally {
     worker.terminate();

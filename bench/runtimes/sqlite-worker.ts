@@ -1,7 +1,13 @@
 /** SQLite on OPFS, in a worker: one transaction of all records, on the fastest of its file systems. */
 
+/** What a worker is to write, in this order, under each key the same value. */
+export interface WriteOrder {
+  keys: string[];
+  value: string;
+}
+
 /** Milliseconds, or what went wrong. */
-export interface SqliteAnswer {
+export interface WriteAnswer {
   ms?: number;
   error?: string;
 }
@@ -17,7 +23,7 @@ interface Database {
   close(): void;
 }
 
-async function write(keys: string[], value: string): Promise<number> {
+async function write({ keys, value }: WriteOrder): Promise<number> {
   const address = "/sqlite/index.mjs";
   const { default: initialize } = (await import(address)) as { default: () => Promise<Sqlite> };
   const sqlite = await initialize();
@@ -35,8 +41,8 @@ async function write(keys: string[], value: string): Promise<number> {
   return ms;
 }
 
-addEventListener("message", ({ data }: MessageEvent<{ keys: string[]; value: string }>) => {
-  write(data.keys, data.value).then(
+addEventListener("message", ({ data }: MessageEvent<WriteOrder>) => {
+  write(data).then(
     (ms) => postMessage({ ms }),
     (error: unknown) => postMessage({ error: error instanceof Error ? error.message : String(error) }),
   );

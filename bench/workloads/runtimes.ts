@@ -16,6 +16,9 @@ const WORKLOAD = "runtimes";
 const EXTENT: Extent = { records: 100_000, coldRecords: 20_000 };
 const WRITE_COUNT = 100_000;
 const VALUE_SIZE = 100;
+const PAGE_WRITES = "100,000 sets and flush";
+/** On the same page, each in a worker of its own. */
+const WORKER_WRITES = `${PAGE_WRITES}, in a worker`;
 /** What verifying and finding a record may take beside the read. */
 const FINDING_NS = 800;
 const PEERS = new URL("../../../test/peers/node_modules/.bin/", import.meta.url);
@@ -55,6 +58,7 @@ export async function runRuntimes(run: Run): Promise<void> {
     await page?.close();
   }
   run.notes.push(
+    "page: IndexedDB is called on the page, SQLite in a worker, Cairn in both ways.",
     "runtimes: nanoseconds of wall time, the median of series of calls; in brackets: how many times Node's.",
     "cold get over ...: what 4 KiB cold takes, over the runtime's bare positioned read and 0.8 µs.",
   );
@@ -82,16 +86,18 @@ async function runPage(run: Run, page: BenchPage, round: number): Promise<void> 
   enter(run, "chromium", await page.probe(EXTENT));
   run.progress.step(`Chromium's page, round ${round + 1}`);
   const writes = await page.writes(WRITE_COUNT);
-  for (const [name, ms] of [
-    [OURS, writes.cairn],
-    ["IndexedDB", writes.indexedDb],
-    ["SQLite", writes.sqlite],
+  for (const [name, store, ms] of [
+    [PAGE_WRITES, OURS, writes.cairn],
+    [PAGE_WRITES, "IndexedDB", writes.indexedDb],
+    [PAGE_WRITES, "SQLite", writes.sqlite],
+    [WORKER_WRITES, OURS, writes.cairnInWorker],
+    [WORKER_WRITES, "SQLite", writes.sqlite],
   ] as const) {
     run.ledger.add(
       {
         workload: "page",
-        name: "100,000 sets and flush",
-        store: name,
+        name,
+        store,
         unit: "ms",
         records: WRITE_COUNT,
         valueSize: VALUE_SIZE,
