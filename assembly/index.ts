@@ -251,8 +251,6 @@ export function stat(what: u32): f64 {
       return <f64>root.segmentsFreed;
     case 40:
       return <f64>root.bytesScanned;
-    case 41:
-      return <f64>(root.emptiedCount + root.notedCount);
     case 42:
       return segmentsUsed();
     // Cold reads
