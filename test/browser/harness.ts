@@ -5,12 +5,12 @@ import { coreHost, runtimeOf } from "../../hosts/opening.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
-import { CairnError, type CairnErrorCode } from "../../store/error.ts";
 import { openStore } from "../../store/open.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
 
 export { MemoryDevice } from "../../hosts/memory-device.ts";
+export { codeOf, errorOf } from "../thrown.ts";
 
 export const MEMORY_BYTES = 64 * 1024 * 1024;
 
@@ -62,20 +62,4 @@ export async function garbageCollector(): Promise<(() => void) | undefined> {
 
 export function pause(ms = 0): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** The `CairnError` that `body` throws or rejects with. */
-export async function errorOf(body: () => unknown): Promise<CairnError> {
-  try {
-    await body();
-  } catch (error) {
-    if (error instanceof CairnError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
-
-/** The code of the `CairnError` that `body` throws or rejects with. */
-export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
-  return (await errorOf(body)).code;
 }

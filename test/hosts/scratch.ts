@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { runtimeOf } from "../../hosts/opening.ts";
 import type { Target, TargetOptions } from "../../hosts/target.ts";
-import { CairnError, type CairnErrorCode } from "../../store/error.ts";
 import { openOfRuntime } from "../runtime.ts";
+
+export { codeOf, errorOf } from "../thrown.ts";
 
 const runtime = runtimeOf(await openOfRuntime());
 
@@ -35,22 +36,6 @@ export function run(tool: string, args: string[]): { output: string } | { failur
   const { status, stdout, stderr, error } = spawnSync(tool, args, { encoding: "utf8" });
   if (status === 0) return { output: stdout.trim() };
   return { failure: `${tool} ${args.join(" ")}: ${error?.message ?? stderr.trim()}` };
-}
-
-/** The `CairnError` that `body` throws or rejects with. */
-export async function errorOf(body: () => unknown): Promise<CairnError> {
-  try {
-    await body();
-  } catch (error) {
-    if (error instanceof CairnError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
-
-/** The code of the `CairnError` that `body` throws or rejects with. */
-export async function codeOf(body: () => unknown): Promise<CairnErrorCode> {
-  return (await errorOf(body)).code;
 }
 
 /** Why a file in `folder` cannot be written past the page cache; `undefined` when it can. */
