@@ -28,5 +28,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // The default of a second is less than a busy machine may take to show what a test waits for.
+    expect: { poll: { timeout: 30_000 } },
   },
 });
