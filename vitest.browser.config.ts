@@ -84,6 +84,7 @@ const tabs = defineProject({
     env: { CAIRN_BROWSERS: CAIRN_RUNTIME },
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });
 

@@ -78,7 +78,7 @@ let pageCount = 0;
 /** The page on an origin of its own, without any store. What the page itself reports as an error fails the test. */
 export async function openPage(browser: BrowserContext, site: Site): Promise<Page> {
   const page = await browser.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => {
     throw error;
   });
