@@ -206,6 +206,8 @@ export class Core {
   readonly exchangeOut: number;
   readonly exchangeSize: number;
   readonly superblock: number;
+  /** The value exchange, inwards. */
+  readonly valueArea: Uint8Array;
   /** Word places. */
   readonly plan: number;
   readonly readPlan: number;
@@ -236,6 +238,7 @@ export class Core {
     this.exchangeIn = exports.layout(3);
     this.exchangeOut = exports.layout(4);
     this.exchangeSize = exports.layout(5);
+    this.valueArea = this.bytes.subarray(this.exchangeIn, this.exchangeIn + this.exchangeSize);
     this.plan = exports.layout(6) >> 2;
     this.superblock = exports.layout(7);
     this.result = exports.layout(8) >> 2;

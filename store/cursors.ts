@@ -1,10 +1,7 @@
 /** The open cursors of one store: opened for walks, closed with them, or when a program drops a walk half-way. */
-import type { ColdReads } from "./cold.ts";
 import type { Core } from "./core.ts";
-import type { Format } from "./encoding.ts";
 import { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
-import { Reader } from "./reader.ts";
 
 const REVERSE = 1;
 const LOWER = 2;
@@ -32,15 +29,8 @@ const dropped = new FinalizationRegistry<{ cursors: Cursors; state: CursorState 
 /** Opens cursors for one core, and closes what programs drop. */
 export class Cursors {
   readonly core: Core;
-  readonly keyReader: Reader;
-  readonly valueReader: Reader;
-  readonly keys: Format;
   /** Throws when the store takes no calls. */
   private readonly ready: (operation: string) => void;
-  /** Reads that do not block. */
-  cold!: ColdReads;
-  /** A large value as a cursor sees it, without blocking. */
-  parts!: (key: Uint8Array, handle: number) => Promise<Uint8Array | undefined>;
   private readonly fail: (status: number, operation: string) => CairnError;
   private readonly open = new Set<CursorState>();
   private youngIterators: object[] = [];
@@ -48,25 +38,10 @@ export class Cursors {
   private usable = true;
   private isSuperseded = false;
 
-  constructor(
-    core: Core,
-    keys: Format,
-    values: Format,
-    ready: (operation: string) => void,
-    fail: (status: number, operation: string) => CairnError,
-  ) {
+  constructor(core: Core, ready: (operation: string) => void, fail: (status: number, operation: string) => CairnError) {
     this.core = core;
-    this.keys = keys;
-    this.keyReader = new Reader(core, keys, "key");
-    this.valueReader = new Reader(core, values, "value");
     this.ready = ready;
     this.fail = fail;
-  }
-
-  /** Lets walks go on without blocking. */
-  awaits(cold: ColdReads, parts: (key: Uint8Array, handle: number) => Promise<Uint8Array | undefined>): void {
-    this.cold = cold;
-    this.parts = parts;
   }
 
   /** A cursor over a span, with a snapshot unless it is `unpinned`: then it is for deleting. */

@@ -12,6 +12,7 @@ import { AHEAD_READS, type Core } from "./core.ts";
 import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import { behind, bytesOf, compareBytes, type Span } from "./range.ts";
+import type { Scope } from "./scope.ts";
 
 const KEYS = 1;
 const VALUES = 2;
@@ -33,7 +34,8 @@ interface LargeEntry {
 
 /** What `entries`, `keys` and `values` return: an iterable iterator that can also jump, and hand out many at once. */
 export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncIterable<T> {
-  protected readonly cursors: Cursors;
+  protected readonly scope: Scope;
+  private readonly cursors: Cursors;
   protected keyBlock: unknown[] = [];
   protected valueBlock: unknown[] = [];
   private readonly span: Span;
@@ -54,13 +56,14 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** Whether the reads of the next block were planned when the present one was fetched. */
   private isPlanned = false;
 
-  constructor(cursors: Cursors, span: Span, mode: number, operation: string) {
-    this.cursors = cursors;
+  constructor(scope: Scope, span: Span, mode: number, operation: string) {
+    this.scope = scope;
+    this.cursors = scope.cursors;
     this.span = span;
     this.mode = mode;
     this.operation = operation;
     this.left = span.limit;
-    if (this.left > 0) this.state = cursors.take(span, operation);
+    if (this.left > 0) this.state = scope.cursors.take(span, operation);
   }
 
   /** The next entry. */
@@ -114,9 +117,9 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
    * has said that it is at its end stays there.
    */
   seek(key: K): void {
-    const { span, cursors } = this;
+    const { span, scope, cursors } = this;
     cursors.check("seek");
-    const target = bytesOf(key, cursors.keys, "seek");
+    const target = bytesOf(key, scope.keys, "seek");
     if (this.state === undefined) return;
     this.checkIdle("seek");
     this.isPlanned = false;
@@ -174,11 +177,11 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   }
 
   private async fillLater(): Promise<boolean> {
-    const { cursors, mode } = this;
+    const { scope, cursors, mode } = this;
     if ((mode & VALUES) !== 0 && !this.exhausted && this.left - this.size > 0) {
       const planned = this.isPlanned;
       this.isPlanned = false;
-      await cursors.cold.settle((again) => this.plan(again || planned ? 1 : 0), PLAN_TRIES_MAX, this.operation);
+      await scope.cold.settle((again) => this.plan(again || planned ? 1 : 0), PLAN_TRIES_MAX, this.operation);
     }
     const large: LargeEntry[] = [];
     if (!this.fill(large)) return false;
@@ -187,20 +190,20 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
       // Nobody takes the entry before it is whole.
       this.size = index;
       try {
-        const bytes = await cursors.parts(key, handle);
+        const bytes = await scope.lookups.parts(key, handle, "entries");
         if (this.state === undefined) return false;
         cursors.check(this.operation);
-        this.valueBlock[index] = cursors.valueReader.own(bytes as Uint8Array, this.operation);
+        this.valueBlock[index] = scope.valueReader.own(bytes as Uint8Array, this.operation);
         this.size = size;
       } catch (error) {
         this.end();
         throw error;
       }
     }
-    if ((mode & VALUES) !== 0 && !cursors.cold.isCrowded) {
+    if ((mode & VALUES) !== 0 && !scope.cold.isCrowded) {
       const status = this.plan(0);
       this.isPlanned = status === AHEAD_READS;
-      if (this.isPlanned) cursors.cold.prefetch();
+      if (this.isPlanned) scope.cold.prefetch();
     }
     return true;
   }
@@ -256,8 +259,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   }
 
   private decode(count: number, large?: LargeEntry[]): void {
-    const { cursors, mode, keyBlock, valueBlock, operation } = this;
-    const { core, keyReader, valueReader } = cursors;
+    const { scope, cursors, mode, keyBlock, valueBlock, operation } = this;
+    const { core, keyReader, valueReader } = scope;
     const { words } = core;
     let at = core.exchangeOut >> 2;
     for (let i = 0; i < count; i++, at += 4) {
@@ -309,8 +312,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
 
 /** Keys of a range. */
 export class KeyIterator<K> extends RangeIterator<K, K> {
-  constructor(cursors: Cursors, span: Span) {
-    super(cursors, span, KEYS, "keys");
+  constructor(scope: Scope, span: Span) {
+    super(scope, span, KEYS, "keys");
   }
   protected at(index: number): K {
     return this.keyBlock[index] as K;
@@ -319,8 +322,8 @@ export class KeyIterator<K> extends RangeIterator<K, K> {
 
 /** Values of a range, in the order of their keys. */
 export class ValueIterator<K, V> extends RangeIterator<K, V> {
-  constructor(cursors: Cursors, span: Span) {
-    super(cursors, span, VALUES, "values");
+  constructor(scope: Scope, span: Span) {
+    super(scope, span, VALUES, "values");
   }
   protected at(index: number): V {
     return this.valueBlock[index] as V;
@@ -329,8 +332,8 @@ export class ValueIterator<K, V> extends RangeIterator<K, V> {
 
 /** Keys of a range with their values. */
 export class EntryIterator<K, V> extends RangeIterator<K, [K, V]> {
-  constructor(cursors: Cursors, span: Span) {
-    super(cursors, span, KEYS | VALUES, "entries");
+  constructor(scope: Scope, span: Span) {
+    super(scope, span, KEYS | VALUES, "entries");
   }
   protected at(index: number): [K, V] {
     return [this.keyBlock[index] as K, this.valueBlock[index] as V];

@@ -35,6 +35,8 @@ export interface LookupPlace {
   core: Core;
   cold: ColdReads;
   valueReader: Reader;
+  /** The lookups of the core that the store has moved on to; `undefined` while it works on this one. */
+  successor(): Lookups | undefined;
   /** Throws when the store takes no calls. */
   ready(operation: string): void;
   /** What to say when the store is being closed and its core still answers; `undefined` when it is not. */
@@ -81,16 +83,9 @@ class Lookup implements Waiter {
 /** The lookups of one store. */
 export class Lookups {
   private readonly place: LookupPlace;
-  /** The lookups of the core that the store has moved on to. */
-  private successor: Lookups | undefined;
 
   constructor(place: LookupPlace) {
     this.place = place;
-  }
-
-  /** From now on whoever waits here is answered there. */
-  supersede(successor: Lookups): void {
-    this.successor = successor;
   }
 
   /** The value of a key, or `undefined`. `key` is encoded, and not changed by anybody afterwards. */
@@ -148,9 +143,10 @@ export class Lookups {
   resume(lookup: Lookup): void {
     const { place } = this;
     const { core, cold } = place;
-    if (this.successor !== undefined) {
+    const { successor } = this;
+    if (successor !== undefined) {
       cold.release(lookup);
-      this.successor.begin(lookup);
+      successor.begin(lookup);
       return;
     }
     try {
@@ -229,6 +225,11 @@ export class Lookups {
     return value;
   }
 
+  /** Where whoever waits here is answered from now on. */
+  private get successor(): Lookups | undefined {
+    return this.place.successor();
+  }
+
   private getOne(key: unknown, size: number, take: (value: unknown) => void): Promise<void> {
     const { core, cold } = this.place;
     const status = cold.isCrowded ? AHEAD_BUSY : this.place.guard(() => core.exports.getAhead(size, ASK_FIRST));
@@ -265,8 +266,9 @@ export class Lookups {
   private queue(lookup: Lookup): void {
     const { place } = this;
     place.cold.whenFree(() => {
-      if (this.successor !== undefined) {
-        this.successor.begin(lookup);
+      const { successor } = this;
+      if (successor !== undefined) {
+        successor.begin(lookup);
         return true;
       }
       try {
@@ -286,8 +288,9 @@ export class Lookups {
     this.parts(lookup.key, 0, operation)
       .then((bytes) => (bytes === undefined ? bytes : this.owned(bytes, operation)))
       .then(lookup.resolve, (error) => {
-        if (this.successor === undefined) lookup.reject(error);
-        else this.successor.begin(lookup);
+        const { successor } = this;
+        if (successor === undefined) lookup.reject(error);
+        else successor.begin(lookup);
       });
   }
 

@@ -10,7 +10,8 @@ import {
 import type { BlockDevice } from "./device.ts";
 import { CairnError } from "./error.ts";
 import type { Settings } from "./options.ts";
-import { type Ending, Store } from "./store.ts";
+import { type Ending, Session } from "./session.ts";
+import { Store } from "./store.ts";
 
 const ENGINE_DUAL = 1;
 const SEGMENT_BLOCKS_DEFAULT = 256;
@@ -46,7 +47,7 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
   const start = performance.now();
   const core = settings.readOnly ? await mountForReading(opening, settings) : await mount(opening, settings);
   const ending = { release: opening.release, remount: () => mountForReading(opening, settings) };
-  const store = new Store<K, V>(core, settings, ending);
+  const store = new Store<K, V>(new Session(core, settings, ending), settings.keys, settings.values);
   const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
   const emit = (event: Parameters<NonNullable<Settings["onEvent"]>>[0]): void => {
     try {

@@ -487,7 +487,7 @@ describe("damage", () => {
     const { store, device, blocks } = await damageable();
     await store.close();
     const reader = await open(ImageDevice.of(device.image()), { readOnly: true });
-    const { bytes } = (reader as unknown as { core: { device: ImageDevice } }).core.device;
+    const { bytes } = (reader as unknown as { session: { core: { device: ImageDevice } } }).session.core.device;
     const superblock = new DataView(bytes.buffer, 0, BLOCK);
     const high = superblock.getBigUint64(56, true);
     const seed = superblock.getBigUint64(48, true) ^ BigInt.asUintN(64, (high << 32n) | (high >> 32n));

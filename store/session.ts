@@ -1,0 +1,276 @@
+/**
+ * The session: what an open store is beneath its faces. One core at a time with its commit groups, cursors and cold
+ * reads; whether it takes calls, and how it ends.
+ */
+import { ColdReads } from "./cold.ts";
+import { Committer, trap } from "./commit.ts";
+import { Compactor } from "./compaction.ts";
+import { BUFFER_FULL, COMPACTION_DUE, type Core, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import { Cursors } from "./cursors.ts";
+import { CairnError } from "./error.ts";
+import type { Durability, Settings, StoreEvent } from "./options.ts";
+import { closedError } from "./refusals.ts";
+import { Writes } from "./writes.ts";
+
+/** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
+const FREE_STEPS_MAX = 1024;
+const STATUS_NO_SPACE = -8;
+const STATUS_OUT_OF_MEMORY = -9;
+
+/** What a store needs of whoever opened its device. */
+export interface Ending {
+  /** Gives up the device and its lock. */
+  release(): void;
+}
+
+/** What a store needs to move to a newer state. */
+export interface Renewal {
+  /** Mounts the newest durable state, for reading alone. */
+  remount(): Promise<Core>;
+}
+
+/** An open store beneath its faces. */
+export class Session {
+  core: Core;
+  committer: Committer;
+  cursors: Cursors;
+  cold: ColdReads;
+  readonly settings: Settings;
+  readonly durability: Durability;
+  readonly compactor: Compactor;
+  readonly writes: Writes;
+  /** Verifications run one after the other. */
+  verifying: Promise<unknown> = Promise.resolve();
+  /** Reads on cores that the store has moved on from. */
+  private olderReads: ColdReads[] = [];
+  private readonly ending: Ending & Renewal;
+  private readonly onEvent: ((event: StoreEvent) => void) | undefined;
+  private open = true;
+  /** Whether the core takes no calls any more. */
+  private isEnded = false;
+  private closing: Promise<void> | undefined;
+  private offExit: (() => void) | undefined;
+  private refreshing: Promise<void> = Promise.resolve();
+
+  constructor(core: Core, settings: Settings, ending: Ending & Renewal) {
+    this.core = core;
+    this.settings = settings;
+    this.durability = settings.durability;
+    this.ending = ending;
+    this.onEvent = settings.onEvent;
+    const parts = this.partsOn(core);
+    this.committer = parts.committer;
+    this.cursors = parts.cursors;
+    this.cold = parts.cold;
+    this.writes = new Writes(this);
+    core.exports.compactConfigure(
+      settings.compaction.auto && !settings.readOnly,
+      Math.round(settings.compaction.garbageRatio * 1000),
+    );
+    this.compactor = new Compactor({
+      core,
+      committer: this.committer,
+      ready: (operation) => this.ready(operation),
+      error: (status, operation) => this.error(status, operation),
+      guard: (run) => this.guard(run),
+      report: (report) => this.emit({ type: "compacted", ...report }),
+    });
+    if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
+  }
+
+  /** Moves on to the newest durable state, after those who asked before. */
+  refresh(): Promise<void> {
+    const turn = this.refreshing.then(() => this.renew());
+    this.refreshing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Ends the session; a second call waits for the first. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async renew(): Promise<void> {
+    this.ready("refresh");
+    const core = await this.ending.remount();
+    this.ready("refresh");
+    this.cursors.supersede();
+    // What is in flight into the memory of the former core lands there; who waits for it looks up in the present one.
+    this.olderReads = this.olderReads.filter((older) => older.isBusy);
+    this.olderReads.push(this.cold);
+    this.core = core;
+    const { committer, cursors, cold } = this.partsOn(core);
+    this.committer = committer;
+    this.cursors = cursors;
+    this.cold = cold;
+  }
+
+  /** What works on one core. */
+  private partsOn(core: Core) {
+    const { settings } = this;
+    const committer = new Committer(
+      core,
+      settings.durability === "manual" ? 0 : settings.flushIntervalMs,
+      (event) => this.emit(event),
+      (error) => this.emit({ type: "poisoned", error }),
+    );
+    const guard = <T>(run: () => T): T => {
+      try {
+        return run();
+      } catch (cause) {
+        throw committer.poison(trap(cause));
+      }
+    };
+    const cold = new ColdReads(
+      core,
+      settings.directReads,
+      guard,
+      () => committer.poisoned === undefined && !this.isEnded,
+      (cause, offset) => this.readFailed(cause, offset),
+    );
+    const cursors = new Cursors(
+      core,
+      (operation) => this.ready(operation),
+      (status, operation) => this.error(status, operation),
+    );
+    return { committer, cursors, cold };
+  }
+
+  private async end(): Promise<void> {
+    this.open = false;
+    this.offExit?.();
+    this.committer.stop();
+    this.cursors.abandon();
+    try {
+      // What is on its way into the store's memory lands first; who waits for it still gets it.
+      for (const reads of [...this.olderReads, this.cold]) await reads.idle();
+      await this.committer.idle();
+      this.isEnded = true;
+      if (this.committer.poisoned !== undefined) return;
+      const status = this.guard(() => this.core.exports.close());
+      if (status === STATUS_NO_SPACE) {
+        const message = "close: no room is left on the device. What was durable is kept; what was not is lost.";
+        throw new CairnError("NO_SPACE", "close", message, { cause: this.error(status, "close").cause });
+      }
+      if (status < 0) throw this.error(status, "close");
+      await this.committer.durable(undefined).catch(() => undefined);
+    } finally {
+      this.ending.release();
+    }
+  }
+
+  /** The process ends in order and nobody closed the store. Never throws. */
+  private exit(mayGoOn: boolean): void {
+    try {
+      if (this.open && this.committer.poisoned === undefined) this.core.exports.flushSync();
+      if (!mayGoOn) this.ending.release();
+    } catch {
+      // What could not be flushed was not acknowledged either.
+    }
+  }
+
+  /** Throws when the store takes no calls. */
+  ready(operation: string): void {
+    if (this.open && this.committer.poisoned === undefined && !this.core.entered) return;
+    if (!this.open) throw closedError(operation);
+    if (this.committer.poisoned !== undefined) throw this.committer.poisonError();
+    const message = `${operation}: the store was called from inside one of its own device's calls.`;
+    throw new CairnError("REENTRANT", operation, message);
+  }
+
+  /** What to say when the store is being closed, and its core still answers. */
+  closingError(operation: string): CairnError | undefined {
+    if (this.open || this.isEnded || this.committer.poisoned !== undefined) return undefined;
+    return closedError(operation);
+  }
+
+  /** What a read that the host did meanwhile failed with. */
+  private readFailed(cause: unknown, offset: number): CairnError {
+    const known = cause instanceof CairnError ? cause : undefined;
+    if (known?.code === "DEVICE_SHRUNK") return this.committer.poison(known);
+    if (known !== undefined && known.code !== "DEVICE_READ") return known;
+    return new CairnError("DEVICE_READ", "read", `read: the device failed to read. Device offset ${offset}.`, {
+      cause,
+    });
+  }
+
+  /** What the core asks for after a write. */
+  afterWrite(): void {
+    const { core } = this;
+    if ((core.words[core.attention] as number) !== 0) this.attend();
+    this.committer.wrote();
+  }
+
+  private attend(): void {
+    const { core, committer } = this;
+    const attention = core.words[core.attention] as number;
+    core.words[core.attention] = 0;
+    if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
+    if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
+    if (this.durability === "manual") return;
+    if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
+    if (!committer.busy) committer.begin();
+    // The event loop does not turn: what is due goes out here.
+    else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
+  }
+
+  /** The write that set this off is done. Where there is no room the group is held, and the next write is refused. */
+  private flushDue(): void {
+    try {
+      this.committer.flushSync("flush");
+    } catch (error) {
+      if ((error as CairnError).code !== "NO_SPACE") throw error;
+    }
+  }
+
+  /** Whether a write that was refused for want of room, or of memory, may be tried again. */
+  retries(status: number): boolean {
+    const { committer } = this;
+    if (status === STATUS_OUT_OF_MEMORY) return this.freeVersions();
+    if (status !== STATUS_NO_SPACE || !committer.holds) return false;
+    if (committer.resubmit()) return true;
+    if (committer.poisoned !== undefined) throw committer.poisoned;
+    return false;
+  }
+
+  /** Frees older versions that nobody needs any more, a bounded number: whether there were any. */
+  private freeVersions(): boolean {
+    const { core } = this;
+    let steps = 0;
+    while (steps < FREE_STEPS_MAX && ((core.words[core.attention] as number) & VERSIONS_DUE) !== 0) {
+      this.guard(() => core.exports.maintain());
+      steps++;
+    }
+    return steps > 0;
+  }
+
+  /** A status as an error. What leaves the device in doubt poisons the store. */
+  error(status: number, operation: string): CairnError {
+    const error = this.core.error(status, operation);
+    if (error.code === "DEVICE_WRITE" || error.code === "FENCED") return this.committer.poison(error);
+    if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);
+    return error;
+  }
+
+  guard<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (cause) {
+      throw this.trapped(cause);
+    }
+  }
+
+  trapped(cause: unknown): CairnError {
+    return this.committer.poison(trap(cause));
+  }
+
+  emit(event: StoreEvent): void {
+    if (this.onEvent === undefined) return;
+    try {
+      this.onEvent(event);
+    } catch {
+      // A listener's failure is not the store's.
+    }
+  }
+}

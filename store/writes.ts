@@ -1,0 +1,226 @@
+/**
+ * Writes: encoded records into the core, one by one or as a batch that is done whole or not at all.
+ *
+ * Needs are set aside before anything changes, so what a write refuses leaves no trace.
+ */
+import { type BatchOperation, type PreparedOperation, prepare, sizeOf, type Weight, weigh } from "./batch.ts";
+import { trap } from "./commit.ts";
+import { ASCII_VALUE } from "./core.ts";
+import { CairnError } from "./error.ts";
+import type { Span } from "./range.ts";
+import { invalid, KEY_SIZE_MAX, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
+import type { Scope } from "./scope.ts";
+import type { Session } from "./session.ts";
+
+const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
+/** Keys that one call of the core deletes. */
+const CLEAR_COUNT = 256;
+
+const encoder = new TextEncoder();
+
+/** The writes of one store. */
+export class Writes {
+  private readonly session: Session;
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  /** Stores a value. */
+  write(scope: Scope, key: unknown, value: unknown, operation: string): void {
+    const encodedKey = scope.keysAreText ? key : scope.keys.encode(key, "key", operation);
+    const encoded = scope.valuesAreText ? value : scope.values.encode(value, "value", operation);
+    if (typeof encoded === "string") {
+      if (!this.writeText(scope, encodedKey, encoded, operation)) {
+        this.writeLarge(scope, encodedKey, encoder.encode(encoded), sizeOf(encoded) === encoded.length, operation);
+      }
+    } else if (!scope.valuesAreText && encoded instanceof Uint8Array) {
+      this.writeBytes(scope, encodedKey, encoded, operation);
+    } else {
+      scope.values.encode(value, "value", operation);
+    }
+    this.session.afterWrite();
+  }
+
+  /** False when the text does not fit the exchange area. */
+  private writeText(scope: Scope, key: unknown, text: string, operation: string): boolean {
+    const { core } = this.session;
+    const { length } = text;
+    let size = scope.asciiAt(text, core.exchangeIn);
+    let flags = ASCII_VALUE;
+    if (size < 0) {
+      if (core.text.write !== undefined && length * 3 <= core.exchangeSize) {
+        size = core.text.write(text, core.exchangeIn);
+      } else {
+        if (length > core.exchangeSize) return false;
+        const { read, written } = encoder.encodeInto(text, core.valueArea);
+        if (read < length) return false;
+        size = written;
+      }
+      if (size !== length) flags = 0;
+    }
+    this.commitSet(scope.keyEncodedIn(key, operation), size, flags | scope.keyFlags, operation);
+    return true;
+  }
+
+  private writeBytes(scope: Scope, key: unknown, bytes: Uint8Array, operation: string): void {
+    const size = bytes.length;
+    if (size > this.session.core.exchangeSize) {
+      this.writeLarge(scope, key, bytes, false, operation);
+      return;
+    }
+    this.session.core.bytes.set(bytes, this.session.core.exchangeIn);
+    this.commitSet(scope.keyEncodedIn(key, operation), size, scope.keyFlags, operation);
+  }
+
+  private commitSet(keySize: number, valueSize: number, flags: number, operation: string): void {
+    const { core } = this.session;
+    let status: number;
+    try {
+      status = core.exports.set(keySize, valueSize, flags);
+    } catch (cause) {
+      throw this.session.trapped(cause);
+    }
+    if (status >= 0) return;
+    // A group that met a full device is held; when it can be written now, so can this.
+    if (this.session.retries(status)) status = this.session.guard(() => core.exports.set(keySize, valueSize, flags));
+    if (status < 0) throw this.session.error(status, operation);
+  }
+
+  private writeLarge(scope: Scope, key: unknown, bytes: Uint8Array, ascii: boolean, operation: string): void {
+    const { core } = this.session;
+    const size = bytes.length;
+    if (size > VALUE_SIZE_MAX) throw valueSizeError(size, operation);
+    const keySize = scope.keyEncodedIn(key, operation);
+    const flags = scope.keyFlags | (ascii ? ASCII_VALUE : 0);
+    let status = this.session.guard(() => core.exports.writeBegin(keySize, size, flags));
+    if (status < 0 && this.session.retries(status))
+      status = this.session.guard(() => core.exports.writeBegin(keySize, size, flags));
+    if (status < 0) throw this.session.error(status, operation);
+    for (let offset = 0; offset < size; ) {
+      const piece = bytes.subarray(offset, offset + core.exchangeSize);
+      core.bytes.set(piece, core.exchangeIn);
+      status = this.session.guard(() => core.exports.writePart(piece.length));
+      if (status < 0) throw this.session.error(status, operation);
+      offset += piece.length;
+    }
+  }
+
+  /** Deletes a key: whether it was there. */
+  erase(scope: Scope, key: unknown, operation: string): boolean {
+    const size = scope.keyIn(key, operation);
+    const { core } = this.session;
+    let status: number;
+    try {
+      status = core.exports.remove(size);
+    } catch (cause) {
+      throw this.session.trapped(cause);
+    }
+    if (status < 0 && this.session.retries(status)) status = this.session.guard(() => core.exports.remove(size));
+    if (status < 0) throw this.session.error(status, operation);
+    if (status === 1) this.session.afterWrite();
+    return status === 1;
+  }
+
+  /** Does a batch. `syncs`: it is durable as the option `durability` says. */
+  runBatch(scope: Scope, operations: readonly BatchOperation<unknown, unknown>[], syncs: boolean): boolean[] {
+    this.session.ready("batch");
+    if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
+    if (operations.length === 0) return [];
+    const weight = { records: 0, resident: 0, keyMax: 0, valueMax: 0, givesBack: true };
+    const prepared: PreparedOperation[] = [];
+    for (let i = 0; i < operations.length; i++) {
+      const operation = prepare(operations[i], i, scope.keys, scope.values);
+      this.checkSizes(operation, i);
+      weigh(operation, weight);
+      prepared.push(operation);
+    }
+    if (weight.records > BATCH_SIZE_MAX) {
+      const exact = prepared.reduce((sum, { key, value = "" }) => sum + sizeOf(key) + sizeOf(value) + 24, 0);
+      if (exact > BATCH_SIZE_MAX) {
+        const message = `batch: ${prepared.length} operations of ${exact} bytes exceed the limit of ${BATCH_SIZE_MAX}. Split them.`;
+        throw new CairnError("BATCH_SIZE", "batch", message);
+      }
+    }
+    const { core } = this.session;
+    this.setAside(prepared.length, weight, "batch");
+    try {
+      return this.apply(scope, prepared);
+    } finally {
+      core.exports.batchEnd();
+      this.session.afterWrite();
+      if (syncs && this.session.durability === "sync" && this.session.committer.poisoned === undefined) {
+        this.session.committer.flushSync("batch");
+      }
+    }
+  }
+
+  /** Does a batch whose needs are set aside. What fails now is the device, and half a batch is never made durable. */
+  private apply(scope: Scope, prepared: readonly PreparedOperation[]): boolean[] {
+    const results: boolean[] = [];
+    try {
+      for (const { key, value } of prepared) {
+        if (value === undefined) {
+          const size = scope.keyEncodedIn(key, "batch");
+          const status = this.session.guard(() => this.session.core.exports.remove(size));
+          if (status < 0) throw this.session.error(status, "batch");
+          results.push(status === 1);
+          continue;
+        }
+        if (typeof value !== "string") this.writeBytes(scope, key, value, "batch");
+        else if (!this.writeText(scope, key, value, "batch")) {
+          this.writeLarge(scope, key, encoder.encode(value), sizeOf(value) === value.length, "batch");
+        }
+        results.push(true);
+      }
+    } catch (error) {
+      throw this.session.committer.poison(trap(error));
+    }
+    return results;
+  }
+
+  private checkSizes(operation: PreparedOperation, index: number): void {
+    const keySize = sizeOf(operation.key);
+    if (keySize === 0 || keySize > KEY_SIZE_MAX) throw keySizeError(keySize, `batch: operation ${index}`, "batch");
+    const { value } = operation;
+    if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
+      throw valueSizeError(sizeOf(value), "batch");
+    }
+  }
+
+  /** Makes the core set aside what a batch needs. */
+  private setAside(count: number, weight: Weight, operation: string): void {
+    const { exports } = this.session.core;
+    const { records, resident, keyMax, valueMax, givesBack } = weight;
+    const begin = (): number => exports.batchBegin(count, records, resident, keyMax, valueMax, givesBack);
+    let status = this.session.guard(begin);
+    if (status < 0 && this.session.retries(status)) status = this.session.guard(begin);
+    if (status < 0) throw this.session.error(status, operation);
+  }
+
+  /** Deletes the keys of a span, all at once: how many there were. */
+  clearSpan(span: Span): number {
+    const { core } = this.session;
+    const walk = this.session.cursors.take(span, "clear", true);
+    try {
+      const records = this.session.guard(() => core.exports.cursorWeigh(walk.handle));
+      const keyMax = core.words[core.result + 1] as number;
+      const count = core.words[core.result] as number;
+      if (count === 0) return 0;
+      this.setAside(count, { records, resident: 0, keyMax, valueMax: 0, givesBack: true }, "clear");
+      try {
+        let deleted = 0;
+        while (true) {
+          const status = this.session.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
+          if (status === 0) return deleted;
+          if (status < 0) throw this.session.committer.poison(this.session.error(status, "clear"));
+          deleted += status;
+        }
+      } finally {
+        core.exports.batchEnd();
+      }
+    } finally {
+      this.session.cursors.close(walk);
+    }
+  }
+}
