@@ -5,6 +5,7 @@
  */
 import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
+import { visibleKeyCount } from "./engine/expiry";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
 import { hashBytes, hashInitialize } from "./index/hash-index";
@@ -37,9 +38,12 @@ import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
 export { compactBegin, compactConfigure, compactSettle, compactStep } from "./engine/compact";
+export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
+export { expirySweep } from "./engine/expiry";
 export { getGroup } from "./engine/group-get";
+export { append, increment, patch } from "./engine/partial";
 export { valueRead } from "./engine/value";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
@@ -73,6 +77,8 @@ export function layout(what: u32): u32 {
       return <u32>SUPERBLOCK_B;
     case 11:
       return <u32>WORKSPACE;
+    case 13:
+      return <u32>(ROOT + offsetof<Root>("incremented"));
     default:
       return <u32>READ_PLAN;
   }
@@ -118,6 +124,8 @@ function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
   root.deviceCold = flags & MountFlags.DIRECT_READS ? uncached : device;
   const status = mountDevice(device, uncached, engine, flags, root.frames);
   if (status == Status.OK) root.opened = 1;
+  // All that was read of the device so far is durable, and so is the time that it tells.
+  root.durableTimeMs = root.highestTimeMs;
   return status;
 }
 
@@ -170,7 +178,7 @@ export function stat(what: u32): f64 {
   laterApply();
   switch (what) {
     case 0:
-      return <f64>root.liveKeyCount;
+      return <f64>visibleKeyCount();
     case 1:
       return <f64>root.keyBytes;
     case 2:
@@ -253,6 +261,11 @@ export function stat(what: u32): f64 {
       return <f64>root.bytesScanned;
     case 42:
       return segmentsUsed();
+    // Expiry
+    case 130:
+      return <f64>root.expiringCount;
+    case 131:
+      return <f64>root.expiredRemoved;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

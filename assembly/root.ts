@@ -5,6 +5,7 @@
  * ```
  *        0  null guard, never used
  *    0x400  Root
+ *   0x1800  lists of the expiry wheel, 776 bytes
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3300  the key of the record that compaction looks at
@@ -27,6 +28,8 @@
  */
 
 export const ROOT: usize = 0x400;
+/** Lists of the expiry wheel: index/expiry-wheel.ts. */
+export const EXPIRY_LISTS: usize = 0x1800;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const KEY_C: usize = 0x3300;
@@ -130,6 +133,26 @@ export class Root {
   inlineValueCount: u32 = 0;
   keyBytes: u64 = 0;
   valueBytes: u64 = 0;
+
+  // Expiry: nodes in the wheel, those of them that are due, the newest of these, the time that the wheel has come to
+  expiringCount: u32 = 0;
+  expiredCount: u32 = 0;
+  expiredNewest: u32 = 0;
+  wheelTimeMs: u64 = 0;
+  expiredRemoved: u64 = 0;
+  /** The highest time that was seen when the newest sealed group, and the group in flight, were sealed; the one on the device. */
+  sealedTimeMs: u64 = 0;
+  flightTimeMs: u64 = 0;
+  durableTimeMs: u64 = 0;
+  /** Expiry and timestamp of the write under way, where its flags say that it has them. */
+  callExpiry: u64 = 0;
+  callTimestamp: u64 = 0;
+  // What `entryOpen` found
+  entryVersion: f64 = 0;
+  entryExpiry: f64 = 0;
+  entryTimestamp: f64 = 0;
+  /** What `increment` came to. */
+  incremented: i64 = 0;
 
   /** Writes that wait for their nodes: engine/later.ts. */
   laterCount: u32 = 0;
@@ -322,6 +345,8 @@ export class Root {
   readSize: u32 = 0;
   readKeySize: u32 = 0;
   readTable: u32 = 0;
+  /** Bytes from the start of its record to the key; of its first part, the extent's field apart. */
+  readKeyOffset: u32 = 0;
   wasiReadTarget: u32 = 0;
   wasiErrorCode: u32 = 0;
   /** Device offset of the last fault, for messages. */
@@ -417,6 +442,8 @@ export namespace Attention {
   export const VERSIONS_DUE: u32 = 4;
   /** Compaction has a step to do. */
   export const COMPACTION_DUE: u32 = 8;
+  /** Records may have expired. */
+  export const EXPIRY_DUE: u32 = 16;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

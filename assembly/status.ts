@@ -22,4 +22,8 @@ export namespace Status {
   export const INVALID_ARGUMENT: i32 = -16;
   export const READ_ONLY: i32 = -17;
   export const SNAPSHOT_EXPIRED: i32 = -18;
+  export const STALE_TIMESTAMP: i32 = -19;
+  export const OUT_OF_RANGE: i32 = -20;
+  export const NOT_A_NUMBER: i32 = -21;
+  export const VERSION_COMPACTED: i32 = -22;
 }

@@ -3,6 +3,7 @@ export type { Batch, BatchOperation } from "../store/batch.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+export type { DeleteOptions, Entry, WriteOptions } from "../store/entry.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
 export type {
   BlockState,

@@ -1,7 +1,9 @@
 /** The owner's side of connections: does the calls of every client on the one store, and sends back what they came to. */
 
+import { deleteOperation, setOperation } from "../store/batch.ts";
 import type { CompactOptions } from "../store/compaction.ts";
 import type { Codec } from "../store/encoding.ts";
+import type { DeleteOptions, WriteOptions } from "../store/entry.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
@@ -176,30 +178,41 @@ export class ConnectionService {
     switch (call) {
       case "get":
         return handOver(store.get(first), transfer);
+      case "getEntry": {
+        const entry = store.getEntry(first);
+        handOver(entry?.value, transfer);
+        return entry;
+      }
       case "has":
         return store.has(first);
       case "getMany":
         return store.getMany(args[at] as WireBytes[]);
       case "set":
-        return store.set(first, args[at + 1] as WireBytes);
+        return store.set(first, args[at + 1] as WireBytes, args[at + 2] as WriteOptions | undefined);
       case "put":
-        return store.put(first, args[at + 1] as WireBytes);
+        return store.put(first, args[at + 1] as WireBytes, args[at + 2] as WriteOptions | undefined);
       case "delete":
-        return store.delete(first);
+        return store.delete(first, args[at + 1] as DeleteOptions | undefined);
       case "del":
-        return store.del(first);
+        return store.del(first, args[at + 1] as DeleteOptions | undefined);
+      case "append":
+        return store.append(first, args[at + 1] as WireBytes);
+      case "patch":
+        return store.patch(first, args[at + 1] as number, args[at + 2] as WireBytes);
+      case "increment":
+        return store.increment(first, args[at + 1] as bigint);
       case "batch": {
         const batch = store.batch();
-        for (const [key, value] of args[at] as WireOperation[]) {
-          if (value === undefined) batch.delete(key);
-          else batch.set(key, value);
+        for (const [key, value, options] of args[at] as WireOperation[]) {
+          if (value === undefined) batch.delete(key, options);
+          else batch.set(key, value, options);
         }
         return batch.commit();
       }
       case "batchDurable":
         return store.batch(
-          (args[at] as WireOperation[]).map(([key, value]) =>
-            value === undefined ? { type: "delete", key } : { type: "set", key, value },
+          (args[at] as WireOperation[]).map(([key, value, options]) =>
+            value === undefined ? deleteOperation(key, options) : setOperation(key, value, options),
           ),
         );
       case "count":

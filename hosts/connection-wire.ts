@@ -6,6 +6,7 @@
  * bytes; the page encodes and decodes.
  */
 import type { Format } from "../store/encoding.ts";
+import type { WriteOptions } from "../store/entry.ts";
 import { CairnError, type CairnErrorCode } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 import type { VerifyProgress } from "../store/verify.ts";
@@ -14,14 +15,22 @@ import type { VerifyProgress } from "../store/verify.ts";
 export const ARGUMENT_COUNTS = {
   /** key */
   get: 1,
+  getEntry: 1,
   has: 1,
-  delete: 1,
-  del: 1,
+  /** key, options */
+  delete: 2,
+  del: 2,
   /** keys */
   getMany: 1,
-  /** key, value */
-  set: 2,
-  put: 2,
+  /** key, value, options */
+  set: 3,
+  put: 3,
+  /** key, bytes */
+  append: 2,
+  /** key, offset, bytes */
+  patch: 3,
+  /** key, by */
+  increment: 2,
   /** operations */
   batch: 1,
   batchDurable: 1,
@@ -51,6 +60,9 @@ export const WRITES: ReadonlySet<WireCall> = new Set<WireCall>([
   "put",
   "delete",
   "del",
+  "append",
+  "patch",
+  "increment",
   "batch",
   "batchDurable",
   "clear",
@@ -68,7 +80,7 @@ export interface WireRange {
 }
 
 /** One operation of a batch; without a value it deletes. */
-export type WireOperation = [key: WireBytes, value?: WireBytes];
+export type WireOperation = [key: WireBytes, value?: WireBytes | undefined, options?: WriteOptions];
 
 /** The next part of a walk. `items` alternates keys and values for entries. */
 export interface WireBlock {

@@ -1,9 +1,19 @@
 /** A page's face of a store that a worker holds: the calls of `Store`, as promises. */
-import { type BatchOperation, type PreparedOperation, prepare, refuseOptions } from "../store/batch.ts";
+import { type BatchOperation, deleteOperation, type PreparedOperation, prepare, setOperation } from "../store/batch.ts";
 import { type CompactOptions, type CompactReport, readCompactOptions } from "../store/compaction.ts";
 import type { Format } from "../store/encoding.ts";
+import {
+  DELETE_OPTIONS,
+  type DeleteOptions,
+  type Entry,
+  isConditional,
+  optionsOf,
+  readWriteOptions,
+  type WriteOptions,
+} from "../store/entry.ts";
 import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
+import { merging, refusePromise } from "../store/partial.ts";
 import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
 import type { StoreStats } from "../store/stats.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
@@ -14,6 +24,8 @@ import type { Conversation } from "./conversation.ts";
 
 /** Bytes from this size on are handed over to the worker, not copied a second time. */
 const TRANSFER_SIZE_MIN = 4096;
+/** Times that `update` begins anew because the key was written meanwhile. */
+const REPLACE_TRIES = 100;
 
 /** What `stats()` of a connection reports. */
 export interface ConnectionStats extends StoreStats {
@@ -64,31 +76,84 @@ export class Connection<K = string, V = string> {
     return (found as (WireBytes | undefined)[]).map((value) => this.value(value, "getMany"));
   }
 
+  /** The value of a key with its version, expiry and timestamp, or `undefined`. */
+  async getEntry(key: K): Promise<Entry<V> | undefined> {
+    const entry = (await this.ask("getEntry", [this.key(key, "getEntry")])) as Entry<WireBytes> | undefined;
+    if (entry === undefined) return undefined;
+    return { ...entry, value: this.value(entry.value, "getEntry") as V };
+  }
+
   /** Whether a key is there. */
   async has(key: K): Promise<boolean> {
     return (await this.ask("has", [this.key(key, "has")])) as boolean;
   }
 
-  /** Stores a value: `true` when it is visible to all tabs, under the durability `"sync"` when it is durable. */
-  async set(key: K, value: V, options?: object): Promise<boolean> {
-    return this.write(this.isSync ? "put" : "set", key, value, options, "set");
+  /**
+   * Stores a value: `true` when it is visible to all tabs, under the durability `"sync"` when it is durable, and so where it
+   * has a condition or a timestamp, for these cannot be judged again by another owner. `false` when `ifVersion` did not hold.
+   */
+  async set(key: K, value: V, options?: WriteOptions): Promise<boolean> {
+    return this.write(this.isSync || isConditional(options) ? "put" : "set", key, value, options, "set");
   }
 
   /** Stores a value: `true` when it is on stable storage. */
-  async put(key: K, value: V, options?: object): Promise<boolean> {
+  async put(key: K, value: V, options?: WriteOptions): Promise<boolean> {
     return this.write("put", key, value, options, "put");
   }
 
   /** Deletes a key: whether it was there. Durable as `set` is. */
-  async delete(key: K, options?: object): Promise<boolean> {
-    this.writable("delete", options);
-    return (await this.ask(this.isSync ? "del" : "delete", [this.key(key, "delete")])) as boolean;
+  async delete(key: K, options?: DeleteOptions): Promise<boolean> {
+    this.writable("delete");
+    if (options !== undefined) readWriteOptions(options, "delete", DELETE_OPTIONS);
+    const call = this.isSync || isConditional(options) ? "del" : "delete";
+    return (await this.ask(call, [this.key(key, "delete"), options])) as boolean;
   }
 
   /** Deletes a key: whether it was there, when that is on stable storage. */
-  async del(key: K, options?: object): Promise<boolean> {
-    this.writable("del", options);
-    return (await this.ask("del", [this.key(key, "del")])) as boolean;
+  async del(key: K, options?: DeleteOptions): Promise<boolean> {
+    this.writable("del");
+    if (options !== undefined) readWriteOptions(options, "del", DELETE_OPTIONS);
+    return (await this.ask("del", [this.key(key, "del"), options])) as boolean;
+  }
+
+  /** Appends bytes to the stored value; a key that is absent is created. Always `true`. Durable as `set` is. */
+  async append(key: K, bytes: string | Uint8Array): Promise<boolean> {
+    this.writable("append");
+    return (await this.partly("append", [this.key(key, "append"), pieceOf(bytes, "append")])) as boolean;
+  }
+
+  /** Writes bytes over the stored value from byte `offset` on. Always `true`. Durable as `set` is. */
+  async patch(key: K, offset: number, bytes: string | Uint8Array): Promise<boolean> {
+    this.writable("patch");
+    return (await this.partly("patch", [this.key(key, "patch"), offset, pieceOf(bytes, "patch")])) as boolean;
+  }
+
+  /** Adds to a number of 64 bits: the new value. Durable as `set` is. */
+  async increment(key: K, by = 1n): Promise<bigint> {
+    this.writable("increment");
+    return (await this.partly("increment", [this.key(key, "increment"), by])) as bigint;
+  }
+
+  /** Merges a patch into a JSON value as RFC 7396 says. Always `true`. In the way of `update`. */
+  async merge(key: K, patch: unknown): Promise<boolean> {
+    this.writable("merge");
+    const merged = merging(this.settings.values, key, patch);
+    await this.replace(key, "merge", (value) => merged(value) as V);
+    return true;
+  }
+
+  /**
+   * Reads, changes and writes a value, on stable storage when it resolves: what `fn` returned, which `undefined` deletes.
+   * When somebody else has written the key meanwhile, `fn` is called again with the new value; `CONFLICT` after 100 times.
+   */
+  async update<R extends V | undefined>(key: K, fn: (value: V | undefined) => R): Promise<R> {
+    this.writable("update");
+    if (typeof fn !== "function") throw invalid("update", "fn must be a function.");
+    return this.replace(key, "update", (value) => {
+      const next = fn(value);
+      refusePromise(next);
+      return next;
+    });
   }
 
   /** A batch to fill. */
@@ -130,7 +195,7 @@ export class Connection<K = string, V = string> {
 
   /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. */
   async clear(range?: Range<K>): Promise<number> {
-    this.writable("clear", undefined);
+    this.writable("clear");
     const wire = this.range(range, "clear");
     if (wire.reverse || wire.limit !== undefined)
       throw invalid("clear", "a range to clear has no reverse and no limit.");
@@ -167,7 +232,7 @@ export class Connection<K = string, V = string> {
    * anew: one bounded step, or all of it with `full`. `READ_ONLY` for a connection that was opened so.
    */
   async compact(options: CompactOptions = {}): Promise<CompactReport> {
-    this.writable("compact", undefined);
+    this.writable("compact");
     return (await this.ask("compact", [readCompactOptions(options)])) as CompactReport;
   }
 
@@ -195,26 +260,30 @@ export class Connection<K = string, V = string> {
     call: "set" | "put",
     key: K,
     value: V,
-    options: object | undefined,
+    options: WriteOptions | undefined,
     operation: string,
   ): Promise<boolean> {
-    this.writable(operation, options);
+    this.writable(operation);
+    if (options !== undefined) readWriteOptions(options, operation);
     const encodedKey = this.key(key, operation);
     const encoded = own(this.settings.values.encode(value, "value", operation));
     // What is not durable when it is answered may have to be sent again.
     const transfer = call === "put" ? transferOf(encoded) : undefined;
-    return (await this.ask(call, [encodedKey, encoded], transfer)) as boolean;
+    return (await this.ask(call, [encodedKey, encoded, options], transfer)) as boolean;
   }
 
   private async runBatch(operations: readonly BatchOperation<K, V>[], durable: boolean): Promise<boolean[]> {
-    this.writable("batch", undefined);
+    this.writable("batch");
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
     const { keys, values } = this.settings;
     const wire = operations.map((operation, index): WireOperation => {
-      const { key, value }: PreparedOperation = prepare(operation, index, keys, values);
-      return value === undefined ? [own(key)] : [own(key), own(value)];
+      const { key, value, words }: PreparedOperation = prepare(operation, index, keys, values);
+      const encoded = value === undefined ? undefined : own(value);
+      const options = words === undefined ? undefined : optionsOf(operation);
+      if (options !== undefined) return [own(key), encoded, options];
+      return encoded === undefined ? [own(key)] : [own(key), encoded];
     });
-    const call = durable ? "batchDurable" : "batch";
+    const call = durable || wire.some(([, , options]) => isConditional(options)) ? "batchDurable" : "batch";
     return (await this.ask(call, [wire])) as boolean[];
   }
 
@@ -227,8 +296,35 @@ export class Connection<K = string, V = string> {
     return this.conversation.ask(call, args, transfer, onProgress);
   }
 
-  private writable(operation: string, options: object | undefined): void {
-    if (options !== undefined) refuseOptions(options, operation);
+  /** A partial update, durable as the store's writes are. */
+  private async partly(call: "append" | "patch" | "increment", args: unknown[]): Promise<unknown> {
+    const done = this.ask(call, args);
+    if (this.isSync) await Promise.all([done, this.flush()]);
+    return done;
+  }
+
+  private async replace<R extends V | undefined>(
+    key: K,
+    operation: string,
+    next: (value: V | undefined) => R,
+  ): Promise<R> {
+    for (let tries = 0; tries < REPLACE_TRIES; tries++) {
+      const entry = await this.getEntry(key);
+      const value = next(entry?.value);
+      if (value === undefined && entry === undefined) return value;
+      const { expiresAt, timestamp } = entry ?? {};
+      const ifVersion = entry?.version ?? null;
+      const done =
+        value === undefined
+          ? await this.del(key, { ifVersion })
+          : await this.put(key, value as V, { ifVersion, expiresAt, timestamp });
+      if (done) return value;
+    }
+    const message = `${operation}: the key was written by somebody else ${REPLACE_TRIES} times in a row. Nothing was changed; try again later.`;
+    throw new CairnError("CONFLICT", operation, message);
+  }
+
+  private writable(operation: string): void {
     if (!this.settings.readOnly) return;
     throw new CairnError("READ_ONLY", operation, `${operation}: the connection was opened with readOnly: true.`);
   }
@@ -264,16 +360,14 @@ export class ConnectionBatch<K, V> {
   }
 
   /** Adds a write. */
-  set(key: K, value: V, options?: object): this {
-    if (options !== undefined) refuseOptions(options, "batch");
-    this.operations.push({ type: "set", key, value });
+  set(key: K, value: V, options?: WriteOptions): this {
+    this.operations.push(setOperation(key, value, options));
     return this;
   }
 
   /** Adds a deletion. */
-  delete(key: K, options?: object): this {
-    if (options !== undefined) refuseOptions(options, "batch");
-    this.operations.push({ type: "delete", key });
+  delete(key: K, options?: DeleteOptions): this {
+    this.operations.push(deleteOperation(key, options));
     return this;
   }
 
@@ -298,6 +392,12 @@ export class ConnectionBatch<K, V> {
     this.operations = [];
     return this.run(operations, durable);
   }
+}
+
+/** What is appended, or written over, in a form of our own. */
+function pieceOf(bytes: unknown, operation: string): WireBytes {
+  if (typeof bytes === "string" || bytes instanceof Uint8Array) return own(bytes);
+  throw invalid(operation, "the bytes must be a string or a Uint8Array.");
 }
 
 /** Bytes of our own: the program may change its buffer once the call has returned, and a view would bring all of it. */

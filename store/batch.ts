@@ -1,21 +1,33 @@
 /** Batches: operations that are checked and encoded first, so that they are then done whole or not at all. */
 import type { Format } from "./encoding.ts";
+import {
+  DELETE_OPTIONS,
+  type DeleteOptions,
+  readWriteOptions,
+  WRITE_OPTIONS,
+  type WriteOptions,
+  type WriteWords,
+} from "./entry.ts";
 import { CairnError } from "./error.ts";
 
 /** One operation of a batch. `"put"` is another word for `"set"`, `"del"` for `"delete"`. */
 export type BatchOperation<K = string, V = string> =
-  | { type: "set" | "put"; key: K; value: V }
-  | { type: "delete" | "del"; key: K };
+  | ({ type: "set" | "put"; key: K; value: V } & WriteOptions)
+  | ({ type: "delete" | "del"; key: K } & DeleteOptions);
 
 /** An operation in encoded form. Strings are stored as UTF-8. */
 export interface PreparedOperation {
   key: string | Uint8Array;
   /** `undefined` deletes. */
   value: string | Uint8Array | undefined;
+  /** What the write asks for beside its value. */
+  words?: WriteWords;
 }
 
 const RECORD_HEADER_SIZE = 16;
 const INLINE_VALUE_SIZE_MAX = 128;
+/** Expiry and timestamp. */
+const WORDS_SIZE_MAX = 16;
 const KNOWN = ["type", "key", "value"];
 
 /** Checks one operation and encodes it. */
@@ -25,31 +37,14 @@ export function prepare(operation: unknown, index: number, keys: Format, values:
     throw invalid(`${where} must be an object { type, key, value }.`);
   const given = operation as Record<string, unknown>;
   const { type } = given as { type?: unknown };
-  for (const name of Object.keys(given)) {
-    if (given[name] !== undefined && !KNOWN.includes(name)) refuseOption(name, "batch");
-  }
   const key = keys.encode(given["key"], "key", "batch");
-  if (type === "delete" || type === "del") return { key, value: undefined };
-  if (type !== "set" && type !== "put") throw invalid(`the type of ${where} must be "set", "put", "delete" or "del".`);
-  return { key, value: values.encode(given["value"], "value", "batch") };
-}
-
-/** Options of a write that the contract has and this version does not: refused, not ignored. */
-export function refuseOptions(options: unknown, operation: string): void {
-  if (typeof options !== "object" || options === null) {
-    throw new CairnError("INVALID_ARGUMENT", operation, `${operation}: options must be an object.`);
+  const deletes = type === "delete" || type === "del";
+  if (!deletes && type !== "set" && type !== "put") {
+    throw invalid(`the type of ${where} must be "set", "put", "delete" or "del".`);
   }
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined) refuseOption(name, operation);
-  }
-}
-
-function refuseOption(name: string, operation: string): never {
-  if (["ifVersion", "expiresIn", "expiresAt", "timestamp"].includes(name)) {
-    const message = `${operation}: the option ${name} is not supported by this version.`;
-    throw new CairnError("UNSUPPORTED", operation, message);
-  }
-  throw new CairnError("INVALID_ARGUMENT", operation, `${operation}: there is no option ${name}.`);
+  const words = readWriteOptions(given, "batch", deletes ? DELETE_OPTIONS : WRITE_OPTIONS, KNOWN);
+  const prepared = { key, value: deletes ? undefined : values.encode(given["value"], "value", "batch") };
+  return words === undefined ? prepared : { ...prepared, words };
 }
 
 /** What a batch asks for, in bytes, none of it less than it will be. */
@@ -69,7 +64,8 @@ export interface Weight {
 export function weigh(operation: PreparedOperation, batch: Weight): void {
   const key = sizeMax(operation.key);
   const value = operation.value === undefined ? 0 : sizeMax(operation.value);
-  batch.records += RECORD_HEADER_SIZE + key + value + 8;
+  const words = operation.words === undefined ? 0 : WORDS_SIZE_MAX;
+  batch.records += RECORD_HEADER_SIZE + words + key + value + 8;
   batch.resident += key + Math.min(value, INLINE_VALUE_SIZE_MAX);
   batch.keyMax = Math.max(batch.keyMax, key);
   batch.valueMax = Math.max(batch.valueMax, value);
@@ -101,6 +97,20 @@ export function sizeMax(encoded: string | Uint8Array): number {
   return encoded.length <= 256 ? encoded.length * 3 : sizeOf(encoded);
 }
 
+/** An operation as the builders of batches take it. `INVALID_ARGUMENT` names what is wrong with its options. */
+export function setOperation<K, V>(key: K, value: V, options: WriteOptions | undefined): BatchOperation<K, V> {
+  if (options === undefined) return { type: "set", key, value };
+  readWriteOptions(options, "batch");
+  return { ...options, type: "set", key, value };
+}
+
+/** The same for a deletion. */
+export function deleteOperation<K, V>(key: K, options: DeleteOptions | undefined): BatchOperation<K, V> {
+  if (options === undefined) return { type: "delete", key };
+  readWriteOptions(options, "batch", DELETE_OPTIONS);
+  return { ...options, type: "delete", key };
+}
+
 /** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
 export class Batch<K, V> {
   private operations: BatchOperation<K, V>[] = [];
@@ -119,16 +129,14 @@ export class Batch<K, V> {
   }
 
   /** Adds a write. */
-  set(key: K, value: V, options?: object): this {
-    if (options !== undefined) refuseOptions(options, "batch");
-    this.operations.push({ type: "set", key, value });
+  set(key: K, value: V, options?: WriteOptions): this {
+    this.operations.push(setOperation(key, value, options));
     return this;
   }
 
   /** Adds a deletion. */
-  delete(key: K, options?: object): this {
-    if (options !== undefined) refuseOptions(options, "batch");
-    this.operations.push({ type: "delete", key });
+  delete(key: K, options?: DeleteOptions): this {
+    this.operations.push(deleteOperation(key, options));
     return this;
   }
 

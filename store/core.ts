@@ -21,6 +21,22 @@ export interface CoreExports {
   has(keySize: number): number;
   set(keySize: number, valueSize: number, flags: number): number;
   remove(keySize: number): number;
+  setWith(
+    keySize: number,
+    valueSize: number,
+    flags: number,
+    version: number,
+    expiry: number,
+    timestamp: number,
+  ): number;
+  removeWith(keySize: number, flags: number, version: number, timestamp: number): number;
+  condition(keySize: number, flags: number, version: number, expiry: number, timestamp: number): number;
+  entryOpen(keySize: number): number;
+  entryFigure(what: number): number;
+  append(keySize: number, size: number, flags: number): number;
+  patch(keySize: number, offset: number, size: number, flags: number): number;
+  increment(keySize: number, flags: number): number;
+  expirySweep(): number;
   getGroup(count: number): void;
   getAhead(keySize: number, again: number): number;
   partAhead(keySize: number, offset: number, handle: number, again: number): number;
@@ -119,6 +135,7 @@ export const FLUSH_DUE = 1;
 export const BUFFER_FULL = 2;
 export const VERSIONS_DUE = 4;
 export const COMPACTION_DUE = 8;
+export const EXPIRY_DUE = 16;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
@@ -141,6 +158,9 @@ export const ASK_FIRST = 0;
 export const ASK_AGAIN = 1;
 export const ASK_NO_READS = 2;
 export const ASK_READ_NOW = 3;
+/** What a write answers whose condition did not hold, and a partial update whose value is too large for one call. */
+export const CONDITION_FAILED = 2;
+export const TOO_LARGE = 3;
 /** How a group in flight ended. */
 export const FLIGHT_DONE = 0;
 export const FLIGHT_NO_SPACE = 1;
@@ -166,6 +186,10 @@ export const STATUS_CODES: readonly CairnErrorCode[] = [
   "INVALID_ARGUMENT",
   "READ_ONLY",
   "SNAPSHOT_EXPIRED",
+  "STALE_TIMESTAMP",
+  "OUT_OF_RANGE",
+  "NOT_A_NUMBER",
+  "VERSION_COMPACTED",
 ];
 
 /** What happened and what to do, by code. */
@@ -183,6 +207,10 @@ const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   POISONED: "an earlier write or sync failed, so nothing more is accepted. Open the store again.",
   SNAPSHOT_EXPIRED: "what was read has been overwritten by the writer since this store was opened. Call refresh().",
   READ_ONLY: "the store was opened with readOnly: true.",
+  STALE_TIMESTAMP: "the record has a newer timestamp than this write. Nothing was changed; what is there stands.",
+  OUT_OF_RANGE: "the result would be out of range. Nothing was changed.",
+  NOT_A_NUMBER:
+    "the value is not an integer of 64 bits in decimal digits, so nothing can be added to it. Nothing was changed.",
 };
 
 const STAT_FAULT_OFFSET = 33;
@@ -194,6 +222,7 @@ export class Core {
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
   readonly floats: Float64Array;
+  readonly integers: BigInt64Array;
   readonly text: TextAccess;
   readonly device: BlockDevice;
   readonly handle: number;
@@ -213,6 +242,8 @@ export class Core {
   readonly readPlan: number;
   readonly result: number;
   readonly attention: number;
+  /** Place of a 64-bit integer: what `increment` came to. */
+  readonly incremented: number;
   private readonly table: { lastCause: unknown; entered: boolean };
 
   private constructor(
@@ -232,6 +263,7 @@ export class Core {
     this.bytes = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     this.floats = new Float64Array(memory.buffer);
+    this.integers = new BigInt64Array(memory.buffer);
     this.text = host.text?.(memory) ?? decoderText(this.bytes);
     this.keyA = exports.layout(1);
     this.keyB = exports.layout(2);
@@ -244,6 +276,7 @@ export class Core {
     this.result = exports.layout(8) >> 2;
     this.attention = exports.layout(9) >> 2;
     this.readPlan = exports.layout(12) >> 2;
+    this.incremented = exports.layout(13) >> 3;
   }
 
   /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */

@@ -5,15 +5,19 @@
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, COMPACTION_DUE, type Core, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import { BUFFER_FULL, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
+import { Sweeper } from "./sweeper.ts";
 import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
 const FREE_STEPS_MAX = 1024;
+const STAT_EXPIRING = 130;
+/** What is done at once between two turns of the event loop. */
+const TURN_MS = 5;
 const STATUS_NO_SPACE = -8;
 const STATUS_OUT_OF_MEMORY = -9;
 
@@ -38,6 +42,7 @@ export class Session {
   readonly settings: Settings;
   readonly durability: Durability;
   readonly compactor: Compactor;
+  readonly sweeper: Sweeper;
   readonly writes: Writes;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
@@ -75,6 +80,15 @@ export class Session {
       guard: (run) => this.guard(run),
       report: (report) => this.emit({ type: "compacted", ...report }),
     });
+    this.sweeper = new Sweeper({
+      core,
+      isOpen: () => this.open && this.committer.poisoned === undefined,
+      guard: (run) => this.guard(run),
+      error: (status, operation) => this.error(status, operation),
+      wrote: () => this.committer.wrote(),
+    });
+    if (settings.readOnly) this.sweeper.stop();
+    else if (core.exports.stat(STAT_EXPIRING) > 0) this.sweeper.arm();
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
   }
 
@@ -83,6 +97,22 @@ export class Session {
     const turn = this.refreshing.then(() => this.renew());
     this.refreshing = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Takes everything away that has expired, so that its space can be got back. */
+  async sweep(): Promise<void> {
+    if (this.core.exports.stat(STAT_EXPIRING) === 0) return;
+    // The time comes to the device with a group of its own.
+    this.guard(() => this.core.exports.markDue());
+    await this.committer.durable(undefined);
+    this.ready("compact");
+    for (let start = performance.now(); this.sweeper.step(); ) {
+      if (performance.now() - start < TURN_MS) continue;
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      this.ready("compact");
+      start = performance.now();
+    }
+    this.committer.wrote();
   }
 
   /** Ends the session; a second call waits for the first. */
@@ -141,6 +171,7 @@ export class Session {
     this.open = false;
     this.offExit?.();
     this.committer.stop();
+    this.sweeper.stop();
     this.cursors.abandon();
     try {
       // What is on its way into the store's memory lands first; who waits for it still gets it.
@@ -207,6 +238,10 @@ export class Session {
     const attention = core.words[core.attention] as number;
     core.words[core.attention] = 0;
     if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
+    if ((attention & EXPIRY_DUE) !== 0) {
+      this.sweeper.step();
+      this.sweeper.arm();
+    }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;

@@ -5,12 +5,15 @@ import type { Core } from "./core.ts";
 export interface StoreStats {
   /** Keys in the store. */
   keyCount: number;
-  /** Bytes of all keys, and of all values, as stored. */
+  /** Bytes of all keys, and of all values, as stored, of records included that have expired and are not taken away yet. */
   keyBytes: number;
   valueBytes: number;
   /** Newest version, and the newest one that is on stable storage. */
   version: number;
   durableVersion: number;
+  /** Keys that have an expiry, those included that have expired and are not taken away yet; taken away since opening. */
+  expiringKeyCount: number;
+  expiredKeyCount: number;
   /** Open iterators and snapshots, and older versions kept for them. */
   snapshotCount: number;
   olderVersionCount: number;
@@ -99,6 +102,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   recoveredRecordCount: 29,
   recoveredTailBlockCount: 30,
   bufferedBytes: 32,
+  expiringKeyCount: 130,
+  expiredKeyCount: 131,
   readAheadBlockCount: 64,
   relocatedBytes: 37,
   compactedSegmentCount: 38,

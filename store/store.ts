@@ -4,11 +4,20 @@
  * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
  * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
  */
-import { Batch, type BatchOperation, refuseOptions } from "./batch.ts";
+import { Batch, type BatchOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
 import type { Format } from "./encoding.ts";
+import {
+  DELETE_OPTIONS,
+  type DeleteOptions,
+  type Entry,
+  factsOf,
+  readWriteOptions,
+  type WriteOptions,
+} from "./entry.ts";
 import { EntryIterator, KeyIterator, readPieces, ValueIterator } from "./iterator.ts";
+import { Partials } from "./partial.ts";
 import { type Range, spanOf, WHOLE } from "./range.ts";
 import { invalid } from "./refusals.ts";
 import { type Face, Scope } from "./scope.ts";
@@ -29,6 +38,7 @@ const STATUS_READ_ONLY = -17;
 export class Store<K = string, V = string> {
   private readonly session: Session;
   private readonly face: Face;
+  private readonly partials: Partials;
   private present: Scope;
 
   /** Stores come from `open`. */
@@ -43,6 +53,7 @@ export class Store<K = string, V = string> {
       },
     };
     this.present = new Scope(session, this.face);
+    this.partials = new Partials(session, this.face);
   }
 
   /** The value of a key, or `undefined`. Reads the device only when the value is neither small nor cached. */
@@ -102,6 +113,24 @@ export class Store<K = string, V = string> {
     return found.map((bytes) => (bytes === undefined ? bytes : (valueReader.own(bytes as Uint8Array, "getMany") as V)));
   }
 
+  /** The value of a key with its version, expiry and timestamp, or `undefined`. Reads the device as `get` does. */
+  getEntry(key: K): Entry<V> | undefined {
+    const { session, scope } = this;
+    session.ready("getEntry");
+    const size = scope.keyIn(key, "getEntry");
+    const { core } = scope;
+    const facts = session.guard(() => factsOf(core, size));
+    if (facts === undefined) return undefined;
+    const status = session.guard(() => core.exports.get(size));
+    // It has expired in between.
+    if (status === 0) return undefined;
+    if (status !== AT_MEMORY) return { value: this.getSlowly(status, "getEntry"), ...facts };
+    const { words, result } = core;
+    const isAscii = ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
+    const at = (words[result] as number) >>> 0;
+    return { value: scope.valueReader.read(at, words[result + 1] as number, isAscii, "getEntry") as V, ...facts };
+  }
+
   /** Whether a key is there. Never reads the device. */
   has(key: K): boolean {
     const { session, scope } = this;
@@ -111,58 +140,112 @@ export class Store<K = string, V = string> {
   }
 
   /**
-   * Stores a value. Visible when it returns; durable as the option `durability` says. Always `true`. `KEY_SIZE`,
-   * `VALUE_SIZE`, `NO_SPACE` and `OUT_OF_MEMORY` before anything changes.
+   * Stores a value. Visible when it returns; durable as the option `durability` says. `true`, or `false` when `ifVersion`
+   * is given and the key has another version: nothing has changed then. An expiry or a timestamp that the key had is gone
+   * unless the options give it a new one. `KEY_SIZE`, `VALUE_SIZE`, `STALE_TIMESTAMP`, `NO_SPACE` and `OUT_OF_MEMORY`
+   * before anything changes.
    */
-  set(key: K, value: V, options?: object): boolean {
+  set(key: K, value: V, options?: WriteOptions): boolean {
     const { session, scope } = this;
     session.ready("set");
-    if (options !== undefined) refuseOptions(options, "set");
-    session.writes.write(scope, key, value, "set");
+    const words = options === undefined ? undefined : readWriteOptions(options, "set");
+    if (!session.writes.write(scope, key, value, "set", words)) return false;
     if (session.durability === "sync") session.committer.flushSync("set");
     return true;
   }
 
-  /** Deletes a key: whether it was there. Visible when it returns; durable as the option `durability` says. */
-  delete(key: K, options?: object): boolean {
+  /**
+   * Deletes a key: whether it was there, and had the version that `ifVersion` asks for. Visible when it returns; durable as
+   * the option `durability` says. A deletion leaves no timestamp behind. `STALE_TIMESTAMP` before anything changes.
+   */
+  delete(key: K, options?: DeleteOptions): boolean {
     const { session, scope } = this;
     session.ready("delete");
-    if (options !== undefined) refuseOptions(options, "delete");
-    const deleted = session.writes.erase(scope, key, "delete");
+    const words = options === undefined ? undefined : readWriteOptions(options, "delete", DELETE_OPTIONS);
+    const deleted = session.writes.erase(scope, key, "delete", words);
     if (deleted && session.durability === "sync") session.committer.flushSync("delete");
     return deleted;
   }
 
   /** `set`, as a promise that resolves when the write is on stable storage. Concurrent ones share one sync. */
-  put(key: K, value: V, options?: object): Promise<boolean> {
+  put(key: K, value: V, options?: WriteOptions): Promise<boolean> {
     const { session, scope } = this;
+    let stored: boolean;
     try {
       session.ready("put");
-      if (options !== undefined) refuseOptions(options, "put");
-      session.writes.write(scope, key, value, "put");
+      const words = options === undefined ? undefined : readWriteOptions(options, "put");
+      stored = session.writes.write(scope, key, value, "put", words);
     } catch (error) {
       return Promise.reject(error);
     }
-    return session.committer.durable(true);
+    return session.committer.durable(stored);
   }
 
   /** `delete`, as a promise that resolves when the deletion is on stable storage. */
-  del(key: K, options?: object): Promise<boolean> {
+  del(key: K, options?: DeleteOptions): Promise<boolean> {
     const { session, scope } = this;
     try {
       session.ready("del");
-      if (options !== undefined) refuseOptions(options, "del");
-      return session.committer.durable(session.writes.erase(scope, key, "del"));
+      const words = options === undefined ? undefined : readWriteOptions(options, "del", DELETE_OPTIONS);
+      return session.committer.durable(session.writes.erase(scope, key, "del", words));
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Appends bytes to the stored value; a key that is absent is created. Always `true`. A string counts as UTF-8, under every
+   * encoding. Expiry and timestamp stay as they are. `VALUE_SIZE` when the new value would exceed the limit, before anything changes.
+   */
+  append(key: K, bytes: string | Uint8Array): boolean {
+    return this.partials.append(key, bytes);
+  }
+
+  /**
+   * Writes bytes over the stored value from byte `offset` on, beyond its end where it is shorter; a key that is absent
+   * counts as empty. Always `true`. A string counts as UTF-8, under every encoding. Expiry and timestamp stay as they are.
+   * `OUT_OF_RANGE` when the value ends before `offset`, `VALUE_SIZE`, before anything changes.
+   */
+  patch(key: K, offset: number, bytes: string | Uint8Array): boolean {
+    return this.partials.patch(key, offset, bytes);
+  }
+
+  /**
+   * Adds to a number of 64 bits, stored as decimal digits under every encoding; a key that is absent counts as 0. The new
+   * value. Expiry and timestamp stay as they are. `NOT_A_NUMBER` when the value is none, or has leading zeros;
+   * `OUT_OF_RANGE` when the sum has more than 64 bits, before anything changes.
+   */
+  increment(key: K, by = 1n): bigint {
+    return this.partials.increment(key, by);
+  }
+
+  /**
+   * Merges a patch into a JSON value as RFC 7396 says: an object patches member by member, `null` takes a member away, anything
+   * else is the new value. Always `true`. Under `utf8` and `binary` the stored bytes are the JSON, else what the encoding
+   * makes of them. Expiry and timestamp stay as they are. `INVALID_ARGUMENT` when the value is not JSON, with the key
+   * and the encoding; nothing has changed then.
+   */
+  merge(key: K, patch: unknown): boolean {
+    return this.partials.merge(key, patch);
+  }
+
+  /**
+   * Reads, changes and writes a value in one step: `fn` gets the value, or `undefined`, and returns the new one, or `undefined`
+   * to delete the key. What `fn` returned. Expiry and timestamp stay as they are. `fn` is synchronous, and may use the store, but
+   * when it writes this very key the call throws `REENTRANT`. What `fn` throws comes through. Either way nothing of this
+   * call has changed then.
+   */
+  update<R extends V | undefined>(key: K, fn: (value: V | undefined) => R): R {
+    return this.partials.update(key, fn) as R;
   }
 
   /** A batch to fill. */
   batch(): Batch<K, V>;
   /**
    * Does all operations at once, as a promise that resolves, with what each of them returned, when they are on stable
-   * storage. After a crash all of them are there, or none. `BATCH_SIZE` over 1 GiB.
+   * storage. After a crash all of them are there, or none. Conditions and timestamps are checked first, against what is
+   * there before the batch: when one of the conditions does not hold nothing is done, and each answer is `false`.
+   * `BATCH_SIZE` over 1 GiB, `STALE_TIMESTAMP`.
    */
   batch(operations: readonly BatchOperation<K, V>[]): Promise<boolean[]>;
   batch(operations?: readonly BatchOperation<K, V>[]): Batch<K, V> | Promise<boolean[]> {
@@ -278,6 +361,7 @@ export class Store<K = string, V = string> {
     const { session } = this;
     session.ready("compact");
     if (session.settings.readOnly) throw session.error(STATUS_READ_ONLY, "compact");
+    await session.sweep();
     return session.compactor.run(options);
   }
 

@@ -298,6 +298,7 @@ const TOTALS = [
   "bytes of values",
   "free segments",
   "entries of the two indexes",
+  "keys that expire",
 ];
 
 /** A fault from the core's number of its kind and its details. */

@@ -5,7 +5,8 @@
  */
 import { type BatchOperation, type PreparedOperation, prepare, sizeOf, type Weight, weigh } from "./batch.ts";
 import { trap } from "./commit.ts";
-import { ASCII_VALUE } from "./core.ts";
+import { ASCII_VALUE, CONDITION_FAILED } from "./core.ts";
+import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
 import { invalid, KEY_SIZE_MAX, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
@@ -15,6 +16,8 @@ import type { Session } from "./session.ts";
 const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
 /** Keys that one call of the core deletes. */
 const CLEAR_COUNT = 256;
+/** Bits of a call's flags that its record keeps. */
+const RECORD_FLAGS = 15;
 
 const encoder = new TextEncoder();
 
@@ -26,98 +29,163 @@ export class Writes {
     this.session = session;
   }
 
-  /** Stores a value. */
-  write(scope: Scope, key: unknown, value: unknown, operation: string): void {
+  /** Stores a value. False when a condition did not hold, as for all that follow. */
+  write(scope: Scope, key: unknown, value: unknown, operation: string, words?: WriteWords): boolean {
     const encodedKey = scope.keysAreText ? key : scope.keys.encode(key, "key", operation);
     const encoded = scope.valuesAreText ? value : scope.values.encode(value, "value", operation);
+    let stored = true;
     if (typeof encoded === "string") {
-      if (!this.writeText(scope, encodedKey, encoded, operation)) {
-        this.writeLarge(scope, encodedKey, encoder.encode(encoded), sizeOf(encoded) === encoded.length, operation);
-      }
+      stored = this.writeText(scope, encodedKey, encoded, operation, words);
     } else if (!scope.valuesAreText && encoded instanceof Uint8Array) {
-      this.writeBytes(scope, encodedKey, encoded, operation);
+      stored = this.writeBytes(scope, encodedKey, encoded, operation, words);
     } else {
       scope.values.encode(value, "value", operation);
     }
     this.session.afterWrite();
+    return stored;
   }
 
-  /** False when the text does not fit the exchange area. */
-  private writeText(scope: Scope, key: unknown, text: string, operation: string): boolean {
+  /** Stores a value that is encoded. */
+  writeEncoded(
+    scope: Scope,
+    key: unknown,
+    value: string | Uint8Array,
+    operation: string,
+    words: WriteWords | undefined,
+  ): boolean {
+    return typeof value === "string"
+      ? this.writeText(scope, key, value, operation, words)
+      : this.writeBytes(scope, key, value, operation, words);
+  }
+
+  /** Writes a text to the exchange area: its size, or -1 when it does not fit. */
+  textIn(scope: Scope, text: string): number {
     const { core } = this.session;
     const { length } = text;
-    let size = scope.asciiAt(text, core.exchangeIn);
-    let flags = ASCII_VALUE;
-    if (size < 0) {
-      if (core.text.write !== undefined && length * 3 <= core.exchangeSize) {
-        size = core.text.write(text, core.exchangeIn);
-      } else {
-        if (length > core.exchangeSize) return false;
-        const { read, written } = encoder.encodeInto(text, core.valueArea);
-        if (read < length) return false;
-        size = written;
-      }
-      if (size !== length) flags = 0;
-    }
-    this.commitSet(scope.keyEncodedIn(key, operation), size, flags | scope.keyFlags, operation);
-    return true;
+    const size = scope.asciiAt(text, core.exchangeIn);
+    if (size >= 0) return size;
+    if (core.text.write !== undefined && length * 3 <= core.exchangeSize) return core.text.write(text, core.exchangeIn);
+    if (length > core.exchangeSize) return -1;
+    const { read, written } = encoder.encodeInto(text, core.valueArea);
+    return read < length ? -1 : written;
   }
 
-  private writeBytes(scope: Scope, key: unknown, bytes: Uint8Array, operation: string): void {
+  /** Calls the core, again when there is room by then; throws what its status means. */
+  call(run: () => number, operation: string): number {
+    let status: number;
+    try {
+      status = run();
+    } catch (cause) {
+      throw this.session.trapped(cause);
+    }
+    if (status < 0 && this.session.retries(status)) status = this.session.guard(run);
+    if (status < 0) throw this.session.error(status, operation);
+    return status;
+  }
+
+  private writeText(scope: Scope, key: unknown, text: string, operation: string, words?: WriteWords): boolean {
+    const size = this.textIn(scope, text);
+    if (size < 0) {
+      return this.writeLarge(scope, key, encoder.encode(text), sizeOf(text) === text.length, operation, words);
+    }
+    const keySize = scope.keyEncodedIn(key, operation);
+    const flags = size === text.length ? ASCII_VALUE | scope.keyFlags : scope.keyFlags;
+    return this.commitSet(keySize, size, flags, operation, words);
+  }
+
+  private writeBytes(scope: Scope, key: unknown, bytes: Uint8Array, operation: string, words?: WriteWords): boolean {
     const size = bytes.length;
     if (size > this.session.core.exchangeSize) {
-      this.writeLarge(scope, key, bytes, false, operation);
-      return;
+      return this.writeLarge(scope, key, bytes, false, operation, words);
     }
     this.session.core.bytes.set(bytes, this.session.core.exchangeIn);
-    this.commitSet(scope.keyEncodedIn(key, operation), size, scope.keyFlags, operation);
+    return this.commitSet(scope.keyEncodedIn(key, operation), size, scope.keyFlags, operation, words);
   }
 
-  private commitSet(keySize: number, valueSize: number, flags: number, operation: string): void {
+  private commitSet(keySize: number, valueSize: number, flags: number, operation: string, words?: WriteWords): boolean {
     const { core } = this.session;
+    if (words !== undefined) return this.commitWith(keySize, valueSize, flags, operation, words);
     let status: number;
     try {
       status = core.exports.set(keySize, valueSize, flags);
     } catch (cause) {
       throw this.session.trapped(cause);
     }
-    if (status >= 0) return;
+    if (status >= 0) return true;
     // A group that met a full device is held; when it can be written now, so can this.
     if (this.session.retries(status)) status = this.session.guard(() => core.exports.set(keySize, valueSize, flags));
     if (status < 0) throw this.session.error(status, operation);
+    return true;
   }
 
-  private writeLarge(scope: Scope, key: unknown, bytes: Uint8Array, ascii: boolean, operation: string): void {
+  /** A write with a condition, an expiry or a timestamp. */
+  private commitWith(keySize: number, valueSize: number, flags: number, operation: string, words: WriteWords): boolean {
+    const { exports } = this.session.core;
+    const all = flags | words.flags;
+    const { version, expiry, timestamp } = words;
+    const status = this.call(() => exports.setWith(keySize, valueSize, all, version, expiry, timestamp), operation);
+    if (expires(words)) this.session.sweeper.arm();
+    return status !== CONDITION_FAILED;
+  }
+
+  private writeLarge(
+    scope: Scope,
+    key: unknown,
+    bytes: Uint8Array,
+    ascii: boolean,
+    operation: string,
+    words?: WriteWords,
+  ): boolean {
     const { core } = this.session;
     const size = bytes.length;
     if (size > VALUE_SIZE_MAX) throw valueSizeError(size, operation);
     const keySize = scope.keyEncodedIn(key, operation);
-    const flags = scope.keyFlags | (ascii ? ASCII_VALUE : 0);
-    let status = this.session.guard(() => core.exports.writeBegin(keySize, size, flags));
-    if (status < 0 && this.session.retries(status))
-      status = this.session.guard(() => core.exports.writeBegin(keySize, size, flags));
-    if (status < 0) throw this.session.error(status, operation);
+    let flags = scope.keyFlags | (ascii ? ASCII_VALUE : 0);
+    if (words !== undefined) {
+      if (!this.condition(keySize, words, operation)) return false;
+      flags |= words.flags & RECORD_FLAGS;
+      if (expires(words)) this.session.sweeper.arm();
+    }
+    this.call(() => core.exports.writeBegin(keySize, size, flags), operation);
     for (let offset = 0; offset < size; ) {
       const piece = bytes.subarray(offset, offset + core.exchangeSize);
       core.bytes.set(piece, core.exchangeIn);
-      status = this.session.guard(() => core.exports.writePart(piece.length));
+      const status = this.session.guard(() => core.exports.writePart(piece.length));
       if (status < 0) throw this.session.error(status, operation);
       offset += piece.length;
     }
+    return true;
   }
 
-  /** Deletes a key: whether it was there. */
-  erase(scope: Scope, key: unknown, operation: string): boolean {
-    const size = scope.keyIn(key, operation);
+  /** Whether what a write of the key in KEY_A asks for holds; keeps its expiry and its timestamp for it. */
+  private condition(keySize: number, words: WriteWords, operation: string): boolean {
+    const { flags, version, expiry, timestamp } = words;
+    const { session } = this;
+    const status = session.guard(() => session.core.exports.condition(keySize, flags, version, expiry, timestamp));
+    if (status < 0) throw session.error(status, operation);
+    return status !== 0;
+  }
+
+  /** Deletes a key: whether it was there, and the condition held. */
+  erase(scope: Scope, key: unknown, operation: string, words?: WriteWords): boolean {
+    return this.eraseIn(scope.keyIn(key, operation), operation, words);
+  }
+
+  /** Deletes the key in KEY_A. */
+  eraseIn(size: number, operation: string, words?: WriteWords): boolean {
     const { core } = this.session;
     let status: number;
-    try {
-      status = core.exports.remove(size);
-    } catch (cause) {
-      throw this.session.trapped(cause);
+    if (words === undefined) {
+      try {
+        status = core.exports.remove(size);
+      } catch (cause) {
+        throw this.session.trapped(cause);
+      }
+      if (status < 0) status = this.call(() => core.exports.remove(size), operation);
+    } else {
+      const { flags, version, timestamp } = words;
+      status = this.call(() => core.exports.removeWith(size, flags, version, timestamp), operation);
     }
-    if (status < 0 && this.session.retries(status)) status = this.session.guard(() => core.exports.remove(size));
-    if (status < 0) throw this.session.error(status, operation);
     if (status === 1) this.session.afterWrite();
     return status === 1;
   }
@@ -143,6 +211,7 @@ export class Writes {
       }
     }
     const { core } = this.session;
+    if (!this.conditionsHold(scope, prepared)) return prepared.map(() => false);
     this.setAside(prepared.length, weight, "batch");
     try {
       return this.apply(scope, prepared);
@@ -155,11 +224,19 @@ export class Writes {
     }
   }
 
+  /** Whether all conditions of a batch hold, before any of it is done. */
+  private conditionsHold(scope: Scope, prepared: readonly PreparedOperation[]): boolean {
+    for (const { key, words } of prepared) {
+      if (words !== undefined && !this.condition(scope.keyEncodedIn(key, "batch"), words, "batch")) return false;
+    }
+    return true;
+  }
+
   /** Does a batch whose needs are set aside. What fails now is the device, and half a batch is never made durable. */
   private apply(scope: Scope, prepared: readonly PreparedOperation[]): boolean[] {
     const results: boolean[] = [];
     try {
-      for (const { key, value } of prepared) {
+      for (const { key, value, words } of prepared) {
         if (value === undefined) {
           const size = scope.keyEncodedIn(key, "batch");
           const status = this.session.guard(() => this.session.core.exports.remove(size));
@@ -167,10 +244,7 @@ export class Writes {
           results.push(status === 1);
           continue;
         }
-        if (typeof value !== "string") this.writeBytes(scope, key, value, "batch");
-        else if (!this.writeText(scope, key, value, "batch")) {
-          this.writeLarge(scope, key, encoder.encode(value), sizeOf(value) === value.length, "batch");
-        }
+        this.writeEncoded(scope, key, value, "batch", checkedBefore(words));
         results.push(true);
       }
     } catch (error) {
@@ -214,7 +288,8 @@ export class Writes {
           const status = this.session.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
           if (status === 0) return deleted;
           if (status < 0) throw this.session.committer.poison(this.session.error(status, "clear"));
-          deleted += status;
+          // Those that had expired are no longer there for who counts.
+          deleted += core.words[core.result + 1] as number;
         }
       } finally {
         core.exports.batchEnd();

@@ -125,10 +125,15 @@ export function deviceSetSize(size: u64): i32 {
 
 /** Milliseconds since 1970, never less than the highest that was seen: a clock that goes back does not turn time. */
 export function timeNowMs(): u64 {
-  wallClockNow(WASI_RETURN);
-  const now = load<u64>(WASI_RETURN) * 1000 + <u64>(load<u32>(WASI_RETURN, 8) / 1000000);
+  const now = clockMs();
   if (now > root.highestTimeMs) root.highestTimeMs = now;
   return root.highestTimeMs;
+}
+
+/** What the wall clock says, in milliseconds since 1970. */
+export function clockMs(): u64 {
+  wallClockNow(WASI_RETURN);
+  return load<u64>(WASI_RETURN) * 1000 + <u64>(load<u32>(WASI_RETURN, 8) / 1000000);
 }
 
 /** Milliseconds of a clock that only goes forward. */

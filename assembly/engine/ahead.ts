@@ -33,12 +33,13 @@ import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, VERSION_HEADER_SIZE } from "../index/key-node";
+import { KeyNode, NodeFlags, VERSION_HEADER_SIZE, wordsSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameAtAddress } from "../log/append";
 import { segmentAt, segmentOf } from "../log/segments";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, READ_PLAN, READ_PLAN_MAX, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { nodeHidden } from "./expiry";
 import { blockIs, blocksFetch } from "./fetch";
 import { laterApply } from "./later";
 import { Snapshot, versionAt } from "./snapshots";
@@ -83,7 +84,7 @@ export function getAhead(keySize: u32, ask: u32): i32 {
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
-  if (node.flags & NodeFlags.DELETED) return 0;
+  if (nodeHidden(node)) return 0;
   const size = node.valueSize;
   if (!(node.flags & NodeFlags.INLINE)) {
     if (size > PART_SIZE) {
@@ -111,8 +112,8 @@ export function partAhead(keySize: u32, offset: u32, handle: usize, ask: u32): i
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
   let seen = changetype<usize>(node);
-  if (handle) seen = versionAt(node, changetype<Snapshot>(handle).sequence);
-  else if (node.flags & NodeFlags.DELETED) seen = 0;
+  if (handle) seen = versionAt(node, changetype<Snapshot>(handle));
+  else if (nodeHidden(node)) seen = 0;
   if (!seen) return 0;
   const shown = changetype<KeyNode>(seen);
   const size = shown.valueSize;
@@ -145,14 +146,14 @@ export function readVersion(): f64 {
  * fit `room` bytes and the blocks a scan's share: the index of the first node that was left out. `counts`: values that need
  * no read count as found.
  */
-export function listNodes(sequence: u64, from: u32, to: u32, room: u32, counts: bool): u32 {
+export function listNodes(snapshot: Snapshot, from: u32, to: u32, room: u32, counts: bool): u32 {
   listBegin();
   const limit = min(cacheScanShare(), LIST_MAX - VALUE_BLOCKS_MAX);
   let hits: u32 = 0;
   let i = from;
   for (; i < to; i++) {
     const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
-    const seen = versionAt(node, sequence);
+    const seen = versionAt(node, snapshot);
     if (!seen) continue;
     const shown = changetype<KeyNode>(seen);
     if (shown.flags & NodeFlags.INLINE) continue;
@@ -256,7 +257,7 @@ function listBegin(): void {
 /** Adds the cold blocks that `size` bytes from `offset` on of a value lie in. */
 function listValue(node: KeyNode, keySize: u32, body: usize, offset: u32, size: u32): void {
   if (!(node.flags & NodeFlags.EXTENTS)) {
-    listRecord(node.address, RECORD_HEADER_SIZE + keySize, offset, size);
+    listRecord(node.address, RECORD_HEADER_SIZE + wordsSizeOf(node.flags) + keySize, offset, size);
     return;
   }
   const table = <usize>load<u32>(body);
@@ -268,7 +269,8 @@ function listValue(node: KeyNode, keySize: u32, body: usize, offset: u32, size: 
       continue;
     }
     const piece = min(size, partSize - offset);
-    listRecord(extentAddress(table, part), RECORD_HEADER_SIZE + EXTENT_FIELD_SIZE + keySize, offset, piece);
+    const words = part ? 0 : wordsSizeOf(node.flags);
+    listRecord(extentAddress(table, part), RECORD_HEADER_SIZE + words + EXTENT_FIELD_SIZE + keySize, offset, piece);
     size -= piece;
     offset = 0;
   }

@@ -12,7 +12,7 @@
 import { copyBytes, pad8 } from "../bytes/compare";
 import { deviceRead } from "../device/device";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";
-import { Record, RecordFlags, RecordKind, recordKeyOffset } from "../format/record";
+import { Record, RecordFlags, RecordKind, recordExtentAt, recordKeyOffset, recordPartSize } from "../format/record";
 import { extentAddress, extentCount, extentSet, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
@@ -324,7 +324,7 @@ function moveBlock(frame: usize, offset: u64): i32 {
     const keySize = <u32>changetype<Record>(record).keySize;
     const head = recordKeyOffset(flags) + keySize;
     if (head > used - at || keySize > KEY_SIZE_MAX) return Status.CORRUPT;
-    const partSize = flags & RecordFlags.EXTENTS ? load<u32>(record, 16) : changetype<Record>(record).valueSize;
+    const partSize = recordPartSize(record);
     const here = min(partSize, used - at - head);
     const total = pad8(head + partSize);
     root.moveTarget = 0;
@@ -334,7 +334,8 @@ function moveBlock(frame: usize, offset: u64): i32 {
       store<u64>(KEY_C + keySize, 0);
       root.moveKind = kind;
       root.moveKeySize = keySize;
-      root.movePart = flags & RecordFlags.EXTENTS ? (kind == RecordKind.SET ? 0 : load<u32>(record, 20)) : 0;
+      root.movePart =
+        flags & RecordFlags.EXTENTS ? (kind == RecordKind.SET ? 0 : load<u32>(recordExtentAt(record), 4)) : 0;
       root.moveSequence = changetype<Record>(record).sequence;
       root.moveSource = address;
       if (moveWanted()) {

@@ -25,6 +25,7 @@ import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, KEY_B, root, WORKSPACE } from "../r
 import { Status } from "../status";
 import { Ahead, listNodes, listRead, planMake } from "./ahead";
 import { removeAt } from "./dual";
+import { expiredBy, snapshotTimeMs } from "./expiry";
 import { laterApply } from "./later";
 import { Snapshot, snapshotClose, snapshotOpen, versionAt } from "./snapshots";
 import { ValueAt, valueOpen } from "./value";
@@ -92,8 +93,12 @@ export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): i64 {
     cursorFree(cursor);
     return Status.OUT_OF_MEMORY;
   }
-  if (flags & CursorFlags.UNPINNED) cursor.sequence = root.sequence;
-  else snapshotOpen(cursor);
+  if (flags & CursorFlags.UNPINNED) {
+    cursor.sequence = root.sequence;
+    cursor.timeMs = snapshotTimeMs();
+  } else {
+    snapshotOpen(cursor);
+  }
   return <i64>memory;
 }
 
@@ -141,7 +146,7 @@ export function cursorAhead(handle: usize, count: u32, again: u32): i32 {
   if (cursor.flags & CursorFlags.DONE || !position(cursor)) return Ahead.READY;
   const collected = collectMore(cursor, min(count, BLOCK_ENTRIES_MAX));
   touch(collected, false);
-  listNodes(cursor.sequence, 0, collected, GATHER_SIZE, again == 0);
+  listNodes(cursor, 0, collected, GATHER_SIZE, again == 0);
   return root.planBlockCount ? planMake(CacheMode.SCAN, again != 0) : Ahead.READY;
 }
 
@@ -156,11 +161,11 @@ function entriesWrite(cursor: Cursor, count: u32, mode: u32): i32 {
     let readTo = mode & CursorMode.VALUES ? 0 : collected;
     for (let i: u32 = 0; i < collected; i++) {
       if (i == readTo) {
-        readTo = listNodes(cursor.sequence, i, collected, GATHER_SIZE - gathered, !(mode & CursorMode.COUNTED));
+        readTo = listNodes(cursor, i, collected, GATHER_SIZE - gathered, !(mode & CursorMode.COUNTED));
         listRead();
       }
       const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
-      const seen = versionAt(node, cursor.sequence);
+      const seen = versionAt(node, cursor);
       if (!seen) continue;
       const used = entryWrite(written, node, seen, mode, gathered, !written);
       if (used == ENTRY_LATER || used < 0) {
@@ -194,17 +199,18 @@ export function cursorCount(handle: usize): u32 {
   laterApply();
   const cursor = changetype<Cursor>(handle);
   let total: u32 = 0;
-  // Without older versions every entry of the index is visible to a snapshot of the present.
-  const all = !root.versionCount && cursor.sequence == root.sequence;
+  // Without older versions, and without expiries, every entry of the index is visible to a snapshot of the present.
+  const all = !root.versionCount && !root.expiringCount && cursor.sequence == root.sequence;
   if (!position(cursor)) return 0;
   while (true) {
     const collected = collectMore(cursor, BLOCK_ENTRIES_MAX);
     if (all) {
       total += collected;
     } else {
+      touch(collected, false);
       for (let i: u32 = 0; i < collected; i++) {
         const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
-        if (versionAt(node, cursor.sequence)) total++;
+        if (versionAt(node, cursor)) total++;
       }
     }
     if (collected < BLOCK_ENTRIES_MAX) break;
@@ -240,12 +246,16 @@ export function cursorWeigh(handle: usize): f64 {
   return bytes;
 }
 
-/** Deletes the next keys of a forward cursor's range, at most `count`: how many, 0 at the end, or a status. */
+/**
+ * Deletes the next keys of a forward cursor's range, at most `count`: how many, 0 at the end, or a status. `resultSize` is
+ * how many of them had not expired.
+ */
 export function cursorDelete(handle: usize, count: u32): i32 {
   laterApply();
   const cursor = changetype<Cursor>(handle);
   count = min(count, BLOCK_ENTRIES_MAX);
   let deleted = 0;
+  let visible: u32 = 0;
   while (!deleted && !(cursor.flags & CursorFlags.DONE)) {
     cursor.leaf = 0;
     const collected = collect(cursor, count);
@@ -259,11 +269,13 @@ export function cursorDelete(handle: usize, count: u32): i32 {
       const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
       if (node.flags & NodeFlags.DELETED) continue;
       const slot = hashFind(node.key, node.keySize, keyHash(node.key, node.keySize, root.hashSeed));
+      if (!expiredBy(node, node.body, cursor.timeMs)) visible++;
       const status = removeAt(slot, node);
       if (status < 0) return status;
       deleted++;
     }
   }
+  root.resultSize = visible;
   return deleted;
 }
 

@@ -8,10 +8,20 @@
 import { copyWords, pad8 } from "../bytes/compare";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
+import { wheelEnter, wheelLeave } from "../index/expiry-wheel";
 import { extentTableGive } from "../index/extent-table";
 import { hashBucketOf, hashFind, hashInsert, hashPeek, hashRemove } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
+import {
+  identityOf,
+  KeyNode,
+  NodeFlags,
+  nodeSetKey,
+  nodeSizeOf,
+  placeOf,
+  wordsOf,
+  wordsSizeInNode,
+} from "../index/key-node";
 import { treeInsert, treeRemove, treeReplace } from "../index/ordered-index";
 import { TREE_NODE_SIZE } from "../index/tree-node";
 import { descend } from "../index/tree-path";
@@ -24,6 +34,7 @@ import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
 import { slabClassOf, slabClassSize, slabTake } from "../memory/slab";
 import { EXCHANGE_IN, EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, root } from "../root";
 import { Status } from "../status";
+import { MAYBE_HIDDEN, nodeHidden } from "./expiry";
 import { laterAdd, laterApply, laterTakes } from "./later";
 import { recordsDead, recordsLive } from "./live";
 import { roomFor, roomMake } from "./reclaim";
@@ -37,14 +48,28 @@ const INLINE_POOL_SHARE: u32 = 8;
 /** A record above this size is cut at a segment's end rather than moved to the next. */
 const WHOLE_RECORD_MAX: u32 = 16384;
 /** What an index entry and a node's rounding may take beside key and inline value. */
-const KEY_OVERHEAD: u32 = 128;
+const KEY_OVERHEAD: u32 = 152;
 /** What keeping a key's former value for a snapshot takes at most, rounding included. */
-const VERSION_SIZE_MAX: u32 = 192;
+const VERSION_SIZE_MAX: u32 = 208;
+/** Bytes of expiry and timestamp in a record. */
+const WORDS_SIZE_MAX: u32 = 16;
 
 /** Flags of a call, as the store passes them. */
 export namespace CallFlags {
   export const ASCII_VALUE: u32 = 1;
   export const ASCII_KEY: u32 = 2;
+  /** The write has an expiry, or a timestamp: `callExpiry`, `callTimestamp` (engine/condition.ts). */
+  export const EXPIRY: u32 = 4;
+  export const TIMESTAMP: u32 = 8;
+  export const WORDS: u32 = 12;
+  /** What a record keeps. */
+  export const OF_RECORD: u32 = 15;
+  /** For `condition`: there is one; the expiry counts from now; all was checked before. */
+  export const IF_VERSION: u32 = 16;
+  export const EXPIRES_IN: u32 = 32;
+  export const UNCHECKED: u32 = 64;
+  /** The key was just looked at: nothing is won by leaving its node for later. */
+  export const AT_ONCE: u32 = 128;
 }
 
 /** The node of the key in KEY_A, or 0. The key is padded here. */
@@ -54,7 +79,7 @@ export function nodeFind(keySize: u32): usize {
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
   const node = <usize>load<u32>(slot);
-  return changetype<KeyNode>(node).flags & NodeFlags.DELETED ? 0 : node;
+  return nodeHidden(changetype<KeyNode>(node)) ? 0 : node;
 }
 
 /** Looks up the key in KEY_A: 0 when absent, else what `valueOpen` answers. */
@@ -68,7 +93,7 @@ export function get(keySize: u32): i32 {
   const slot = hashFind(KEY_A, keySize, hash);
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
-  if (node.flags & NodeFlags.DELETED) return 0;
+  if (node.flags & MAYBE_HIDDEN && nodeHidden(node)) return 0;
   return valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
 }
 
@@ -84,14 +109,14 @@ export function has(keySize: u32): i32 {
 export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > EXCHANGE_SIZE) return Status.VALUE_SIZE;
-  const total = RECORD_HEADER_SIZE + keySize + valueSize;
+  const total = RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize;
   const reserved = roomFor(total, For.WRITING);
   if (reserved < 0) return reserved;
   const ready = writeReady();
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
-  if (laterTakes(keySize, valueSize)) {
+  if (!(callFlags & (CallFlags.WORDS | CallFlags.AT_ONCE)) && laterTakes(keySize, valueSize)) {
     const sequence = nextSequence();
     root.sequence = sequence;
     const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
@@ -167,7 +192,7 @@ export function remove(keySize: u32): i32 {
   const slot = hashFind(KEY_A, keySize, hash);
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
-  if (node.flags & NodeFlags.DELETED) return 0;
+  if (nodeHidden(node)) return 0;
   return removeAt(slot, node);
 }
 
@@ -207,6 +232,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   root.liveKeyCount--;
   root.keyBytes -= keySize;
   root.valueBytes -= node.valueSize;
+  if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
   if (keep) versionKeep(node, version, sequence);
   else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
   if (node.older) {
@@ -264,7 +290,7 @@ export function batchBegin(
  * the next head does not fit, a segment's where the next record, or a first part worth reading, does not.
  */
 function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack: bool): u32 {
-  const head = extentRecordSize(keySizeMax, 0);
+  const head = extentRecordSize(keySizeMax, 0) + WORDS_SIZE_MAX;
   const inBlock = BLOCK_PAYLOAD_SIZE - head;
   const cut = WHOLE_RECORD_MAX + 2 * BLOCK_PAYLOAD_SIZE + head;
   const atEnd = min<u32>(head + valueSizeMax + 8, cut);
@@ -320,10 +346,11 @@ function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, call
   // A value that grows by less than a word may fit its record and not its node.
   if (
     !(node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) &&
-    (!inline || nodeHolds(node, keySize, valueSize)) &&
+    (!inline || nodeHolds(node, keySize, valueSize + wordsSizeInNode(nodeFlags(callFlags)))) &&
     !snapshotSees(node) &&
     logUpdateInPlace(node.address, flags, sequence, keySize, value, node.valueSize, valueSize)
   ) {
+    if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
     root.valueBytes += <u64>valueSize - node.valueSize;
     nodeState(node, node.address, sequence, keySize, value, valueSize, callFlags, inline);
     return 0;
@@ -344,10 +371,11 @@ export function nodeAdd(
   address: u64,
 ): void {
   const inline = valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
-  const node = changetype<KeyNode>(nodeTake(keySize, inline ? valueSize : 0));
+  const words = wordsSizeInNode(nodeFlags(callFlags));
+  const node = changetype<KeyNode>(nodeTake(keySize, inline ? pad8(valueSize) + words : words));
   nodeSetKey(node, key, keySize);
   nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
-  liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize));
   nodeEnter(node, hash);
 }
 
@@ -363,17 +391,21 @@ export function nodeReplace(
 ): i32 {
   let node = changetype<KeyNode>(<usize>load<u32>(slot));
   const wasDeleted = (node.flags & NodeFlags.DELETED) != 0;
-  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, valueSize) || inlineAllowed());
+  const words = wordsSizeInNode(nodeFlags(callFlags));
+  const inline =
+    valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, pad8(valueSize) + words) || inlineAllowed());
+  const bodySize = inline ? pad8(valueSize) + words : words;
   if (!wasDeleted) {
     liveDrop(node, keySize);
     if (repeatedInBatch(node)) logVoid(node.address);
+    if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
   }
   if (snapshotSees(node)) versionKeep(node, versionTake(node), sequence);
   else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
   root.valueBytes += <u64>valueSize - node.valueSize;
-  if (inline && !nodeHolds(node, keySize, valueSize)) node = nodeMove(slot, node, keySize, valueSize);
+  if (bodySize && !nodeHolds(node, keySize, bodySize)) node = nodeMove(slot, node, keySize, bodySize);
   nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
-  liveAdd(address, pad8(RECORD_HEADER_SIZE + keySize + valueSize));
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize));
   if (wasDeleted) {
     root.liveKeyCount++;
     root.keyBytes += keySize;
@@ -398,14 +430,27 @@ function nodeState(
   node.valueSize = valueSize;
   if (inline) copyWords(node.body, value, valueSize);
   else root.readBack = 1;
+  if (callFlags & CallFlags.WORDS) wordsSet(node);
+}
+
+/** Writes expiry and timestamp of the write under way to a node whose flags and value are set, and enters it in the wheel. */
+function wordsSet(node: KeyNode): void {
+  const flags = node.flags;
+  let at = wordsOf(node, node.body);
+  if (flags & NodeFlags.EXPIRY) {
+    store<u64>(at, root.callExpiry);
+    at += 8;
+  }
+  if (flags & NodeFlags.TIMESTAMP) store<u64>(at, root.callTimestamp);
+  if (flags & NodeFlags.EXPIRY) wheelEnter(node);
 }
 
 /** Lets a key's node say where the value that was streamed lies. */
 function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
   const keySize = root.streamKeySize;
   const table = root.streamTable;
-  const bodySize: u32 = table ? 8 : 0;
   const flags = table ? nodeFlags(callFlags) | NodeFlags.EXTENTS : nodeFlags(callFlags);
+  const bodySize = (table ? 8 : 0) + wordsSizeInNode(flags);
   const sequence = root.streamSequence;
   let node: KeyNode;
   let version: usize = 0;
@@ -417,6 +462,7 @@ function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
       version = versionTake(node);
       if (!version) return refuse();
     }
+    if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
     if (!nodeHolds(node, keySize, bodySize)) node = nodeMove(slot, node, keySize, bodySize);
     if (!created) {
       liveDrop(node, keySize);
@@ -439,6 +485,7 @@ function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
   node.identity = identityOf(sequence, keySize);
   node.valueSize = root.streamSize;
   if (table) store<u64>(node.body, table);
+  if (callFlags & CallFlags.WORDS) wordsSet(node);
   recordsLive(node, keySize, node.body);
   if (!slot) {
     nodeEnter(node, hash);
@@ -493,18 +540,27 @@ function nodeMove(slot: usize, node: KeyNode, keySize: u32, bodySize: u32): KeyN
   return taken;
 }
 
+// The flags of a call, of a record and of a node that mean the same stand in the same order.
+if (RecordFlags.ASCII_VALUE != CallFlags.ASCII_VALUE << 2) ERROR("flags of a record");
+if (RecordFlags.ASCII_KEY != CallFlags.ASCII_KEY << 2) ERROR("flags of a record");
+if (RecordFlags.EXPIRY != CallFlags.EXPIRY >> 2) ERROR("flags of a record");
+if (RecordFlags.TIMESTAMP != CallFlags.TIMESTAMP >> 2) ERROR("flags of a record");
+if (NodeFlags.ASCII_VALUE != CallFlags.ASCII_VALUE << 3) ERROR("flags of a node");
+if (NodeFlags.ASCII_KEY != CallFlags.ASCII_KEY << 3) ERROR("flags of a node");
+if (NodeFlags.EXPIRY != CallFlags.EXPIRY << 4) ERROR("flags of a node");
+if (NodeFlags.TIMESTAMP != CallFlags.TIMESTAMP << 4) ERROR("flags of a node");
+
 function recordFlags(callFlags: u32): u32 {
-  return (
-    (callFlags & CallFlags.ASCII_VALUE ? RecordFlags.ASCII_VALUE : 0) |
-    (callFlags & CallFlags.ASCII_KEY ? RecordFlags.ASCII_KEY : 0)
-  );
+  return ((callFlags & 3) << 2) | ((callFlags & CallFlags.WORDS) >>> 2);
 }
 
 function nodeFlags(callFlags: u32): u32 {
-  return (
-    (callFlags & CallFlags.ASCII_VALUE ? NodeFlags.ASCII_VALUE : 0) |
-    (callFlags & CallFlags.ASCII_KEY ? NodeFlags.ASCII_KEY : 0)
-  );
+  return ((callFlags & 3) << 3) | ((callFlags & CallFlags.WORDS) << 4);
+}
+
+/** Bytes of expiry and timestamp in the record of a write. */
+function callWordsSize(callFlags: u32): u32 {
+  return (((callFlags >>> 2) & 1) + ((callFlags >>> 3) & 1)) << 3;
 }
 
 /** Counts what a node holds as garbage, unless a snapshot still sees it. */

@@ -13,6 +13,7 @@ import { hashBucketOf, hashFind, hashPeek } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { EXCHANGE_IN, EXCHANGE_OUT, root, WORKSPACE } from "../root";
+import { nodeHidden } from "./expiry";
 import { laterApply } from "./later";
 
 const KEY_HEADER_SIZE: usize = 8;
@@ -53,7 +54,7 @@ export function getGroup(count: u32): void {
     const size = load<u32>(lookup.key);
     const slot = hashFind(<usize>lookup.key + KEY_HEADER_SIZE, size, lookup.hash);
     const node = changetype<KeyNode>(slot ? <usize>load<u32>(slot) : 0);
-    if (!slot || node.flags & NodeFlags.DELETED) {
+    if (!slot || nodeHidden(node)) {
       store<u32>(result, 0);
       continue;
     }

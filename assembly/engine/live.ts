@@ -5,32 +5,46 @@
 import { pad8 } from "../bytes/compare";
 import { RECORD_HEADER_SIZE } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
-import { KeyNode, NodeFlags } from "../index/key-node";
+import { KeyNode, NodeFlags, wordsSizeOf } from "../index/key-node";
 import { liveAdd, liveSubtract } from "../log/segments";
 import { extentRecordSize } from "../log/stream";
+
+/** Bytes that the record of a node, or the first of its parts, takes in the log. */
+export function recordSizeOf(node: KeyNode, keySize: u32, partSize: u32): u32 {
+  const flags = node.flags;
+  const words = wordsSizeOf(flags);
+  if (flags & NodeFlags.EXTENTS) return extentRecordSize(keySize + words, partSize);
+  return pad8(RECORD_HEADER_SIZE + words + keySize + partSize);
+}
 
 /** Counts the records of a node as live. */
 export function recordsLive(node: KeyNode, keySize: u32, body: usize): void {
   if (!(node.flags & NodeFlags.EXTENTS)) {
-    liveAdd(node.address, pad8(RECORD_HEADER_SIZE + keySize + node.valueSize));
+    liveAdd(node.address, recordSizeOf(node, keySize, node.valueSize));
     return;
   }
   const table = <usize>load<u32>(body);
   for (let part: u32 = 0; part < extentCount(table); part++) {
     if (!extentAddress(table, part)) continue;
-    liveAdd(extentAddress(table, part), extentRecordSize(keySize, extentSize(table, part)));
+    liveAdd(extentAddress(table, part), partRecordSize(node, keySize, table, part));
   }
 }
 
 /** Counts the records of a node as garbage. */
 export function recordsDead(node: KeyNode, keySize: u32, body: usize): void {
   if (!(node.flags & NodeFlags.EXTENTS)) {
-    liveSubtract(node.address, pad8(RECORD_HEADER_SIZE + keySize + node.valueSize));
+    liveSubtract(node.address, recordSizeOf(node, keySize, node.valueSize));
     return;
   }
   const table = <usize>load<u32>(body);
   for (let part: u32 = 0; part < extentCount(table); part++) {
     if (!extentAddress(table, part)) continue;
-    liveSubtract(extentAddress(table, part), extentRecordSize(keySize, extentSize(table, part)));
+    liveSubtract(extentAddress(table, part), partRecordSize(node, keySize, table, part));
   }
+}
+
+/** Bytes that a part's record takes: only the first one has expiry and timestamp. */
+export function partRecordSize(node: KeyNode, keySize: u32, table: usize, part: u32): u32 {
+  const size = extentSize(table, part);
+  return part ? extentRecordSize(keySize, size) : recordSizeOf(node, keySize, size);
 }

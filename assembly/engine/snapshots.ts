@@ -4,7 +4,8 @@
  * A snapshot is a sequence: it sees, of each key, the newest version at or below it. Open snapshots form a list,
  * oldest first. When a write replaces a version that some snapshot sees, the version is hung off its node and entered
  * at the end of one queue; as replacing sequences only grow, the queue is freed from its front, up to the oldest open
- * snapshot. So what the past costs is what changed since the oldest snapshot.
+ * snapshot. So what the past costs is what changed since the oldest snapshot. What had expired when a snapshot was
+ * taken it does not see, and nothing else expires for it.
  *
  * Invariants: (1) a node's chain goes from newer to older; (2) in the queue's order the first version of a node is the
  * last of its chain; (3) a node flagged DELETED has a chain.
@@ -13,10 +14,20 @@ import { copyWords } from "../bytes/compare";
 import { extentTableGive } from "../index/extent-table";
 import { hashFind, hashRemove } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { identityOf, KeyNode, NodeFlags, placeOf, VERSION_HEADER_SIZE, Version } from "../index/key-node";
+import {
+  identityOf,
+  KeyNode,
+  NodeFlags,
+  placeOf,
+  VERSION_HEADER_SIZE,
+  Version,
+  wordsOf,
+  wordsSizeOf,
+} from "../index/key-node";
 import { treeRemove } from "../index/ordered-index";
 import { slabClassOf, slabClassSize, slabGive, slabTake } from "../memory/slab";
 import { Attention, root } from "../root";
+import { expiredBy, MAYBE_HIDDEN, snapshotTimeMs } from "./expiry";
 import { recordsDead } from "./live";
 
 /** Versions freed in one step. */
@@ -25,6 +36,8 @@ const STEP: u32 = 64;
 @unmanaged
 export class Snapshot {
   sequence: u64;
+  /** The time by which it judges what has expired. */
+  timeMs: u64;
   next: u32;
   previous: u32;
 }
@@ -32,6 +45,7 @@ export class Snapshot {
 /** Enters a snapshot of the present. */
 export function snapshotOpen(snapshot: Snapshot): void {
   snapshot.sequence = root.sequence;
+  snapshot.timeMs = snapshotTimeMs();
   snapshot.next = 0;
   snapshot.previous = root.snapshotNewest;
   if (root.snapshotNewest) changetype<Snapshot>(<usize>root.snapshotNewest).next = <u32>changetype<usize>(snapshot);
@@ -75,6 +89,8 @@ export function versionKeep(node: KeyNode, memory: usize, sequence: u64): void {
   version.queueNext = 0;
   version.replacedBy = sequence;
   version.reserved = 0;
+  const words = wordsSizeOf(flags);
+  if (words) copyWords(memory + VERSION_HEADER_SIZE + valueSizeInNode(node), wordsOf(node, node.body), words);
   if (flags & NodeFlags.INLINE) copyWords(memory + VERSION_HEADER_SIZE, node.body, node.valueSize);
   else if (flags & NodeFlags.EXTENTS) store<u64>(memory + VERSION_HEADER_SIZE, load<u32>(node.body));
   if (version.older) {
@@ -96,13 +112,20 @@ export function versionsFollow(node: KeyNode): void {
 }
 
 /** The version of a node that a snapshot sees, as something to read (a node or a version), or 0. */
-export function versionAt(node: KeyNode, sequence: u64): usize {
-  if (node.sequence <= sequence) return node.flags & NodeFlags.DELETED ? 0 : changetype<usize>(node);
+export function versionAt(node: KeyNode, snapshot: Snapshot): usize {
+  const sequence = snapshot.sequence;
+  if (node.sequence <= sequence) {
+    const flags = node.flags;
+    if (!(flags & MAYBE_HIDDEN)) return changetype<usize>(node);
+    return flags & NodeFlags.DELETED || expiredBy(node, node.body, snapshot.timeMs) ? 0 : changetype<usize>(node);
+  }
   let at: usize = node.older;
   while (at) {
     const version = changetype<Version>(at);
-    if ((version.identity & 0xffffffffffff) <= sequence)
-      return changetype<KeyNode>(at).flags & NodeFlags.DELETED ? 0 : at;
+    if ((version.identity & 0xffffffffffff) <= sequence) {
+      const shown = changetype<KeyNode>(at);
+      return shown.flags & NodeFlags.DELETED || expiredBy(shown, at + VERSION_HEADER_SIZE, snapshot.timeMs) ? 0 : at;
+    }
     at = version.older;
   }
   return 0;
@@ -154,6 +177,10 @@ export function nodeGive(node: KeyNode): void {
 }
 
 function versionBodySize(node: KeyNode): u32 {
+  return valueSizeInNode(node) + wordsSizeOf(node.flags);
+}
+
+function valueSizeInNode(node: KeyNode): u32 {
   const flags = node.flags;
   if (flags & NodeFlags.INLINE) return (node.valueSize + 7) & ~7;
   return flags & NodeFlags.EXTENTS ? 8 : 0;

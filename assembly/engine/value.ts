@@ -7,9 +7,9 @@
 import { copyBytes } from "../bytes/compare";
 import { CacheMode, cacheCount } from "../cache/block-cache";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE } from "../format/block";
-import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, RecordFlags } from "../format/record";
+import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, recordKeyOffset } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
-import { KeyNode, NodeFlags } from "../index/key-node";
+import { KeyNode, NodeFlags, wordsSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, root } from "../root";
 import { Status } from "../status";
@@ -17,8 +17,6 @@ import { blockFetch, runFetch } from "./fetch";
 
 /** A larger value is read as a scan reads. */
 const SINGLE_SIZE_MAX: u32 = 65536;
-/** Where the key of a part's record lies. */
-const EXTENT_KEY_OFFSET: u32 = RECORD_HEADER_SIZE + EXTENT_FIELD_SIZE;
 
 /** What `valueOpen` answers beside a status. */
 export namespace ValueAt {
@@ -45,11 +43,11 @@ export function valueOpen(node: KeyNode, keySize: u32, body: usize, gather: usiz
   valueSelect(node, keySize, body);
   if (direct && !(flags & NodeFlags.EXTENTS)) {
     // Most values lie within one block: no copy then.
-    const start = (<u32>root.readAddress & (<u32>BLOCK_SIZE - 1)) + RECORD_HEADER_SIZE + keySize;
+    const start = (<u32>root.readAddress & (<u32>BLOCK_SIZE - 1)) + root.readKeyOffset + keySize;
     if (start + size <= <u32>BLOCK_SIZE) {
       const frame = blockFetch(root.readAddress);
       if (frame < 0) return <i32>frame;
-      const checked = recordCheck(<usize>frame, root.readAddress);
+      const checked = recordCheck(<usize>frame, root.readAddress, root.readKeyOffset);
       if (checked < 0) return checked;
       root.resultPointer = <u32>(<usize>frame + start);
       return ValueAt.MEMORY;
@@ -84,6 +82,7 @@ function valueSelect(node: KeyNode, keySize: u32, body: usize): void {
   root.readSequence = node.sequence;
   root.readSize = node.valueSize;
   root.readKeySize = keySize;
+  root.readKeyOffset = RECORD_HEADER_SIZE + wordsSizeOf(node.flags);
 }
 
 /** Copies `size` bytes from `offset` on to `target`. */
@@ -96,7 +95,7 @@ function valueCopy(offset: u32, target: usize, size: u32): i32 {
 }
 
 function partsCopy(offset: u32, target: usize, size: u32): i32 {
-  if (!root.readTable) return recordCopy(root.readAddress, RECORD_HEADER_SIZE, offset, target, size);
+  if (!root.readTable) return recordCopy(root.readAddress, root.readKeyOffset, offset, target, size);
   const table = <usize>root.readTable;
   const parts = extentCount(table);
   for (let part: u32 = 0; part < parts && size; part++) {
@@ -106,7 +105,9 @@ function partsCopy(offset: u32, target: usize, size: u32): i32 {
       continue;
     }
     const piece = min(size, partSize - offset);
-    const status = recordCopy(extentAddress(table, part), EXTENT_KEY_OFFSET, offset, target, piece);
+    // Only the first part has expiry and timestamp.
+    const keyOffset = (part ? RECORD_HEADER_SIZE : root.readKeyOffset) + EXTENT_FIELD_SIZE;
+    const status = recordCopy(extentAddress(table, part), keyOffset, offset, target, piece);
     if (status < 0) return status;
     target += piece;
     size -= piece;
@@ -128,7 +129,7 @@ function recordCopy(address: u64, keyOffset: u32, offset: u32, target: usize, si
   const frame = blockFetch(address);
   root.cacheMode = mode;
   if (frame < 0) return <i32>frame;
-  const checked = recordCheck(<usize>frame, address);
+  const checked = recordCheck(<usize>frame, address, keyOffset);
   if (checked < 0) return checked;
   if (offset >= inFirst) {
     const rest = offset - inFirst;
@@ -160,14 +161,13 @@ function aheadFetch(block: u64, end: u32): u32 {
 }
 
 /** Whether the record at an address is the one that the node means. */
-function recordCheck(frame: usize, address: u64): i32 {
+function recordCheck(frame: usize, address: u64, keyOffset: u32): i32 {
   const inBlock = <u32>address & (<u32>BLOCK_SIZE - 1);
   const record = changetype<Record>(frame + inBlock);
-  const extents = (<u32>record.flags & RecordFlags.EXTENTS) != 0;
   if (
     record.sequence == root.readSequence &&
     <u32>record.keySize == root.readKeySize &&
-    extents == (root.readTable != 0)
+    recordKeyOffset(record.flags) == keyOffset
   ) {
     return Status.OK;
   }

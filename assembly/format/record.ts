@@ -8,7 +8,7 @@
  *   7  flags         1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents
  *   8  sequence      u48; the two bytes above it are reserved
  *  16  expiry        u64 milliseconds since 1970, where flagged
- *      timestamp     u64, where flagged
+ *      timestamp     u64, where flagged; like the expiry, of a value of several extents only the first record has it
  *      extent        where flagged: u32 size of this part, u32 number of this part; the first record's number is the
  *                    count of parts
  *      key, value    without a gap; then padding to 8 bytes
@@ -23,6 +23,8 @@ import { BLOCK_PAYLOAD_SIZE } from "./block";
 export const RECORD_HEADER_SIZE: u32 = 16;
 export const EXTENT_FIELD_SIZE: u32 = 8;
 const SEQUENCE_MASK: u64 = 0xffffffffffff;
+/** The highest time that an expiry can be: in the year 10889. */
+export const EXPIRY_MAX: u64 = (1 << 48) - 1;
 
 export namespace RecordKind {
   export const SET: u32 = 1;
@@ -66,6 +68,11 @@ export function recordKeyOffset(flags: u32): u32 {
   return size;
 }
 
+/** Bytes of expiry and timestamp, which stand behind the header. */
+export function recordWordsSize(flags: u32): u32 {
+  return ((flags & RecordFlags.EXPIRY) + ((flags & RecordFlags.TIMESTAMP) >>> 1)) << 3;
+}
+
 /** Writes the 16 bytes that every record starts with. */
 export function recordHeaderStore(
   record: usize,
@@ -79,10 +86,15 @@ export function recordHeaderStore(
   store<u64>(record, sequence, 8);
 }
 
+/** Where a record with the flag EXTENTS has the size and the number of its part. */
+export function recordExtentAt(record: usize): usize {
+  return record + RECORD_HEADER_SIZE + recordWordsSize(changetype<Record>(record).flags);
+}
+
 /** Bytes of the value that the record itself holds: all of it, or its part where there are several extents. */
 export function recordPartSize(record: usize): u32 {
   return <u32>changetype<Record>(record).flags & RecordFlags.EXTENTS
-    ? load<u32>(record, 16)
+    ? load<u32>(recordExtentAt(record))
     : changetype<Record>(record).valueSize;
 }
 
@@ -102,6 +114,7 @@ export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
   const head = recordKeyOffset(flags) + keySize;
   if (isNote ? keySize | flags : keySize - 1 >= KEY_SIZE_MAX) return false;
   if (head > left || view.valueSize > VALUE_SIZE_MAX) return false;
+  if (flags & RecordFlags.EXPIRY && load<u64>(record, RECORD_HEADER_SIZE) > EXPIRY_MAX) return false;
   if (kind == RecordKind.EXTENT && !(flags & RecordFlags.EXTENTS)) return false;
   const partSize = recordPartSize(record);
   if (partSize > view.valueSize || (kind == RecordKind.DELETE && partSize)) return false;

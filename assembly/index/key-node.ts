@@ -7,8 +7,13 @@
  *  16  u32  value size
  *  20  u32  newest older version that a snapshot may need, or 0
  *  24  key, zero-padded to 8
- *      value when INLINE; else, when EXTENTS, a u32 pointer to the extent table
+ *      value when INLINE, zero-padded to 8; else, when EXTENTS, a u64 pointer to the extent table
+ *      u64 expiry when EXPIRY, milliseconds since 1970
+ *      u64 timestamp when TIMESTAMP
+ *      u32 next, u32 previous in the expiry wheel, when EXPIRY; a version has none
  * ```
+ *
+ * What a read needs comes first: it does not have to know whether a record has an expiry or a timestamp to find its value.
  *
  * A version has the same first three words, so that reading one is reading a node; behind them its links:
  *
@@ -17,7 +22,7 @@
  *  16  u32  value size                           20  u32  next older version
  *  24  u32  next newer version, or the node      28  u32  next in the order of replacement
  *  32  u64  sequence that replaced it            40  u32  1 when `newer` is the node
- *  48  value when INLINE; pointer when EXTENTS
+ *  48  value when INLINE; pointer when EXTENTS; expiry; timestamp
  * ```
  */
 import { copyWords, pad8 } from "../bytes/compare";
@@ -39,6 +44,10 @@ export namespace NodeFlags {
   export const ASCII_KEY: u32 = 16;
   /** A verification that is under way has found the record. Whatever writes to the node clears it. */
   export const PROVEN: u32 = 32;
+  /** The record has an expiry. */
+  export const EXPIRY: u32 = 64;
+  /** The record has a timestamp. */
+  export const TIMESTAMP: u32 = 128;
 }
 
 @unmanaged
@@ -101,6 +110,38 @@ export function identityOf(sequence: u64, keySize: u32): u64 {
 /** Bytes that a node of this shape takes. */
 export function nodeSizeOf(keySize: u32, bodySize: u32): u32 {
   return NODE_HEADER_SIZE + pad8(keySize) + pad8(bodySize);
+}
+
+/** Bytes of the expiry and the timestamp that a node, or a version, with these flags has, and its record too. */
+export function wordsSizeOf(flags: u32): u32 {
+  return (((flags >>> 6) & 1) + (flags >>> 7)) << 3;
+}
+
+/** Bytes that a node with these flags has behind its value: expiry, timestamp, and its place in the expiry wheel. */
+export function wordsSizeInNode(flags: u32): u32 {
+  return (((flags >>> 5) & 2) + (flags >>> 7)) << 3;
+}
+
+/** Where expiry and timestamp of a node, or of a version, lie; `body` is where its value or its extent table lies. */
+export function wordsOf(node: KeyNode, body: usize): usize {
+  const flags = node.flags;
+  if (flags & NodeFlags.INLINE) return body + pad8(node.valueSize);
+  return flags & NodeFlags.EXTENTS ? body + 8 : body;
+}
+
+/** The expiry of a node, or of a version, that has one. */
+export function expiryOf(node: KeyNode, body: usize): u64 {
+  return load<u64>(wordsOf(node, body));
+}
+
+/** The timestamp of a node, or of a version, that has one. */
+export function timestampOf(node: KeyNode, body: usize): u64 {
+  return load<u64>(wordsOf(node, body) + (node.flags & NodeFlags.EXPIRY ? 8 : 0));
+}
+
+/** Where the links of a node that has an expiry lie. */
+export function linksOf(node: KeyNode): usize {
+  return wordsOf(node, node.body) + wordsSizeOf(node.flags);
 }
 
 /** Writes a node's key; the source is padded. */

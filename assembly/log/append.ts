@@ -13,7 +13,7 @@
  * that no hand-over has more than CHECK_LAG of them to compute.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { deviceWrite, deviceWriteUncached, tickMs } from "../device/device";
+import { deviceWrite, deviceWriteUncached, tickMs, timeNowMs } from "../device/device";
 import {
   BLOCK_HEADER_SIZE,
   BLOCK_PAYLOAD_SIZE,
@@ -31,8 +31,10 @@ import {
   Record,
   RecordFlags,
   RecordKind,
+  recordExtentAt,
   recordHeaderStore,
   recordKeyOffset,
+  recordWordsSize,
 } from "../format/record";
 import {
   headerBlocksFor,
@@ -60,6 +62,7 @@ import { noteCounts, noteMake, Space, spaceSurvey } from "./space";
 import { fenceCheck } from "./superblock-store";
 
 const CHECK_LAG: u64 = 64;
+const WORDS: u32 = RecordFlags.EXPIRY | RecordFlags.TIMESTAMP;
 const WRITE_OUT_BLOCKS: u64 = 64;
 /** Blocks at the log's end that deletions leave to a note, its group and its mark. */
 const NOTE_BLOCKS: u32 = 5;
@@ -158,7 +161,8 @@ export function logAppend(
   value: usize,
   valueSize: u32,
 ): u64 {
-  const head = RECORD_HEADER_SIZE + keySize;
+  const words = flags & WORDS ? recordWordsSize(flags) : 0;
+  const head = RECORD_HEADER_SIZE + words + keySize;
   const total = pad8(head + valueSize);
   let used = root.tailUsed;
   if (!root.tailOpen || used + head > BLOCK_PAYLOAD_SIZE) {
@@ -174,6 +178,7 @@ export function logAppend(
   const frame = <usize>root.tailFrame;
   const record = frame + BLOCK_HEADER_SIZE + used;
   recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
+  if (words) wordsStore(record, flags);
   const header = changetype<BlockHeader>(frame);
   if (header.first == <u16>NO_RECORD) header.first = <u16>used;
   const address = root.tailOffset + BLOCK_HEADER_SIZE + used;
@@ -181,11 +186,11 @@ export function logAppend(
   root.bytesAppended += total;
   if (used + total <= BLOCK_PAYLOAD_SIZE) {
     store<u64>(record + total - 8, 0);
-    copyBytes(record + RECORD_HEADER_SIZE, key, keySize);
+    copyBytes(record + RECORD_HEADER_SIZE + words, key, keySize);
     copyBytes(record + head, value, valueSize);
     root.tailUsed = used + total;
   } else {
-    copyBytes(record + RECORD_HEADER_SIZE, key, keySize);
+    copyBytes(record + RECORD_HEADER_SIZE + words, key, keySize);
     root.tailUsed = used + head;
     logBytes(value, valueSize);
     logAlign();
@@ -214,9 +219,11 @@ export function logAppendHead(
   const frame = <usize>root.tailFrame;
   const record = frame + BLOCK_HEADER_SIZE + used;
   recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
+  if (flags & WORDS) wordsStore(record, flags);
   if (flags & RecordFlags.EXTENTS) {
-    store<u32>(record, partSize, 16);
-    store<u32>(record, part, 20);
+    const field = recordExtentAt(record);
+    store<u32>(field, partSize);
+    store<u32>(field, part, 4);
   }
   copyBytes(record + keyOffset, key, keySize);
   const header = changetype<BlockHeader>(frame);
@@ -225,6 +232,16 @@ export function logAppendHead(
   if (!root.groupDirty) groupOpen();
   root.bytesAppended += pad8(head + partSize);
   return root.tailOffset + BLOCK_HEADER_SIZE + used;
+}
+
+/** Writes expiry and timestamp of the write under way behind a record's header. */
+function wordsStore(record: usize, flags: u32): void {
+  let at = record + RECORD_HEADER_SIZE;
+  if (flags & RecordFlags.EXPIRY) {
+    store<u64>(at, root.callExpiry);
+    at += 8;
+  }
+  if (flags & RecordFlags.TIMESTAMP) store<u64>(at, root.callTimestamp);
 }
 
 /** Appends bytes of the value that is under way, over as many blocks of the segment as it takes. */
@@ -261,7 +278,7 @@ export function logUpdateInPlace(
   valueSize: u32,
 ): bool {
   if (address < root.mutableFrom || address >= root.mutableTo) return false;
-  const head = RECORD_HEADER_SIZE + keySize;
+  const head = recordKeyOffset(flags) + keySize;
   const total = pad8(head + valueSize);
   if (total != pad8(head + oldSize)) return false;
   const inBlock = <u32>address & (<u32>BLOCK_SIZE - 1);
@@ -269,8 +286,9 @@ export function logUpdateInPlace(
   const block = segmentAt(root.segmentOpen).firstBlock + segmentBlockOf(address);
   const record = frameOf(block) + inBlock;
   const previous = changetype<Record>(record);
-  if ((<u32>previous.flags & ~(RecordFlags.ASCII_KEY | RecordFlags.ASCII_VALUE)) != 0) return false;
+  if ((<u32>previous.flags ^ flags) & ~(RecordFlags.ASCII_KEY | RecordFlags.ASCII_VALUE)) return false;
   recordHeaderStore(record, RecordKind.SET, flags, sequence, keySize, valueSize);
+  if (flags & WORDS) wordsStore(record, flags);
   // The key's last bytes may share the final word: clear only what lies behind the new value.
   copyBytes(record + head, value, valueSize);
   for (let i = head + valueSize; i < total; i++) store<u8>(record + i, 0);
@@ -339,7 +357,8 @@ export function groupSeal(): i32 {
   root.sealedGroup = root.group;
   // Whether it is handed over now or later: what follows belongs to another group.
   mutableBegin(root.tailOffset + BLOCK_SIZE);
-  trailer.highestTimeMs = root.highestTimeMs;
+  root.sealedTimeMs = timeNowMs();
+  trailer.highestTimeMs = root.sealedTimeMs;
   trailer.sequence = root.sequence;
   root.group++;
   root.groupDirty = 0;
@@ -459,6 +478,7 @@ function blockNext(): void {
   if (root.groupDirty && root.flushIntervalMs && tickMs() - root.groupStartMs >= root.flushIntervalMs)
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
+  if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
   if (root.compactActive) {
     root.compactCredit += (<i64>root.compactFactor) << BLOCK_SIZE_LOG2;
     root.attention |= Attention.COMPACTION_DUE;

@@ -14,7 +14,7 @@
 import { deviceSync, deviceWrite } from "../device/device";
 import { BlockHeader } from "../format/block";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
-import { PLAN, PLAN_PIECES_MAX, root } from "../root";
+import { Attention, PLAN, PLAN_PIECES_MAX, root } from "../root";
 import { Status } from "../status";
 import { checksAdvance, frameOf, groupSeal, groupTouch, handOver, runLength, writeOut } from "./append";
 import { spaceSettle } from "./space";
@@ -72,6 +72,7 @@ export function groupBegin(): i32 {
   root.flightDurable = 0;
   root.flightHeld = 0;
   root.flightSequence = root.sequence;
+  root.flightTimeMs = root.sealedTimeMs;
   planBuild();
   handOver(end);
   return root.planPieceCount;
@@ -95,7 +96,7 @@ export function groupFinish(result: u32): i32 {
   if (fenced < 0) return fenced;
   root.blocksWritten += blocks;
   root.flushes++;
-  durableAt(root.flightGroup, root.flightSequence, root.flightMark);
+  durableAt(root.flightGroup, root.flightSequence, root.flightMark, root.flightTimeMs);
   return Status.OK;
 }
 
@@ -137,15 +138,17 @@ export function flushSync(): i32 {
   root.flightDurable = 1;
   if (root.blocked == Status.NO_SPACE) root.blocked = 0;
   root.flushes++;
-  durableAt(root.sealedGroup, root.sequence, root.sealedMark);
+  durableAt(root.sealedGroup, root.sequence, root.sealedMark, root.sealedTimeMs);
   return Status.OK;
 }
 
-/** A group, and all before it, is durable: so is the mark that its end names. */
-function durableAt(group: u64, sequence: u64, mark: u64): void {
+/** A group, and all before it, is durable: so are the mark and the time that its end names. */
+function durableAt(group: u64, sequence: u64, mark: u64, timeMs: u64): void {
   if (group > root.durableGroup) root.durableGroup = group;
   if (sequence > root.durableSequence) root.durableSequence = sequence;
   if (mark > root.provenMark) root.provenMark = mark;
+  if (timeMs > root.durableTimeMs) root.durableTimeMs = timeMs;
+  if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
   spaceSettle();
 }
 

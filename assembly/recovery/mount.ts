@@ -5,7 +5,7 @@
  * anything is served, brings to safety whatever complete groups lie behind the durable mark (tail.ts): they may have been
  * acknowledged, and they may also have been read from a cache that the device never took.
  */
-import { deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
+import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { SegmentKind } from "../format/segment";
 import {
@@ -16,6 +16,7 @@ import {
   Superblock,
   superblockIntact,
 } from "../format/superblock";
+import { wheelBegin } from "../index/expiry-wheel";
 import {
   BLOCK_SIZE,
   BLOCK_SIZE_LOG2,
@@ -147,6 +148,7 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
     const fits = min<u64>(segmentCountMax(), (<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);
     root.segmentCount = <u32>max<u64>(root.segmentCount, fits);
   }
+  wheelBegin(max(clockMs(), root.highestTimeMs));
   const ensured = segmentsEnsure(root.segmentCount);
   if (ensured < 0) return ensured == Status.NO_SPACE ? Status.CORRUPT : ensured;
   const replayed = durableReplay(frame);

@@ -20,11 +20,14 @@ import {
   Record,
   RecordFlags,
   RecordKind,
+  recordExtentAt,
   recordKeyOffset,
   recordPartSize,
   recordValid,
+  recordWordsSize,
 } from "../format/record";
 import { SegmentKind } from "../format/segment";
+import { wheelEnter, wheelLeave } from "../index/expiry-wheel";
 import {
   extentAddress,
   extentCount,
@@ -35,7 +38,16 @@ import {
 } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
+import {
+  identityOf,
+  KeyNode,
+  NodeFlags,
+  nodeSetKey,
+  nodeSizeOf,
+  placeOf,
+  wordsOf,
+  wordsSizeInNode,
+} from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
 import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
@@ -132,13 +144,14 @@ function replayRecord(pointer: usize, left: u32, address: u64, blocksLeft: u32):
   if (root.replayPass == ReplayPass.PARTS) {
     if (kind != RecordKind.EXTENT) return <i32>size;
     keyTake(pointer + keyOffset, keySize);
-    const entered = extentApply(keySize, record.sequence, load<u32>(pointer, 20), partSize, address);
+    const entered = extentApply(keySize, record.sequence, load<u32>(recordExtentAt(pointer), 4), partSize, address);
     return entered < 0 ? entered : <i32>size;
   }
   root.recoveredRecords++;
   if (record.sequence > root.replaySequence) root.replaySequence = record.sequence;
   keyTake(pointer + keyOffset, keySize);
-  const status = apply(record, kind, flags, keySize, partSize, load<u32>(pointer, 20), pointer + head, here, address);
+  const part = load<u32>(recordExtentAt(pointer), 4);
+  const status = apply(record, kind, flags, keySize, partSize, part, pointer + head, here, address);
   return status < 0 ? status : <i32>size;
 }
 
@@ -218,8 +231,9 @@ function stands(record: Record, node: KeyNode): bool {
 function stateDrop(node: KeyNode, keySize: u32): void {
   recordsDead(node, keySize, node.body);
   root.valueBytes -= node.valueSize;
+  if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
   if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
-  node.place = placeOf(node.address, node.sizeClass, node.flags & ~NodeFlags.EXTENTS);
+  node.place = placeOf(node.address, node.sizeClass, node.flags & ~(NodeFlags.EXTENTS | NodeFlags.EXPIRY));
 }
 
 function deleteApply(record: Record, keySize: u32, known: usize, hash: u64): i32 {
@@ -300,6 +314,8 @@ function setApply(
   const valueSize = record.valueSize;
   let nodeFlags = flags & RecordFlags.ASCII_VALUE ? NodeFlags.ASCII_VALUE : 0;
   if (flags & RecordFlags.ASCII_KEY) nodeFlags |= NodeFlags.ASCII_KEY;
+  if (flags & RecordFlags.EXPIRY) nodeFlags |= NodeFlags.EXPIRY;
+  if (flags & RecordFlags.TIMESTAMP) nodeFlags |= NodeFlags.TIMESTAMP;
   let table: usize = 0;
   if (flags & RecordFlags.EXTENTS) {
     // Each further part has a byte at least, so this bounds what a hostile record can ask for.
@@ -310,7 +326,7 @@ function setApply(
     nodeFlags |= NodeFlags.EXTENTS;
   }
   const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
-  const bodySize: u32 = table ? 8 : inline ? valueSize : 0;
+  const bodySize: u32 = (table ? 8 : inline ? pad8(valueSize) : 0) + wordsSizeInNode(nodeFlags);
   let node = slot ? <usize>load<u32>(slot) : 0;
   if (node && slabClassSize(changetype<KeyNode>(node).sizeClass) < nodeSizeOf(keySize, bodySize)) {
     const taken = nodeTake(keySize, bodySize);
@@ -335,6 +351,9 @@ function setApply(
     root.replayNode = <u32>(target.body + here);
   }
   if (table) store<u64>(target.body, table);
+  const words = recordWordsSize(flags);
+  if (words) copyBytes(wordsOf(target, target.body), changetype<usize>(record) + RECORD_HEADER_SIZE, words);
+  if (flags & RecordFlags.EXPIRY) wheelEnter(target);
   recordsLive(target, keySize, target.body);
   if (fresh) nodeEnter(target, hash);
   else root.valueBytes += valueSize;

@@ -98,6 +98,7 @@ export function indexSums(): void {
   total(Total.KEYS, root.liveKeyCount, state.walkKeyCount);
   total(Total.KEY_BYTES, root.keyBytes, state.walkKeyBytes);
   total(Total.VALUE_BYTES, root.valueBytes, state.walkValueBytes);
+  total(Total.EXPIRING, root.expiringCount, state.walkExpiringCount);
 }
 
 /** Notes a total that is not what was counted. */
@@ -170,6 +171,7 @@ function nodeProve(state: VerifyState, node: KeyNode): void {
   } else {
     state.walkKeyCount++;
     state.walkKeyBytes += keySize;
+    if (node.flags & NodeFlags.EXPIRY) state.walkExpiringCount++;
     state.walkValueBytes += node.valueSize;
     candidateProve(node, key, keySize, node.body);
   }

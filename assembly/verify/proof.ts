@@ -27,7 +27,7 @@ export function candidateProve(candidate: KeyNode, key: usize, keySize: u32, bod
     for (let part: u32 = 0; part < extentCount(table); part++) {
       const address = extentAddress(table, part);
       const kind = part ? RecordKind.EXTENT : RecordKind.SET;
-      if (!recordProve(candidate, key, keySize, 0, address, kind, extentSize(table, part))) return;
+      if (!recordProve(candidate, key, keySize, body, address, kind, extentSize(table, part))) return;
     }
     return;
   }
@@ -35,8 +35,7 @@ export function candidateProve(candidate: KeyNode, key: usize, keySize: u32, bod
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags & ~NodeFlags.PROVEN);
     return;
   }
-  const inline = flags & NodeFlags.INLINE ? body : 0;
-  recordProve(candidate, key, keySize, inline, candidate.address, RecordKind.SET, candidate.valueSize);
+  recordProve(candidate, key, keySize, body, candidate.address, RecordKind.SET, candidate.valueSize);
 }
 
 /** Proves one record. False when it noted a fault. */
@@ -44,11 +43,12 @@ function recordProve(
   candidate: KeyNode,
   key: usize,
   keySize: u32,
-  inline: usize,
+  body: usize,
   address: u64,
   kind: u32,
   partSize: u32,
 ): bool {
+  const inline = candidate.flags & NodeFlags.INLINE ? body : 0;
   if (!addressIsSound(address)) return tell(Fault.KEY_NODE, address & ADDRESS_MASK, 0, key, keySize);
   const index = segmentOf(address);
   const block = segmentBlockOf(address);
@@ -66,7 +66,7 @@ function recordProve(
   if (!same || <u32>view.kind != kind || view.sequence != candidate.sequence) {
     return tell(Fault.RECORD_MISSING, address, ANOTHER_THERE, key, keySize);
   }
-  if (!recordAgrees(candidate, record) || recordPartSize(record) != partSize) {
+  if (!recordAgrees(candidate, body, record) || recordPartSize(record) != partSize) {
     return tell(Fault.RECORD_DIFFERS, address, 0, key, keySize);
   }
   const head = keyOffset + keySize;

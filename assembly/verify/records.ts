@@ -6,25 +6,27 @@
  * store may have been written to in between; what it is held against is looked up when its last byte was seen.
  */
 import { bytesEqual, copyBytes, pad8 } from "../bytes/compare";
+import { partRecordSize, recordSizeOf } from "../engine/live";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, NO_RECORD } from "../format/block";
 import {
   RECORD_HEADER_SIZE,
   Record,
   RecordFlags,
   RecordKind,
+  recordExtentAt,
   recordKeyOffset,
   recordPartSize,
   recordValid,
+  recordWordsSize,
 } from "../format/record";
 import { extentAddress, extentCount, extentProve, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, placeOf, VERSION_HEADER_SIZE } from "../index/key-node";
+import { KeyNode, NodeFlags, placeOf, VERSION_HEADER_SIZE, wordsOf, wordsSizeOf } from "../index/key-node";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
-import { extentRecordSize } from "../log/stream";
 import { root } from "../root";
 import { isHalfCopied } from "./source";
-import { Fault, fault, faultAt, recordKeyAt, recordValueAt, VerifyState, verifyState } from "./state";
+import { Fault, fault, faultAt, recordKeyAt, recordValueAt, recordWordsAt, VerifyState, verifyState } from "./state";
 
 /** Scans the records of a sound block: `used` bytes of it; `first` is where its first record starts, or NO_RECORD. */
 export function recordsScan(frame: usize, offset: u64, used: u32, first: u32, blocksLeft: u32): void {
@@ -78,13 +80,25 @@ export function recordsScan(frame: usize, offset: u64, used: u32, first: u32, bl
 }
 
 /** Whether a node, or a version, says the same as the record at `record`, which is valid: all but value and place. */
-export function recordAgrees(candidate: KeyNode, record: usize): bool {
+export function recordAgrees(candidate: KeyNode, body: usize, record: usize): bool {
   const view = changetype<Record>(record);
-  return candidate.sequence == view.sequence && headAgrees(candidate, <u32>view.flags, view.valueSize, <u32>view.kind);
+  const words = record + RECORD_HEADER_SIZE;
+  return (
+    candidate.sequence == view.sequence &&
+    headAgrees(candidate, body, <u32>view.flags, words, view.valueSize, <u32>view.kind)
+  );
 }
 
-function headAgrees(candidate: KeyNode, recordFlags: u32, valueSize: u32, kind: u32): bool {
+/** `words` is where the record has expiry and timestamp. */
+function headAgrees(candidate: KeyNode, body: usize, recordFlags: u32, words: usize, valueSize: u32, kind: u32): bool {
   const flags = candidate.flags;
+  // A further part of a value has none.
+  const wordsSize = kind == RecordKind.EXTENT ? 0 : wordsSizeOf(flags);
+  if (recordWordsSize(recordFlags) != wordsSize) return false;
+  if (wordsSize) {
+    if (((flags & NodeFlags.EXPIRY) != 0) != ((recordFlags & RecordFlags.EXPIRY) != 0)) return false;
+    if (!bytesEqual(wordsOf(candidate, body), words, wordsSize)) return false;
+  }
   const extents = (flags & NodeFlags.EXTENTS) != 0;
   return (
     // A further part of a value says its own size.
@@ -116,10 +130,11 @@ function recordTake(state: VerifyState, record: usize, left: u32, address: u64):
   state.recordValueSize = view.valueSize;
   state.recordPartSize = partSize;
   // The first record of several carries their count instead.
-  state.recordPart = view.kind == <u8>RecordKind.EXTENT ? load<u32>(record, RECORD_HEADER_SIZE + 4) : 0;
+  state.recordPart = view.kind == <u8>RecordKind.EXTENT ? load<u32>(recordExtentAt(record), 4) : 0;
   state.recordKeySize = keySize;
   state.recordKind = view.kind;
   state.recordFlags = flags;
+  copyBytes(recordWordsAt(), record + RECORD_HEADER_SIZE, recordWordsSize(flags));
   state.recordValueHere = 0;
   state.recordRemaining = partSize;
   copyBytes(recordKeyAt(), record + keyOffset, keySize);
@@ -163,10 +178,10 @@ function candidateMatch(state: VerifyState, candidate: KeyNode, body: usize): vo
   const keySize = state.recordKeySize;
   const sound =
     candidate.sequence == state.recordSequence &&
-    headAgrees(candidate, state.recordFlags, state.recordValueSize, state.recordKind);
+    headAgrees(candidate, body, state.recordFlags, recordWordsAt(), state.recordValueSize, state.recordKind);
   if (!(flags & NodeFlags.EXTENTS)) {
     if (candidate.address != state.recordAddress) return;
-    state.confirmed += pad8(RECORD_HEADER_SIZE + keySize + candidate.valueSize);
+    state.confirmed += recordSizeOf(candidate, keySize, candidate.valueSize);
     if (!sound || state.recordKind != RecordKind.SET) return;
     if (flags & NodeFlags.INLINE && !bytesEqual(body, recordValueAt(), candidate.valueSize)) return;
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags | NodeFlags.PROVEN);
@@ -176,6 +191,6 @@ function candidateMatch(state: VerifyState, candidate: KeyNode, body: usize): vo
   const part = state.recordPart;
   if (part >= extentCount(table) || extentAddress(table, part) != state.recordAddress) return;
   const size = extentSize(table, part);
-  state.confirmed += extentRecordSize(keySize, size);
+  state.confirmed += partRecordSize(candidate, keySize, table, part);
   if (sound && size == state.recordPartSize) extentProve(table);
 }

@@ -102,6 +102,8 @@ export namespace Total {
   export const FREE_SEGMENTS: u32 = 5;
   /** Entries of the hash index beside those of the ordered one. */
   export const INDEXES: u32 = 6;
+  /** Keys in the expiry wheel. */
+  export const EXPIRING: u32 = 7;
 }
 
 @unmanaged
@@ -137,6 +139,8 @@ export class VerifyState {
   recordKeySize: u32;
   recordKind: u32;
   recordFlags: u32;
+  recordExpiry: u64;
+  recordTimestamp: u64;
   recordValueHere: u32;
 
   // The walks over the indexes
@@ -146,6 +150,7 @@ export class VerifyState {
   walkVersionCount: u32;
   walkEntries: u32;
   walkKeyCount: u32;
+  walkExpiringCount: u32;
   walkKeyBytes: u64;
   walkValueBytes: u64;
   bucket: u32;
@@ -210,6 +215,11 @@ export function bufferBlock(index: u32): usize {
 /** Where the key of the record under way lies. */
 export function recordKeyAt(): usize {
   return <usize>root.verifyState + RECORD_KEY;
+}
+
+/** Where its expiry and its timestamp lie, those that it has. */
+export function recordWordsAt(): usize {
+  return <usize>root.verifyState + offsetof<VerifyState>("recordExpiry");
 }
 
 /** Where the first bytes of its value lie. */
