@@ -22,6 +22,82 @@ async function connected(page: Page, name: string, options: object = {}): Promis
 describe.each(browsersOfRun())("connect in %s", (browser) => {
   const pages = new Pages(browser);
 
+  test("has partial updates, conditions and expiries, as promises", async () => {
+    const page = await pages.newPage();
+    const seen = await page.evaluate(async (name) => {
+      const store = await cairn.connect(name);
+      const seen: Record<string, unknown> = {};
+      seen["append"] = [
+        await store.append("a", "one"),
+        await store.append("a", new Uint8Array([33])),
+        await store.get("a"),
+      ];
+      seen["patch"] = [await store.patch("a", 0, "ONE"), await store.get("a")];
+      seen["range"] = (await outcome(store.patch("a", 9, "x"))).code;
+      seen["increment"] = [`${await store.increment("n")}`, `${await store.increment("n", 2n ** 40n)}`];
+      seen["none"] = (await outcome(store.increment("a"))).code;
+      seen["merge"] = [
+        await store.merge("j", { x: 1 }),
+        await store.merge("j", { y: 2, x: null }),
+        await store.get("j"),
+      ];
+      const all = Array.from({ length: 20 }, () => store.update("u", (value) => `${Number(value ?? 0) + 1}`));
+      seen["update"] = [
+        (await Promise.all(all)).length,
+        await store.get("u"),
+        await store.update("u", () => undefined),
+      ];
+      seen["gone"] = await store.has("u");
+      const soon = Date.now() + 60_000;
+      seen["set"] = [
+        await store.set("t", "v", { expiresAt: soon, timestamp: 5 }),
+        await store.set("x", "v", { expiresIn: 1 }),
+      ];
+      const entry = await store.getEntry("t");
+      seen["entry"] = [entry?.value, entry?.expiresAt === soon, entry?.timestamp, await store.getEntry("none")];
+      seen["stale"] = (await outcome(store.put("t", "w", { timestamp: 4 }))).code;
+      const ifVersion = entry?.version as number;
+      seen["if"] = [await store.set("t", "w", { ifVersion: null }), await store.set("t", "w", { ifVersion })];
+      seen["del"] = [await store.delete("t", { ifVersion }), await store.del("t", { ifVersion: null })];
+      seen["batch"] = await store.batch([
+        { type: "set", key: "b", value: "1", ifVersion: null, expiresIn: 60_000 },
+        { type: "delete", key: "t" },
+      ]);
+      seen["refused"] = await store.batch().set("c", "1").set("b", "2", { ifVersion: null }).commit();
+      seen["expires"] = (await store.getEntry("b"))?.expiresAt !== undefined;
+      seen["wrong"] = [
+        (await outcome(store.set("a", "x", { expiresIn: 0 }))).code,
+        (await outcome(store.append("a", 5 as unknown as string))).code,
+        (await outcome(store.update("a", (async () => "x") as never))).code,
+        (await outcome(store.merge("a", {}))).code,
+      ];
+      while (await store.has("x")) await new Promise((resolve) => setTimeout(resolve, 1));
+      const keys = await store.keys().nextv(100);
+      await store.close();
+      return JSON.parse(JSON.stringify({ ...seen, keys }, (_, value) => value ?? null));
+    }, pages.newName());
+    expect(seen).toEqual({
+      append: [true, true, "one!"],
+      patch: [true, "ONE!"],
+      range: "OUT_OF_RANGE",
+      increment: ["1", `${2 ** 40 + 1}`],
+      none: "NOT_A_NUMBER",
+      merge: [true, true, '{"y":2}'],
+      update: [20, "20", null],
+      gone: false,
+      set: [true, true],
+      entry: ["v", true, 5, null],
+      stale: "STALE_TIMESTAMP",
+      if: [false, true],
+      del: [false, false],
+      batch: [true, true],
+      refused: [false, false],
+      expires: true,
+      wrong: ["INVALID_ARGUMENT", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "INVALID_ARGUMENT"],
+      keys: ["a", "b", "j", "n"],
+    });
+  });
+
   test("has the calls of a store, as promises", async () => {
     const page = await pages.newPage();
     const seen = await page.evaluate(async (name) => {

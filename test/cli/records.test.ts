@@ -33,6 +33,25 @@ describe("one record", () => {
     expect(cairn(["get", store, "flag"]).out).toBe("--raw\n");
   });
 
+  test("may expire, and has a version that a write can ask for", () => {
+    expect(cairn(["set", store, "s", "v", "--expires-in", "3600"]).status).toBe(0);
+    const before = Date.now();
+    const entry = JSON.parse(cairn(["get", store, "s", "--entry"]).out) as { version: number; expiresAt: number };
+    expect(entry).toEqual({ value: "v", version: expect.any(Number), expiresAt: expect.any(Number) });
+    expect(Math.abs(entry.expiresAt - before - 3_600_000)).toBeLessThan(60_000);
+    expect(cairn(["set", store, "s", "w", "--if-version", "0"])).toMatchObject({ status: 1, err: /another version/ });
+    expect(cairn(["set", store, "s", "w", "--if-version", `${entry.version}`]).status).toBe(0);
+    expect(JSON.parse(cairn(["get", store, "s", "--entry"]).out)).toEqual({ value: "w", version: expect.any(Number) });
+    expect(cairn(["set", store, "new", "w", "--if-version", "0"]).status).toBe(0);
+    expect(cairn(["set", store, "short", "v", "--expires-in", "0.001"]).status).toBe(0);
+    expect(cairn(["get", store, "short", "--entry"]).status).toBe(3);
+    for (const wrong of ["0", "-1", "soon", ""]) {
+      expect(cairn(["set", store, "s", "x", `--expires-in=${wrong}`]).status).toBe(2);
+    }
+    expect(cairn(["set", store, "s", "x", "--if-version=one"]).status).toBe(2);
+    expect(cairn(["get", store, "s"]).out).toBe("w\n");
+  });
+
   test("with a key that is too long or empty is refused", () => {
     expect(cairn(["set", store, "k".repeat(2049), "v"])).toMatchObject({ status: 1, err: /KEY_SIZE/ });
     expect(cairn(["set", store, "", "v"])).toMatchObject({ status: 1, out: "" });

@@ -150,14 +150,30 @@ async function run(seed: number, kind: Kind): Promise<{ device: RecordingDevice;
     }
     const pick = random();
     if (pick < 0.35) {
-      const k = key();
-      const v = value();
-      issue(new Map([[k, v]]));
-      attempt(() => store.set(k, v));
+      const way = random();
+      const k = way < 0.2 ? `n:${Math.floor(random() * 4)}` : key();
+      if (way < 0.2) {
+        const n = BigInt(store.get(k) ?? 0) + BigInt(i);
+        issue(new Map([[k, `${n}`]]));
+        attempt(() => store.increment(k, BigInt(i)));
+      } else if (way < 0.4) {
+        const piece = value();
+        issue(new Map([[k, `${store.get(k) ?? ""}${piece}`]]));
+        attempt(() => store.append(k, piece));
+      } else {
+        const v = value();
+        issue(new Map([[k, v]]));
+        // An expiry that is far off, and a timestamp, ride along.
+        attempt(() =>
+          store.set(k, v, way < 0.6 ? { expiresIn: 1e9 } : way < 0.7 ? { expiresIn: 1e9, timestamp: i } : {}),
+        );
+      }
     } else if (pick < 0.5) {
       const k = key();
       issue(new Map([[k, undefined]]));
-      attempt(() => store.delete(k));
+      // A record whose time is over is as good as a deletion, and makes one later.
+      if (random() < 0.3) attempt(() => store.set(k, value(), { expiresAt: 1 }));
+      else attempt(() => store.delete(k));
     } else if (pick < 0.65) {
       const k = key();
       const v = value();

@@ -342,29 +342,6 @@ describe("other arguments", () => {
 });
 
 describe("what later versions bring is UNSUPPORTED", () => {
-  test("options of writes", async () => {
-    for (const option of ["ifVersion", "expiresIn", "expiresAt", "timestamp"]) {
-      const options = { [option]: 1 };
-      await expectError(() => loose.set("a", "2", options), "UNSUPPORTED", "set", option);
-      await expectError(() => loose.put("a", "2", options), "UNSUPPORTED", "put", option);
-      await expectError(() => loose.delete("a", options), "UNSUPPORTED", "delete", option);
-      await expectError(() => loose.del("a", options), "UNSUPPORTED", "del", option);
-      const operations = [
-        { type: "delete", key: "a" },
-        { type: "set", key: "b", value: "v", ...options },
-      ];
-      await expectError(() => loose.batch(operations), "UNSUPPORTED", "batch", option);
-      const batch = store.batch() as unknown as {
-        set(...args: unknown[]): { commit(): unknown };
-        delete(...args: unknown[]): { commit(): unknown };
-      };
-      await expectError(() => batch.set("a", "2", options).commit(), "UNSUPPORTED", "batch", option);
-      await expectError(() => batch.delete("a", options).commit(), "UNSUPPORTED", "batch", option);
-    }
-    // null is a condition: "absent".
-    await expectError(() => loose.set("a", "2", { ifVersion: null }), "UNSUPPORTED", "set", "ifVersion");
-  });
-
   test("a range's snapshot", async () => {
     for (const operation of RANGED) {
       await expectError(() => loose[operation]({ snapshot: {} }), "UNSUPPORTED", operation, "snapshot");
