@@ -14,6 +14,7 @@ import { runLarger } from "./workloads/larger.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
+import { runWrites } from "./workloads/writes.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   point: async (run) => {
@@ -22,6 +23,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   },
   durable: runDurable,
   growth: runGrowth,
+  writes: runWrites,
   runtimes: runRuntimes,
   larger: runLarger,
 };

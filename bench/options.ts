@@ -21,7 +21,7 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth", "larger", "runtimes"] as const;
+export const WORKLOADS = ["point", "durable", "growth", "writes", "larger", "runtimes"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -30,6 +30,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   point    get, set, delete, getMany, scans: operations a CPU second, and percentiles of single calls
   durable  writes that are awaited, alone, together and in batches, beside the raw cost of an append and sync
   growth   the longest single set while a store grows
+  writes   increments, expiries and conditions on hot keys
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
   larger   reads of data larger than memory, beside the runtime's own reads of the same file
   all      all of them
@@ -88,7 +89,8 @@ function list(text: string): string[] {
 }
 
 function workloadsOf(names: string[]): Workload[] {
-  if (names.length === 0) throw new Error("which workload? One of point, durable, growth, larger, runtimes, all");
+  if (names.length === 0)
+    throw new Error("which workload? One of point, durable, growth, writes, larger, runtimes, all");
   if (names.includes("all")) return [...WORKLOADS];
   return names.map((name) => {
     const workload = WORKLOADS.find((other) => other === name);

@@ -44,6 +44,7 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, O_DIRECT, share of bare reads" }, 0.9),
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, page cache warm, share of bare reads" }, 0.9),
     ...rateAtLeast(ledger, { ...LARGER, name: "scan, for of, page cache warm" }, 200_000),
+    ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
     ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
       ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),

@@ -4,12 +4,13 @@ import { EXIT_NOT_FOUND, EXIT_OK } from "../failure.ts";
 import { addKeyFormOptions, type KeyFormOptions, keyOf } from "../range-options.ts";
 import { base64Of, textOf } from "../text.ts";
 
-export const get: StoreCommand<KeyFormOptions & { raw?: true }> = {
+export const get: StoreCommand<KeyFormOptions & { raw?: true; entry?: true }> = {
   access: "read",
   summary: "print the value of a key",
 
   define(command) {
     command.argument("<key>").option("--raw", "no newline after the value");
+    command.option("--entry", "print value, version, expiry and timestamp as JSON");
     addKeyFormOptions(command);
     addExamples(command, [
       "cairn get app.cairn user:1",
@@ -20,10 +21,18 @@ export const get: StoreCommand<KeyFormOptions & { raw?: true }> = {
 
   async run({ store, output, args, options }) {
     const text = args[0] as string;
-    const value = store.get(keyOf(text, options));
+    const key = keyOf(text, options);
+    const { value, ...facts } = (options.entry ? store.getEntry(key) : { value: store.get(key) }) ?? {};
     if (value === undefined) {
       console.error(`not found: ${JSON.stringify(text)}`);
       return EXIT_NOT_FOUND;
+    }
+    if (options.entry) {
+      const shown = textOf(value);
+      output.write(
+        `${JSON.stringify({ ...(shown === undefined ? { base64: base64Of(value) } : { value: shown }), ...facts })}\n`,
+      );
+      return EXIT_OK;
     }
     // Bytes that are no text would garble a terminal.
     const isShown = !output.isTerminal || textOf(value) !== undefined;
