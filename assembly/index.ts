@@ -7,6 +7,7 @@ import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
+import { viewOpen as viewTake } from "./engine/views";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
@@ -41,6 +42,7 @@ export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorW
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
 export { getGroup } from "./engine/group-get";
 export { valueRead } from "./engine/value";
+export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
@@ -141,8 +143,13 @@ export function poison(): void {
 }
 
 /** A cursor's handle as a number that crosses the boundary unsigned, or a status. */
-export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): f64 {
-  return <f64>cursorTake(flags, lowerSize, upperSize);
+export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32, view: u32): f64 {
+  return <f64>cursorTake(flags, lowerSize, upperSize, view);
+}
+
+/** A view's handle as a number that crosses the boundary unsigned, or a status. */
+export function viewOpen(): f64 {
+  return <f64>viewTake();
 }
 
 /** Closes a cursor. */

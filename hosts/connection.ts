@@ -5,6 +5,7 @@ import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
 import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
+import { NO_PREFIX } from "../store/scope.ts";
 import type { StoreStats } from "../store/stats.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
 import type { Tab } from "./browser-tab.ts";
@@ -209,9 +210,8 @@ export class Connection<K = string, V = string> {
   private async runBatch(operations: readonly BatchOperation<K, V>[], durable: boolean): Promise<boolean[]> {
     this.writable("batch", undefined);
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
-    const { keys, values } = this.settings;
     const wire = operations.map((operation, index): WireOperation => {
-      const { key, value }: PreparedOperation = prepare(operation, index, keys, values);
+      const { key, value }: PreparedOperation = prepare(operation, index, this.settings);
       return value === undefined ? [own(key)] : [own(key), own(value)];
     });
     const call = durable ? "batchDurable" : "batch";
@@ -242,7 +242,12 @@ export class Connection<K = string, V = string> {
   }
 
   private range(range: Range<K> | undefined, operation: string): WireRange {
-    const span: Span = range === undefined ? WHOLE : spanOf(range, this.settings.keys, operation);
+    if ((range as Range | null | undefined)?.snapshot !== undefined) {
+      throw new CairnError("UNSUPPORTED", operation, `${operation}: a connection has no snapshots.`);
+    }
+    const space = { keys: this.settings.keys, prefix: NO_PREFIX };
+    const isWhole = range === undefined && operation === "clear";
+    const span: Span = isWhole ? WHOLE : spanOf(range, space, operation);
     const limit = span.limit === Number.POSITIVE_INFINITY ? undefined : span.limit;
     return { gte: span.lower, lt: span.upper, reverse: span.reverse, limit };
   }

@@ -1,6 +1,8 @@
 /** Batches: operations that are checked and encoded first, so that they are then done whole or not at all. */
+
 import type { Format } from "./encoding.ts";
 import { CairnError } from "./error.ts";
+import type { Scope } from "./scope.ts";
 
 /** One operation of a batch. `"put"` is another word for `"set"`, `"del"` for `"delete"`. */
 export type BatchOperation<K = string, V = string> =
@@ -14,12 +16,21 @@ export interface PreparedOperation {
   value: string | Uint8Array | undefined;
 }
 
+/** An operation with whose key it is. */
+export interface ScopedOperation extends PreparedOperation {
+  scope: Scope;
+}
+
 const RECORD_HEADER_SIZE = 16;
 const INLINE_VALUE_SIZE_MAX = 128;
 const KNOWN = ["type", "key", "value"];
 
 /** Checks one operation and encodes it. */
-export function prepare(operation: unknown, index: number, keys: Format, values: Format): PreparedOperation {
+export function prepare(
+  operation: unknown,
+  index: number,
+  { keys, values }: { keys: Format; values: Format },
+): PreparedOperation {
   const where = `operation ${index}`;
   if (typeof operation !== "object" || operation === null)
     throw invalid(`${where} must be an object { type, key, value }.`);
@@ -65,9 +76,9 @@ export interface Weight {
   givesBack: boolean;
 }
 
-/** Adds an operation to the weight of its batch. */
-export function weigh(operation: PreparedOperation, batch: Weight): void {
-  const key = sizeMax(operation.key);
+/** Adds an operation, whose key gets a prefix of so many bytes, to the weight of its batch. */
+export function weigh(operation: PreparedOperation, prefixSize: number, batch: Weight): void {
+  const key = prefixSize + sizeMax(operation.key);
   const value = operation.value === undefined ? 0 : sizeMax(operation.value);
   batch.records += RECORD_HEADER_SIZE + key + value + 8;
   batch.resident += key + Math.min(value, INLINE_VALUE_SIZE_MAX);

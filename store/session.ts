@@ -39,6 +39,8 @@ export class Session {
   readonly durability: Durability;
   readonly compactor: Compactor;
   readonly writes: Writes;
+  /** Whether the function of a transaction runs: then only it writes. */
+  transacting = false;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
   /** Reads on cores that the store has moved on from. */

@@ -365,12 +365,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
     await expectError(() => loose.set("a", "2", { ifVersion: null }), "UNSUPPORTED", "set", "ifVersion");
   });
 
-  test("a range's snapshot", async () => {
-    for (const operation of RANGED) {
-      await expectError(() => loose[operation]({ snapshot: {} }), "UNSUPPORTED", operation, "snapshot");
-    }
-  });
-
   test("options of open", async () => {
     const options: [object, string][] = [
       [{ encryption: { passphrase: "secret" } }, "encryption"],
@@ -380,7 +374,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
       [{ compression: "lz4" }, "lz4"],
       [{ history: { bytes: 1, ms: 1 } }, "history"],
       [{ onProgress: () => {} }, "onProgress"],
-      [{ keyEncoding: "tuple" }, "tuple"],
     ];
     for (const [given, named] of options)
       await expectError(() => openRaw(":memory:", given), "UNSUPPORTED", "open", named);
