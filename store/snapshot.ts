@@ -4,7 +4,7 @@
  * A snapshot is a number in the core, a sequence; it copies nothing. What it costs is what is written after it: a value
  * that is replaced or deleted is kept while the oldest open snapshot may see it.
  */
-import type { CursorState } from "./cursors.ts";
+import type { CursorState, Cursors } from "./cursors.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countKeys, isThere, readValue } from "./reads.ts";
@@ -19,6 +19,8 @@ export type SnapshotRange<K = string> = Omit<Range<K>, "snapshot">;
 /** What a snapshot holds on to: shared by its faces for namespaces. */
 export interface View {
   session: Session;
+  /** Of the core that it was taken on. */
+  cursors: Cursors;
   state: CursorState;
   /** The snapshot that the program took, so that a face of it keeps it from being collected. */
   origin?: object;
@@ -31,6 +33,7 @@ export interface View {
 export class Snapshot<K = string, V = string> {
   private readonly view: View;
   private readonly face: Face;
+  private readonly reads = new Set<unknown>();
 
   /** Stores make these: `store.snapshot()`. */
   constructor(view: View, face: Face) {
@@ -40,8 +43,8 @@ export class Snapshot<K = string, V = string> {
 
   /** The version that it shows: what is newer was written after it. */
   get version(): number {
-    const { session, state } = this.view;
-    return session.core.exports.viewVersion(session.cursors.handleOf(state, "version"));
+    const { cursors, state } = this.view;
+    return cursors.core.exports.viewVersion(cursors.handleOf(state, "version"));
   }
 
   /** The value of a key, or `undefined`. As fast as the store's own. */
@@ -54,7 +57,14 @@ export class Snapshot<K = string, V = string> {
   /** The value of a key, or `undefined`, without blocking on the device. Rejects with `CLOSED` when it is closed meanwhile. */
   async getAsync(key: K): Promise<V | undefined> {
     const scope = this.begin("getAsync");
-    return scope.lookups.get(scope.encodedKey(key, "getAsync"), this.view.state) as Promise<V | undefined>;
+    const encoded = scope.encodedKey(key, "getAsync");
+    // One that is dropped is not collected, and so not released, while it reads.
+    this.reads.add(encoded);
+    try {
+      return (await scope.lookups.get(encoded, this.view.state)) as V | undefined;
+    } finally {
+      this.reads.delete(encoded);
+    }
   }
 
   /** The values of many keys, in their order, `undefined` for those that are not there; read at the same time. */
@@ -109,9 +119,9 @@ export class Snapshot<K = string, V = string> {
 
   /** Releases what is kept for it. A second call does nothing. */
   close(): void {
-    const { session, state } = this.view;
-    session.cursors.unwatch(state);
-    session.cursors.close(state);
+    const { cursors, state } = this.view;
+    cursors.unwatch(state);
+    cursors.close(state);
   }
 
   /** `close`, for `using`. */
@@ -124,13 +134,13 @@ export class Snapshot<K = string, V = string> {
     if (!(snapshot instanceof Snapshot) || snapshot.view.session !== session) {
       throw invalid(operation, "snapshot must be a snapshot of this store.");
     }
-    session.cursors.handleOf(snapshot.view.state, operation);
+    snapshot.view.cursors.handleOf(snapshot.view.state, operation);
     return snapshot.view.state;
   }
 
   private begin(operation: string, range?: unknown): Scope {
-    const { session, state } = this.view;
-    session.cursors.handleOf(state, operation);
+    const { cursors, state } = this.view;
+    cursors.handleOf(state, operation);
     if (range !== undefined && (range as Range | null)?.snapshot !== undefined) {
       throw invalid(operation, "a range of a snapshot names no other snapshot.");
     }

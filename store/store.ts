@@ -244,11 +244,12 @@ export class Store<K = string, V = string> {
    * `using`. `OUT_OF_MEMORY`.
    */
   snapshot(): Snapshot<K, V> {
-    const { session } = this;
+    const { session, face } = this;
+    const { cursors } = session;
     session.ready("snapshot");
-    const state = session.cursors.takeView("snapshot");
-    const snapshot = new Snapshot<K, V>({ session, state }, this.face);
-    session.cursors.watch(snapshot, state);
+    const state = cursors.takeView("snapshot");
+    const snapshot = new Snapshot<K, V>({ session, cursors, state }, face);
+    cursors.watch(snapshot, state);
     return snapshot;
   }
 
