@@ -4,7 +4,7 @@ import { type CompactOptions, type CompactReport, readCompactOptions } from "../
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
-import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
+import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
 import { NO_PREFIX } from "../store/scope.ts";
 import type { StoreStats } from "../store/stats.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
@@ -245,7 +245,8 @@ export class Connection<K = string, V = string> {
     if ((range as Range | null | undefined)?.snapshot !== undefined) {
       throw new CairnError("UNSUPPORTED", operation, `${operation}: a connection has no snapshots.`);
     }
-    const space = { keys: this.settings.keys, prefix: NO_PREFIX };
+    const { keys } = this.settings;
+    const space = { keys, prefix: NO_PREFIX, whole: wholeOf(keys, NO_PREFIX) };
     const isWhole = range === undefined && operation === "clear";
     const span: Span = isWhole ? WHOLE : spanOf(range, space, operation);
     const limit = span.limit === Number.POSITIVE_INFINITY ? undefined : span.limit;

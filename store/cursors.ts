@@ -7,6 +7,7 @@ const REVERSE = 1;
 const LOWER = 2;
 const UPPER = 4;
 const UNPINNED = 16;
+const SHORT_SIZE_MAX = 32;
 /** Walks that are watched one by one only if they outlast the turn that they began in. */
 const YOUNG_COUNT_MAX = 64;
 
@@ -54,11 +55,11 @@ export class Cursors {
     const seen = view === undefined ? 0 : this.handleOf(view, operation);
     let flags = (span.reverse ? REVERSE : 0) | (unpinned ? UNPINNED : 0);
     if (span.lower !== undefined) {
-      core.bytes.set(span.lower, core.keyA);
+      place(core.bytes, span.lower, core.keyA);
       flags |= LOWER;
     }
     if (span.upper !== undefined) {
-      core.bytes.set(span.upper, core.keyB);
+      place(core.bytes, span.upper, core.keyB);
       flags |= UPPER;
     }
     const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0, seen);
@@ -154,4 +155,11 @@ export class Cursors {
     const message = `${operation}: the store was refreshed after this iterator or snapshot began. Begin a new one.`;
     throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
   }
+}
+
+/** `set`, which costs more than the copy where there are few bytes. */
+function place(memory: Uint8Array, bytes: Uint8Array, at: number): void {
+  const { length } = bytes;
+  if (length > SHORT_SIZE_MAX) memory.set(bytes, at);
+  else for (let i = 0; i < length; i++) memory[at + i] = bytes[i] as number;
 }

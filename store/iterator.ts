@@ -22,7 +22,7 @@ const ASCII_BIT = 0x8000_0000;
 const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
 const PLAN_TRIES_MAX = 3;
-const BLOCK_COUNT_FIRST = 16;
+const BLOCK_COUNT_FIRST = 4;
 const BLOCK_COUNT_MAX = 512;
 
 /** An entry of a block whose value is too large for it. */

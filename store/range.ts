@@ -36,11 +36,14 @@ export interface Keyspace {
   keys: Format;
   /** Of the namespace; empty for the store itself. */
   prefix: Uint8Array;
+  /** The range that has no bounds: `wholeOf`. */
+  whole: Readonly<Span>;
 }
 
 const KNOWN = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit", "snapshot"];
 /** What namespaces' prefixes begin and end with. */
 const NAMESPACE = 0xff;
+const SHORT_SIZE_MAX = 32;
 const encoder = new TextEncoder();
 
 /** Everything. */
@@ -51,22 +54,25 @@ export const WHOLE: Readonly<Span> = {
   limit: Number.POSITIVE_INFINITY,
 };
 
-/** All keys of a keyspace, those of the namespaces in it included. */
-export function allOf({ prefix }: Keyspace): Readonly<Span> {
+/** The range without bounds: namespaces lie behind all other keys, and are left out where no other key can lie there. */
+export function wholeOf(keys: Format, prefix: Uint8Array): Readonly<Span> {
+  const all = allOf({ prefix });
+  return keys.isApart ? { ...all, upper: joined(prefix, Uint8Array.of(NAMESPACE)) } : all;
+}
+
+/** All keys behind a prefix, those of namespaces included. */
+export function allOf({ prefix }: Pick<Keyspace, "prefix">): Readonly<Span> {
   return prefix.length === 0 ? WHOLE : { ...WHOLE, lower: prefix, upper: prefixEnd(prefix) };
 }
 
 /** All keys of the namespaces in a keyspace. */
-export function namespacesIn({ prefix }: Keyspace): Span {
+export function namespacesIn({ prefix }: Pick<Keyspace, "prefix">): Span {
   return { ...WHOLE, lower: joined(prefix, Uint8Array.of(NAMESPACE)), upper: prefixEnd(prefix) };
 }
 
 /** Checks a range and encodes it. `INVALID_ARGUMENT` names what is wrong; `KEY_SIZE` for a bound that no key reaches. */
 export function spanOf(range: unknown, space: Keyspace, operation: string): Span {
-  const { keys, prefix: own } = space;
-  const all = allOf(space);
-  // Namespaces lie behind all other keys, where no other key can lie.
-  const whole = keys.isApart ? { ...all, upper: joined(own, Uint8Array.of(NAMESPACE)) } : all;
+  const { keys, whole } = space;
   if (range === undefined) return whole;
   if (typeof range !== "object" || range === null) throw invalid(operation, "the range must be an object.");
   const given = range as Record<string, unknown>;
@@ -104,12 +110,30 @@ export function spanOf(range: unknown, space: Keyspace, operation: string): Span
 }
 
 /** The bytes of a key that bounds a range, with the keyspace's prefix. The key may be empty. */
-export function bytesOf(key: unknown, { keys, prefix }: Keyspace, operation: string): Uint8Array {
+export function bytesOf(
+  key: unknown,
+  { keys, prefix }: Pick<Keyspace, "keys" | "prefix">,
+  operation: string,
+): Uint8Array {
   const encoded = keys.encode(key, "key", operation);
-  const bytes = typeof encoded === "string" ? encoder.encode(encoded) : encoded;
+  const bytes = typeof encoded === "string" ? utf8(encoded) : encoded;
   const limit = KEY_SIZE_MAX - prefix.length;
   if (bytes.length > limit) throw keySizeError(bytes.length, `${operation}: a bound`, operation, limit);
   return prefix.length === 0 ? bytes : joined(prefix, bytes);
+}
+
+/** A short ASCII text takes a third of the time of `encode`. */
+function utf8(text: string): Uint8Array {
+  const { length } = text;
+  if (length > SHORT_SIZE_MAX) return encoder.encode(text);
+  const bytes = new Uint8Array(length);
+  let any = 0;
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i);
+    bytes[i] = unit;
+    any |= unit;
+  }
+  return any > 127 ? encoder.encode(text) : bytes;
 }
 
 /** Bytes behind bytes. */

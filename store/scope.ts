@@ -9,6 +9,7 @@ import { ASCII_KEY, type Core } from "./core.ts";
 import type { Cursors } from "./cursors.ts";
 import { BINARY, type Format } from "./encoding.ts";
 import { Lookups } from "./lookups.ts";
+import { type Span, wholeOf } from "./range.ts";
 import { Reader } from "./reader.ts";
 import { invalid, KEY_SIZE_MAX, keySizeError } from "./refusals.ts";
 import type { Session } from "./session.ts";
@@ -41,6 +42,7 @@ export class Scope {
   readonly valueReader: Reader;
   readonly lookups: Lookups;
   readonly prefix: Uint8Array;
+  readonly whole: Readonly<Span>;
   /** Bytes that the prefix leaves of a key. */
   readonly keySizeMax: number;
   /** Flags for the core that go with the key that was encoded last. */
@@ -56,6 +58,7 @@ export class Scope {
     this.session = session;
     this.face = face;
     this.prefix = face.prefix;
+    this.whole = wholeOf(face.keys, face.prefix);
     this.keySizeMax = KEY_SIZE_MAX - face.prefix.length;
     this.core = core;
     this.cursors = session.cursors;
