@@ -8,6 +8,7 @@ import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cu
 import { visibleKeyCount } from "./engine/expiry";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
+import { viewOpen as viewTake } from "./engine/views";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
@@ -45,6 +46,7 @@ export { expirySweep } from "./engine/expiry";
 export { getGroup } from "./engine/group-get";
 export { append, increment, patch } from "./engine/partial";
 export { valueRead } from "./engine/value";
+export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
@@ -149,8 +151,13 @@ export function poison(): void {
 }
 
 /** A cursor's handle as a number that crosses the boundary unsigned, or a status. */
-export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): f64 {
-  return <f64>cursorTake(flags, lowerSize, upperSize);
+export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32, view: u32): f64 {
+  return <f64>cursorTake(flags, lowerSize, upperSize, view);
+}
+
+/** A view's handle as a number that crosses the boundary unsigned, or a status. */
+export function viewOpen(): f64 {
+  return <f64>viewTake();
 }
 
 /** Closes a cursor. */

@@ -14,6 +14,7 @@ import { runLarger } from "./workloads/larger.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
+import { runTransactions } from "./workloads/transactions.ts";
 import { runWrites } from "./workloads/writes.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
@@ -26,6 +27,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   writes: runWrites,
   runtimes: runRuntimes,
   larger: runLarger,
+  transactions: runTransactions,
 };
 
 async function main(options: Options): Promise<void> {

@@ -21,7 +21,7 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth", "writes", "larger", "runtimes"] as const;
+export const WORKLOADS = ["point", "durable", "growth", "writes", "larger", "runtimes", "transactions"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -33,6 +33,8 @@ export const USAGE = `npm run bench -- <workload> [options]
   writes   increments, expiries and conditions on hot keys
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
   larger   reads of data larger than memory, beside the runtime's own reads of the same file
+  transactions
+           transactions, snapshots and the first entry of an iterator
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long
@@ -90,7 +92,7 @@ function list(text: string): string[] {
 
 function workloadsOf(names: string[]): Workload[] {
   if (names.length === 0)
-    throw new Error("which workload? One of point, durable, growth, writes, larger, runtimes, all");
+    throw new Error("which workload? One of point, durable, growth, writes, larger, runtimes, transactions, all");
   if (names.includes("all")) return [...WORKLOADS];
   return names.map((name) => {
     const workload = WORKLOADS.find((other) => other === name);

@@ -16,6 +16,7 @@ const SINGLE = { workload: "point, single calls", valueSize: 100 };
 const LARGER = { workload: "larger" };
 const DURABLE = { workload: "durable" };
 const RUNTIMES = { workload: "runtimes" };
+const TRANSACTIONS = { workload: "transactions" };
 const PAGE = { workload: "page", name: "100,000 sets and flush" };
 const RUNTIME_LIMITS: readonly [string, number][] = [
   ["bun", 1.3],
@@ -45,6 +46,10 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, page cache warm, share of bare reads" }, 0.9),
     ...rateAtLeast(ledger, { ...LARGER, name: "scan, for of, page cache warm" }, 200_000),
     ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
+    ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),
+    ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),
+    ...rateAtLeast(ledger, { ...TRANSACTIONS, name: "transaction, 2 reads and 2 writes" }, 200_000),
+    ...atMost(ledger, { ...TRANSACTIONS, name: "first entry of an iterator" }, 3000),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
     ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
       ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),

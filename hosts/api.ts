@@ -17,8 +17,12 @@ export type {
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
 export type { CompactionOptions, Durability, OpenOptions, StoreEvent } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
+export type { Snapshot, SnapshotRange } from "../store/snapshot.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";
+export type { Transaction, TransactionRange, TransactOptions } from "../store/transaction.ts";
+export type { TransactionWalk } from "../store/transaction-walk.ts";
+export type { Tuple, TupleElement } from "../store/tuple.ts";
 export type {
   FaultPlace,
   VerifyFault,

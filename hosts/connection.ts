@@ -14,7 +14,8 @@ import {
 import { CairnError } from "../store/error.ts";
 import type { Durability } from "../store/options.ts";
 import { merging, refusePromise } from "../store/partial.ts";
-import { type Range, type Span, spanOf, WHOLE } from "../store/range.ts";
+import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
+import { NO_PREFIX } from "../store/scope.ts";
 import type { StoreStats } from "../store/stats.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
 import type { Tab } from "./browser-tab.ts";
@@ -275,9 +276,8 @@ export class Connection<K = string, V = string> {
   private async runBatch(operations: readonly BatchOperation<K, V>[], durable: boolean): Promise<boolean[]> {
     this.writable("batch");
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
-    const { keys, values } = this.settings;
     const wire = operations.map((operation, index): WireOperation => {
-      const { key, value, words }: PreparedOperation = prepare(operation, index, keys, values);
+      const { key, value, words }: PreparedOperation = prepare(operation, index, this.settings);
       const encoded = value === undefined ? undefined : own(value);
       const options = words === undefined ? undefined : optionsOf(operation);
       if (options !== undefined) return [own(key), encoded, options];
@@ -338,7 +338,13 @@ export class Connection<K = string, V = string> {
   }
 
   private range(range: Range<K> | undefined, operation: string): WireRange {
-    const span: Span = range === undefined ? WHOLE : spanOf(range, this.settings.keys, operation);
+    if ((range as Range | null | undefined)?.snapshot !== undefined) {
+      throw new CairnError("UNSUPPORTED", operation, `${operation}: a connection has no snapshots.`);
+    }
+    const { keys } = this.settings;
+    const space = { keys, prefix: NO_PREFIX, whole: wholeOf(keys, NO_PREFIX) };
+    const isWhole = range === undefined && operation === "clear";
+    const span: Span = isWhole ? WHOLE : spanOf(range, space, operation);
     const limit = span.limit === Number.POSITIVE_INFINITY ? undefined : span.limit;
     return { gte: span.lower, lt: span.upper, reverse: span.reverse, limit };
   }

@@ -31,6 +31,7 @@ const RULES = {
 /** Packages that a folder, or one file, may import; everything else is part of this repository or of the runtime. */
 const PACKAGES = [
   { folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] },
+  { folder: "adapters/msgpack.ts", packages: ["@msgpack/msgpack"] },
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
 ];

@@ -1,4 +1,5 @@
 /** Batches: operations that are checked and encoded first, so that they are then done whole or not at all. */
+
 import type { Format } from "./encoding.ts";
 import {
   DELETE_OPTIONS,
@@ -9,6 +10,7 @@ import {
   type WriteWords,
 } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import type { Scope } from "./scope.ts";
 
 /** One operation of a batch. `"put"` is another word for `"set"`, `"del"` for `"delete"`. */
 export type BatchOperation<K = string, V = string> =
@@ -24,6 +26,11 @@ export interface PreparedOperation {
   words?: WriteWords;
 }
 
+/** An operation with whose key it is. */
+export interface ScopedOperation extends PreparedOperation {
+  scope: Scope;
+}
+
 const RECORD_HEADER_SIZE = 16;
 const INLINE_VALUE_SIZE_MAX = 128;
 /** Expiry and timestamp. */
@@ -31,7 +38,11 @@ const WORDS_SIZE_MAX = 16;
 const KNOWN = ["type", "key", "value"];
 
 /** Checks one operation and encodes it. */
-export function prepare(operation: unknown, index: number, keys: Format, values: Format): PreparedOperation {
+export function prepare(
+  operation: unknown,
+  index: number,
+  { keys, values }: { keys: Format; values: Format },
+): PreparedOperation {
   const where = `operation ${index}`;
   if (typeof operation !== "object" || operation === null)
     throw invalid(`${where} must be an object { type, key, value }.`);
@@ -60,9 +71,9 @@ export interface Weight {
   givesBack: boolean;
 }
 
-/** Adds an operation to the weight of its batch. */
-export function weigh(operation: PreparedOperation, batch: Weight): void {
-  const key = sizeMax(operation.key);
+/** Adds an operation, whose key gets a prefix of so many bytes, to the weight of its batch. */
+export function weigh(operation: PreparedOperation, prefixSize: number, batch: Weight): void {
+  const key = prefixSize + sizeMax(operation.key);
   const value = operation.value === undefined ? 0 : sizeMax(operation.value);
   const words = operation.words === undefined ? 0 : WORDS_SIZE_MAX;
   batch.records += RECORD_HEADER_SIZE + words + key + value + 8;

@@ -38,7 +38,7 @@ export interface CoreExports {
   increment(keySize: number, flags: number): number;
   expirySweep(): number;
   getGroup(count: number): void;
-  getAhead(keySize: number, again: number): number;
+  getAhead(keySize: number, again: number, handle: number): number;
   partAhead(keySize: number, offset: number, handle: number, again: number): number;
   readLanded(claim: number, ok: number): number;
   readRelease(claim: number): void;
@@ -66,7 +66,7 @@ export interface CoreExports {
   compactStep(mode: number): number;
   compactSettle(mode: number): number;
   markDue(): void;
-  cursorOpen(flags: number, lowerSize: number, upperSize: number): number;
+  cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
   cursorNext(handle: number, count: number, mode: number): number;
   cursorAhead(handle: number, count: number, again: number): number;
@@ -74,6 +74,13 @@ export interface CoreExports {
   cursorCount(handle: number): number;
   cursorWeigh(handle: number): number;
   cursorDelete(handle: number, count: number): number;
+  viewOpen(): number;
+  viewClose(handle: number): void;
+  viewVersion(handle: number): number;
+  getAt(keySize: number, handle: number): number;
+  hasAt(keySize: number, handle: number): number;
+  keyChanged(keySize: number, handle: number): number;
+  rangeChanged(flags: number, lowerSize: number, upperSize: number, handle: number): number;
   stat(what: number): number;
   inspectBegin(device: number): number;
   inspectSuperblock(copy: number): number;

@@ -7,12 +7,14 @@ const REVERSE = 1;
 const LOWER = 2;
 const UPPER = 4;
 const UNPINNED = 16;
+const SHORT_SIZE_MAX = 32;
 /** Walks that are watched one by one only if they outlast the turn that they began in. */
 const YOUNG_COUNT_MAX = 64;
 
-/** An open cursor of the core. */
+/** An open cursor of the core, or an open view. */
 export interface CursorState {
   handle: number;
+  isView: boolean;
   openedMs: number;
   /** Whether the registry knows it. */
   watched: boolean;
@@ -44,36 +46,50 @@ export class Cursors {
     this.fail = fail;
   }
 
-  /** A cursor over a span, with a snapshot unless it is `unpinned`: then it is for deleting. */
-  take(span: Span, operation: string, unpinned = false): CursorState {
+  /**
+   * A cursor over a span with a snapshot: of this moment, or what a view sees. Without one when it is `unpinned`: then it
+   * is for deleting.
+   */
+  take(span: Span, operation: string, view?: CursorState, unpinned = false): CursorState {
     const { core } = this;
+    const seen = view === undefined ? 0 : this.handleOf(view, operation);
     let flags = (span.reverse ? REVERSE : 0) | (unpinned ? UNPINNED : 0);
     if (span.lower !== undefined) {
-      core.bytes.set(span.lower, core.keyA);
+      place(core.bytes, span.lower, core.keyA);
       flags |= LOWER;
     }
     if (span.upper !== undefined) {
-      core.bytes.set(span.upper, core.keyB);
+      place(core.bytes, span.upper, core.keyB);
       flags |= UPPER;
     }
-    const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0);
-    if (handle < 0) throw this.fail(handle, operation);
-    const state = { handle, openedMs: Date.now(), watched: false };
-    this.open.add(state);
-    return state;
+    const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0, seen);
+    return this.opened(handle, false, view?.openedMs ?? Date.now(), operation);
+  }
+
+  /** A view of this moment. */
+  takeView(operation: string): CursorState {
+    return this.opened(this.core.exports.viewOpen(), true, Date.now(), operation);
+  }
+
+  /** The handle of a view that is open. `CLOSED` when it is not, `SNAPSHOT_EXPIRED` when the store was refreshed since. */
+  handleOf(view: CursorState, operation: string): number {
+    this.check(operation);
+    if (this.open.has(view)) return view.handle;
+    throw new CairnError("CLOSED", operation, `${operation}: the snapshot is closed. Take a new one.`);
   }
 
   /** Closes a cursor; more than once does no harm. */
   close(state: CursorState): void {
     if (!this.open.delete(state) || !this.usable) return;
     try {
-      this.core.exports.cursorClose(state.handle);
+      if (state.isView) this.core.exports.viewClose(state.handle);
+      else this.core.exports.cursorClose(state.handle);
     } catch {
       // Only a trapped instance comes here, and its memory goes with it.
     }
   }
 
-  /** Closes `state` when `iterator` is collected. Most walks end in the turn that they began in, and cost nothing here. */
+  /** Closes `state` when `iterator`, or the snapshot, is collected. Most walks end in the turn that they began in, and cost nothing here. */
   watch(iterator: object, state: CursorState): void {
     const { length } = this.youngStates;
     if (length === 0) queueMicrotask(() => this.watchYoung());
@@ -92,10 +108,19 @@ export class Cursors {
     return this.fail(status, operation);
   }
 
-  /** Age of the oldest open cursor in milliseconds. */
+  /** Age of the oldest snapshot, of a cursor or of a view, in milliseconds. */
   oldestAgeMs(): number {
-    const first = this.open.values().next().value;
-    return first === undefined ? 0 : Math.max(0, Date.now() - first.openedMs);
+    const now = Date.now();
+    let oldest = now;
+    for (const { openedMs } of this.open) oldest = Math.min(oldest, openedMs);
+    return now - oldest;
+  }
+
+  private opened(handle: number, isView: boolean, openedMs: number, operation: string): CursorState {
+    if (handle < 0) throw this.fail(handle, operation);
+    const state = { handle, isView, openedMs, watched: false };
+    this.open.add(state);
+    return state;
   }
 
   private watchYoung(): void {
@@ -127,7 +152,14 @@ export class Cursors {
   check(operation: string): void {
     this.ready(operation);
     if (!this.isSuperseded) return;
-    const message = `${operation}: the store was refreshed after this iterator began. Begin a new one.`;
+    const message = `${operation}: the store was refreshed after this iterator or snapshot began. Begin a new one.`;
     throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
   }
+}
+
+/** `set`, which costs more than the copy where there are few bytes. */
+function place(memory: Uint8Array, bytes: Uint8Array, at: number): void {
+  const { length } = bytes;
+  if (length > SHORT_SIZE_MAX) memory.set(bytes, at);
+  else for (let i = 0; i < length; i++) memory[at + i] = bytes[i] as number;
 }

@@ -5,6 +5,7 @@
  * throws is reported with its name, and nothing is changed then.
  */
 import { CairnError } from "./error.ts";
+import { packTuple, type Tuple, unpackTuple } from "./tuple.ts";
 
 /** An encoding of the program's own. `encode` gives bytes or a string, `decode` takes bytes. */
 export interface Codec<T = unknown> {
@@ -16,7 +17,7 @@ export interface Codec<T = unknown> {
 /** How values become bytes. */
 export type ValueEncoding = "utf8" | "binary" | "json" | Codec;
 /** How keys become bytes. */
-export type KeyEncoding = "utf8" | "binary" | "json" | Codec;
+export type KeyEncoding = "utf8" | "binary" | "json" | "tuple" | Codec;
 
 /** What a program passes and gets under an encoding. */
 export type Encoded<E> = E extends "utf8"
@@ -25,15 +26,21 @@ export type Encoded<E> = E extends "utf8"
     ? Uint8Array
     : E extends "json"
       ? unknown
-      : E extends Codec<infer T>
-        ? T
-        : never;
+      : E extends "tuple"
+        ? Tuple
+        : E extends Codec<infer T>
+          ? T
+          : never;
 
 /** Turns what a program passes into a string (stored as UTF-8) or bytes, and back. */
 export interface Format {
   readonly name: string;
   /** Whether bytes come out as they are. */
   readonly kind: "utf8" | "binary" | "codec";
+  /** What the option `prefix` of a range compares: bytes, whole elements of tuples, or nothing. */
+  readonly prefixes: "bytes" | "elements" | "none";
+  /** Whether no key starts with the byte 0xff, which namespaces start with: then ranges leave them out. */
+  readonly isApart: boolean;
   encode(value: unknown, what: "key" | "value", operation: string): string | Uint8Array;
   /** `text` is given where the bytes were asked for as a string. */
   decode(bytes: Uint8Array, what: "key" | "value", operation: string): unknown;
@@ -46,6 +53,8 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const UTF8: Format = {
   name: "utf8",
   kind: "utf8",
+  prefixes: "bytes",
+  isApart: true,
   encode(value, what, operation) {
     if (typeof value !== "string") throw wrongType(value, what, operation, "a string under the encoding utf8");
     return value;
@@ -54,9 +63,12 @@ const UTF8: Format = {
   decodeText: (text) => text,
 };
 
-const BINARY: Format = {
+/** Bytes as they are. */
+export const BINARY: Format = {
   name: "binary",
   kind: "binary",
+  prefixes: "bytes",
+  isApart: false,
   encode(value, what, operation) {
     if (!(value instanceof Uint8Array))
       throw wrongType(value, what, operation, "a Uint8Array under the encoding binary");
@@ -68,6 +80,8 @@ const BINARY: Format = {
 const JSON_FORMAT: Format = {
   name: "json",
   kind: "codec",
+  prefixes: "none",
+  isApart: true,
   encode(value, what, operation) {
     let text: string | undefined;
     try {
@@ -90,17 +104,39 @@ function parse(text: string, what: "key" | "value", operation: string): unknown 
   }
 }
 
-/** The format of an option of `open`. `INVALID_ARGUMENT`, or `UNSUPPORTED` for what this version does not have. */
-export function formatOf(encoding: unknown, option: string): Format {
+const TUPLE: Format = {
+  name: "tuple",
+  kind: "codec",
+  prefixes: "elements",
+  isApart: true,
+  encode(value, what, operation) {
+    if (!Array.isArray(value)) throw wrongType(value, what, operation, "an array under the encoding tuple");
+    try {
+      return packTuple(value);
+    } catch (cause) {
+      if (cause instanceof CairnError || !(cause instanceof TypeError)) throw cause;
+      throw new CairnError("INVALID_ARGUMENT", operation, `${operation}: the ${what} is no tuple: ${cause.message}`);
+    }
+  },
+  decode(bytes, what, operation) {
+    try {
+      return unpackTuple(bytes);
+    } catch (cause) {
+      throw codecFailed("tuple", "decode", what, operation, cause);
+    }
+  },
+};
+
+/** The format of an option of `open` or of `sub`. `INVALID_ARGUMENT` when it is none. */
+export function formatOf(encoding: unknown, option: "keyEncoding" | "valueEncoding", operation = "open"): Format {
   if (encoding === undefined || encoding === "utf8") return UTF8;
   if (encoding === "binary") return BINARY;
   if (encoding === "json") return JSON_FORMAT;
-  if (encoding === "tuple") {
-    throw new CairnError("UNSUPPORTED", "open", `${option}: "tuple" is not supported by this version.`);
-  }
+  if (encoding === "tuple" && option === "keyEncoding") return TUPLE;
   if (isCodec(encoding)) return codecFormat(encoding);
-  const message = `${option} must be "utf8", "binary", "json" or a codec { name, encode, decode }.`;
-  throw new CairnError("INVALID_ARGUMENT", "open", message);
+  const names = option === "keyEncoding" ? '"utf8", "binary", "json", "tuple"' : '"utf8", "binary", "json"';
+  const message = `${operation}: ${option} must be ${names} or a codec { name, encode, decode }.`;
+  throw new CairnError("INVALID_ARGUMENT", operation, message);
 }
 
 function isCodec(value: unknown): value is Codec {
@@ -113,6 +149,8 @@ function codecFormat(codec: Codec): Format {
   return {
     name: codec.name,
     kind: "codec",
+    prefixes: "none",
+    isApart: false,
     encode(value, what, operation) {
       let encoded: unknown;
       try {

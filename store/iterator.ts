@@ -22,14 +22,13 @@ const ASCII_BIT = 0x8000_0000;
 const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
 const PLAN_TRIES_MAX = 3;
-const BLOCK_COUNT_FIRST = 16;
+const BLOCK_COUNT_FIRST = 4;
 const BLOCK_COUNT_MAX = 512;
 
 /** An entry of a block whose value is too large for it. */
 interface LargeEntry {
   index: number;
   key: Uint8Array;
-  handle: number;
 }
 
 /** What `entries`, `keys` and `values` return: an iterable iterator that can also jump, and hand out many at once. */
@@ -56,14 +55,14 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** Whether the reads of the next block were planned when the present one was fetched. */
   private isPlanned = false;
 
-  constructor(scope: Scope, span: Span, mode: number, operation: string) {
+  constructor(scope: Scope, span: Span, mode: number, operation: string, view?: CursorState) {
     this.scope = scope;
     this.cursors = scope.cursors;
     this.span = span;
     this.mode = mode;
     this.operation = operation;
     this.left = span.limit;
-    if (this.left > 0) this.state = scope.cursors.take(span, operation);
+    if (this.left > 0) this.state = scope.cursors.take(span, operation, view);
   }
 
   /** The next entry. */
@@ -119,7 +118,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   seek(key: K): void {
     const { span, scope, cursors } = this;
     cursors.check("seek");
-    const target = bytesOf(key, scope.keys, "seek");
+    const target = bytesOf(key, scope, "seek");
     if (this.state === undefined) return;
     this.checkIdle("seek");
     this.isPlanned = false;
@@ -185,17 +184,20 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     }
     const large: LargeEntry[] = [];
     if (!this.fill(large)) return false;
-    for (const { index, key, handle } of large) {
+    const { state } = this;
+    for (const { index, key } of large) {
       const size = this.size;
       // Nobody takes the entry before it is whole.
       this.size = index;
       try {
-        const bytes = await scope.lookups.parts(key, handle, "entries");
+        const bytes = await scope.lookups.parts(key, true, state, this.operation);
         if (this.state === undefined) return false;
         cursors.check(this.operation);
         this.valueBlock[index] = scope.valueReader.own(bytes as Uint8Array, this.operation);
         this.size = size;
       } catch (error) {
+        // Whoever has ended the walk meanwhile is told of its end.
+        if (this.state === undefined) return false;
         this.end();
         throw error;
       }
@@ -277,7 +279,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
         } else if (large !== undefined && this.state !== undefined) {
           const pointer = (words[at] as number) >>> 0;
           const key = core.bytes.slice(pointer, pointer + ((words[at + 1] as number) & SIZE_MASK));
-          large.push({ index: i, key, handle: this.state.handle });
+          large.push({ index: i, key });
         } else {
           const bytes = readPieces(core, size & SIZE_MASK, (status) => cursors.error(status, operation));
           valueBlock[i] = valueReader.isForeign ? bytes : valueReader.own(bytes, operation);
@@ -312,8 +314,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
 
 /** Keys of a range. */
 export class KeyIterator<K> extends RangeIterator<K, K> {
-  constructor(scope: Scope, span: Span) {
-    super(scope, span, KEYS, "keys");
+  constructor(scope: Scope, span: Span, view?: CursorState) {
+    super(scope, span, KEYS, "keys", view);
   }
   protected at(index: number): K {
     return this.keyBlock[index] as K;
@@ -322,8 +324,8 @@ export class KeyIterator<K> extends RangeIterator<K, K> {
 
 /** Values of a range, in the order of their keys. */
 export class ValueIterator<K, V> extends RangeIterator<K, V> {
-  constructor(scope: Scope, span: Span) {
-    super(scope, span, VALUES, "values");
+  constructor(scope: Scope, span: Span, view?: CursorState) {
+    super(scope, span, VALUES, "values", view);
   }
   protected at(index: number): V {
     return this.valueBlock[index] as V;
@@ -332,8 +334,8 @@ export class ValueIterator<K, V> extends RangeIterator<K, V> {
 
 /** Keys of a range with their values. */
 export class EntryIterator<K, V> extends RangeIterator<K, [K, V]> {
-  constructor(scope: Scope, span: Span) {
-    super(scope, span, KEYS | VALUES, "entries");
+  constructor(scope: Scope, span: Span, view?: CursorState) {
+    super(scope, span, KEYS | VALUES, "entries", view);
   }
   protected at(index: number): [K, V] {
     return [this.keyBlock[index] as K, this.valueBlock[index] as V];

@@ -18,6 +18,7 @@ import {
   IN_PIECES,
   RESULT_ASCII_VALUE,
 } from "./core.ts";
+import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import type { Reader } from "./reader.ts";
 
@@ -33,6 +34,7 @@ const GROUP_COUNT = 32;
 /** What lookups need of their store. */
 export interface LookupPlace {
   core: Core;
+  cursors: Cursors;
   cold: ColdReads;
   valueReader: Reader;
   /** The lookups of the core that the store has moved on to; `undefined` while it works on this one. */
@@ -58,6 +60,8 @@ class Lookup implements Waiter {
   private readonly lookups: Lookups;
   readonly key: string | Uint8Array;
   readonly operation: string;
+  /** What it looks through; `undefined`: at what is there now. */
+  readonly view: CursorState | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (cause: unknown) => void;
 
@@ -65,12 +69,14 @@ class Lookup implements Waiter {
     lookups: Lookups,
     key: string | Uint8Array,
     operation: string,
+    view: CursorState | undefined,
     resolve: (value: unknown) => void,
     reject: (cause: unknown) => void,
   ) {
     this.lookups = lookups;
     this.key = key;
     this.operation = operation;
+    this.view = view;
     this.resolve = resolve;
     this.reject = reject;
   }
@@ -88,24 +94,27 @@ export class Lookups {
     this.place = place;
   }
 
-  /** The value of a key, or `undefined`. `key` is encoded, and not changed by anybody afterwards. */
-  get(key: unknown): Promise<unknown> {
+  /** The value of a key, as a view sees it or as it is now, or `undefined`. `key` is encoded. */
+  get(key: unknown, view?: CursorState): Promise<unknown> {
     const { place } = this;
     const { core, cold } = place;
     try {
+      const handle = this.handleOf(view, "getAsync");
       const size = place.keyIn(key, "getAsync");
       if (!cold.isCrowded) {
-        const status = core.exports.getAhead(size, ASK_FIRST);
+        const status = core.exports.getAhead(size, ASK_FIRST, handle);
         if (status === 0) return Promise.resolve(undefined);
         if (status === AT_MEMORY) return Promise.resolve(this.value("getAsync"));
         return new Promise((resolve, reject) => {
-          this.proceed(new Lookup(this, copyOf(key), "getAsync", resolve, reject), status);
+          this.proceed(new Lookup(this, copyOf(key), "getAsync", view, resolve, reject), status);
         });
       }
     } catch (cause) {
       return Promise.reject(this.caught(cause));
     }
-    return new Promise((resolve, reject) => this.queue(new Lookup(this, copyOf(key), "getAsync", resolve, reject)));
+    return new Promise((resolve, reject) =>
+      this.queue(new Lookup(this, copyOf(key), "getAsync", view, resolve, reject)),
+    );
   }
 
   /** The values of many keys; a foreign codec's are left as bytes. The keys are encoded. */
@@ -152,15 +161,16 @@ export class Lookups {
     try {
       const closing = place.closing(lookup.operation);
       if (closing === undefined) place.ready(lookup.operation);
+      const handle = this.handleOf(lookup.view, lookup.operation);
       const size = place.keyIn(lookup.key, lookup.operation);
       const failure = lookup.failure ?? closing;
       if (failure === undefined && ++lookup.tries < TRIES_MAX) {
-        this.proceed(lookup, core.exports.getAhead(size, ASK_AGAIN));
+        this.proceed(lookup, core.exports.getAhead(size, ASK_AGAIN, handle));
       } else if (failure === undefined || failure.code === "CORRUPT") {
         // What came is not what was written, unless the record moved meanwhile: the core says which.
-        this.proceed(lookup, core.exports.getAhead(size, ASK_READ_NOW));
+        this.proceed(lookup, core.exports.getAhead(size, ASK_READ_NOW, handle));
       } else {
-        const status = core.exports.getAhead(size, ASK_NO_READS);
+        const status = core.exports.getAhead(size, ASK_NO_READS, handle);
         if (status === AHEAD_READS) lookup.reject(failureOf(failure, lookup.operation));
         else this.proceed(lookup, status);
       }
@@ -171,8 +181,16 @@ export class Lookups {
     if (lookup.missing === 0) cold.release(lookup);
   }
 
-  /** One value part by part, of the key as it is now or as a cursor sees it; `undefined` when it is not there. */
-  async parts(key: string | Uint8Array, handle: number, operation: string): Promise<Uint8Array | undefined> {
+  /**
+   * One value part by part, of the key as it is now, or as a cursor or view sees it; `undefined` when it is not there.
+   * `isWhole`: the key has the prefix of its namespace in front already.
+   */
+  async parts(
+    key: string | Uint8Array,
+    isWhole: boolean,
+    view: CursorState | undefined,
+    operation: string,
+  ): Promise<Uint8Array | undefined> {
     const { core, cold } = this.place;
     let value: Uint8Array | undefined;
     let version = 0;
@@ -181,12 +199,12 @@ export class Lookups {
     const part = (ask: number): number => {
       this.place.ready(operation);
       if (this.successor !== undefined) {
-        const message = `${operation}: the store was refreshed after this iterator began. Begin a new one.`;
-        throw new CairnError("SNAPSHOT_EXPIRED", operation, message);
+        throw expired(operation);
       }
+      const handle = this.handleOf(view, operation);
       let size = key.length;
-      if (typeof key === "string") size = this.place.keyIn(key, operation);
-      else core.bytes.set(key, core.keyA);
+      if (isWhole) core.bytes.set(key as Uint8Array, core.keyA);
+      else size = this.place.keyIn(key, operation);
       const status = this.place.guard(() => core.exports.partAhead(size, offset, handle, ask));
       if (status < 0 && status !== STATUS_INVALID_ARGUMENT) throw this.place.error(status, operation);
       if (status === 0) value = undefined;
@@ -230,9 +248,13 @@ export class Lookups {
     return this.place.successor();
   }
 
+  private handleOf(view: CursorState | undefined, operation: string): number {
+    return view === undefined ? 0 : this.place.cursors.handleOf(view, operation);
+  }
+
   private getOne(key: unknown, size: number, take: (value: unknown) => void): Promise<void> {
     const { core, cold } = this.place;
-    const status = cold.isCrowded ? AHEAD_BUSY : this.place.guard(() => core.exports.getAhead(size, ASK_FIRST));
+    const status = cold.isCrowded ? AHEAD_BUSY : this.place.guard(() => core.exports.getAhead(size, ASK_FIRST, 0));
     if (status === 0) return Promise.resolve();
     if (status === AT_MEMORY) {
       take(this.value("getMany"));
@@ -243,13 +265,17 @@ export class Lookups {
         take(value);
         resolve();
       };
-      this.proceed(new Lookup(this, copyOf(key), "getMany", done, reject), status);
+      this.proceed(new Lookup(this, copyOf(key), "getMany", undefined, done, reject), status);
     });
   }
 
   /** Begins a lookup anew that has waited elsewhere. */
-  private begin({ key, operation, resolve, reject }: Lookup): void {
-    this.queue(new Lookup(this, key, operation, resolve, reject));
+  private begin({ key, operation, view, resolve, reject }: Lookup): void {
+    if (view !== undefined) {
+      reject(expired(operation));
+      return;
+    }
+    this.queue(new Lookup(this, key, operation, view, resolve, reject));
   }
 
   /** What the core has answered. */
@@ -273,7 +299,8 @@ export class Lookups {
       }
       try {
         place.ready(lookup.operation);
-        const status = place.core.exports.getAhead(place.keyIn(lookup.key, lookup.operation), ASK_FIRST);
+        const handle = this.handleOf(lookup.view, lookup.operation);
+        const status = place.core.exports.getAhead(place.keyIn(lookup.key, lookup.operation), ASK_FIRST, handle);
         if (status === AHEAD_BUSY) return false;
         this.proceed(lookup, status);
       } catch (cause) {
@@ -285,7 +312,7 @@ export class Lookups {
 
   private large(lookup: Lookup): void {
     const { operation } = lookup;
-    this.parts(lookup.key, 0, operation)
+    this.parts(lookup.key, false, lookup.view, operation)
       .then((bytes) => (bytes === undefined ? bytes : this.owned(bytes, operation)))
       .then(lookup.resolve, (error) => {
         const { successor } = this;
@@ -338,6 +365,11 @@ export class Lookups {
 }
 
 const STATUS_INVALID_ARGUMENT = -16;
+
+function expired(operation: string): CairnError {
+  const message = `${operation}: the store was refreshed after this iterator or snapshot began. Begin a new one.`;
+  return new CairnError("SNAPSHOT_EXPIRED", operation, message);
+}
 
 /** A key that its owner may change, as it is now. */
 function copyOf(key: unknown): string | Uint8Array {

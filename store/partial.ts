@@ -50,6 +50,7 @@ export class Partials {
   increment(key: unknown, by: unknown): bigint {
     const { session, face } = this;
     session.ready("increment");
+    session.writes.checkWritable("increment");
     if (by !== 1n) {
       if (typeof by !== "bigint") throw invalid("increment", `by must be a bigint, not ${nameOf(by)}.`);
       if (BigInt.asIntN(64, by) !== by) throw outOfRange("increment", "by is no integer of 64 bits.");
@@ -104,7 +105,10 @@ export class Partials {
       keyFormat: face.keys,
       valueFormat: face.values,
       valueReader: scope.valueReader,
-      ready: (operation: string) => session.ready(operation),
+      ready: (operation: string): void => {
+        session.ready(operation);
+        writes.checkWritable(operation);
+      },
       keyIn: (key: unknown, operation: string) => scope.keyEncodedIn(key, operation),
       keyFlags: () => scope.keyFlags,
       textIn: (text: string) => writes.textIn(scope, text),

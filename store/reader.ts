@@ -18,22 +18,27 @@ export class Reader {
   private readonly core: Core;
   private readonly format: Format;
   private readonly what: "key" | "value";
+  /** Bytes in front that are not shown: the prefix of a namespace. */
+  private readonly skipped: number;
   private slab = new Uint8Array(0);
   private slabWords = new Int32Array(0);
   private slabUsed = 0;
   private blockSlab = new Uint8Array(0);
   private blockSlabUsed = 0;
 
-  constructor(core: Core, format: Format, what: "key" | "value") {
+  constructor(core: Core, format: Format, what: "key" | "value", skipped = 0) {
     this.core = core;
     this.format = format;
     this.what = what;
+    this.skipped = skipped;
     this.isForeign = format.kind === "codec" && format.decodeText === undefined;
   }
 
-  /** The `size` bytes at `pointer`; `ascii` when all of them are known to be. */
-  read(pointer: number, size: number, ascii: boolean, operation: string): unknown {
-    const { format } = this;
+  /** The `whole` bytes at `start`; `ascii` when all of them that are shown are known to be. */
+  read(start: number, whole: number, ascii: boolean, operation: string): unknown {
+    const { format, skipped } = this;
+    const pointer = start + skipped;
+    const size = whole - skipped;
     if (format.kind === "utf8") return this.text(pointer, size, ascii);
     if (format.kind === "binary") return this.bytes(pointer, size);
     if (format.decodeText !== undefined) {
@@ -44,7 +49,8 @@ export class Reader {
 
   /** What `read` gives; but a foreign codec's bytes, for `own` to decode when nothing is left to be read. */
   readLater(pointer: number, size: number, ascii: boolean, operation: string): unknown {
-    return this.isForeign ? this.bytes(pointer, size) : this.read(pointer, size, ascii, operation);
+    if (!this.isForeign) return this.read(pointer, size, ascii, operation);
+    return this.bytes(pointer + this.skipped, size - this.skipped);
   }
 
   /** Bytes that are a program's own already, as what it gets. */

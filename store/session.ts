@@ -44,6 +44,8 @@ export class Session {
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
   readonly writes: Writes;
+  /** Whether the function of a transaction runs: then only it writes. */
+  transacting = false;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
   /** Reads on cores that the store has moved on from. */

@@ -7,7 +7,8 @@
 import { Batch, type BatchOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
-import type { Format } from "./encoding.ts";
+import type { CursorState } from "./cursors.ts";
+import { type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
 import {
   DELETE_OPTIONS,
   type DeleteOptions,
@@ -16,13 +17,18 @@ import {
   readWriteOptions,
   type WriteOptions,
 } from "./entry.ts";
-import { EntryIterator, KeyIterator, readPieces, ValueIterator } from "./iterator.ts";
+import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
+import { prefixOf } from "./namespace.ts";
+import type { KeyOf, ValueOf } from "./options.ts";
 import { Partials } from "./partial.ts";
-import { type Range, spanOf, WHOLE } from "./range.ts";
+import { type Range, spanOf } from "./range.ts";
+import { countKeys, spanToClear, valueFound } from "./reads.ts";
 import { invalid } from "./refusals.ts";
-import { type Face, Scope } from "./scope.ts";
+import { type Face, NO_PREFIX, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
+import { Snapshot } from "./snapshot.ts";
 import { readStats, type StoreStats } from "./stats.ts";
+import { type Transaction, type TransactOptions, transact, transaction } from "./transaction.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport, verifyCore } from "./verify.ts";
 
 export { KEY_SIZE_MAX, VALUE_SIZE_MAX } from "./refusals.ts";
@@ -41,13 +47,14 @@ export class Store<K = string, V = string> {
   private readonly partials: Partials;
   private present: Scope;
 
-  /** Stores come from `open`. */
-  constructor(session: Session, keys: Format, values: Format) {
+  /** Stores come from `open`, and from `sub`. */
+  constructor(session: Session, keys: Format, values: Format, prefix = NO_PREFIX) {
     this.session = session;
     const store = this;
     this.face = {
       keys,
       values,
+      prefix,
       get scope(): Scope {
         return store.scope;
       },
@@ -69,7 +76,7 @@ export class Store<K = string, V = string> {
       throw session.trapped(cause);
     }
     if (status === 0) return undefined;
-    if (status !== AT_MEMORY) return this.getSlowly(status, "get");
+    if (status !== AT_MEMORY) return valueFound(session, scope, status, "get") as V;
     const { words, result } = core;
     return scope.valueReader.read(
       (words[result] as number) >>> 0,
@@ -124,7 +131,7 @@ export class Store<K = string, V = string> {
     const status = session.guard(() => core.exports.get(size));
     // It has expired in between.
     if (status === 0) return undefined;
-    if (status !== AT_MEMORY) return { value: this.getSlowly(status, "getEntry"), ...facts };
+    if (status !== AT_MEMORY) return { value: valueFound(session, scope, status, "getEntry") as V, ...facts };
     const { words, result } = core;
     const isAscii = ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
     const at = (words[result] as number) >>> 0;
@@ -264,25 +271,25 @@ export class Store<K = string, V = string> {
     }
   }
 
-  /** Keys and values of a range, through a snapshot of this moment. */
+  /** Keys and values of a range, through a snapshot of this moment or the one that the range names. */
   entries(range?: Range<K>): EntryIterator<K, V> {
     const { session, scope } = this;
     session.ready("entries");
-    return new EntryIterator<K, V>(scope, spanOf(range, scope.keys, "entries"));
+    return new EntryIterator<K, V>(scope, spanOf(range, scope, "entries"), this.viewOf(range, "entries"));
   }
 
   /** Keys of a range, through a snapshot of this moment. Never reads the device. */
   keys(range?: Range<K>): KeyIterator<K> {
     const { session, scope } = this;
     session.ready("keys");
-    return new KeyIterator<K>(scope, spanOf(range, scope.keys, "keys"));
+    return new KeyIterator<K>(scope, spanOf(range, scope, "keys"), this.viewOf(range, "keys"));
   }
 
   /** Values of a range in the order of their keys, through a snapshot of this moment. */
   values(range?: Range<K>): ValueIterator<K, V> {
     const { session, scope } = this;
     session.ready("values");
-    return new ValueIterator<K, V>(scope, spanOf(range, scope.keys, "values"));
+    return new ValueIterator<K, V>(scope, spanOf(range, scope, "values"), this.viewOf(range, "values"));
   }
 
   /** All entries: `for (const [key, value] of store)`. */
@@ -290,38 +297,89 @@ export class Store<K = string, V = string> {
     return this.entries();
   }
 
-  /** How many keys a range holds. About 1 ns a key; without a range, at once. */
+  /**
+   * How many keys a range holds. About 1 ns a key; without a range, for a whole store, at once, but for the keys of its
+   * namespaces, which are counted to be left out.
+   */
   count(range?: Range<K>): number {
     const { session, scope } = this;
     session.ready("count");
-    if (range === undefined) return session.core.exports.stat(0);
-    const span = spanOf(range, scope.keys, "count");
-    const cursor = session.cursors.take({ ...span, reverse: false }, "count");
-    try {
-      return Math.min(
-        session.guard(() => session.core.exports.cursorCount(cursor.handle)),
-        span.limit,
-      );
-    } finally {
-      session.cursors.close(cursor);
-    }
+    return countKeys(session, scope, range, this.viewOf(range, "count"));
   }
 
   /**
-   * Deletes the keys of a range, all at once, without one the whole store: how many there were. Visible when it returns,
-   * durable as the option `durability` says; after a crash all of them are gone, or none. Values are not read.
+   * Deletes the keys of a range, all at once; without one everything, the namespaces in it included: how many there were.
+   * Visible when it returns, durable as the option `durability` says; after a crash all of them are gone, or none. Values
+   * are not read.
    */
   clear(range?: Range<K>): number {
     const { session, scope } = this;
     session.ready("clear");
-    const span = range === undefined ? WHOLE : spanOf(range, scope.keys, "clear");
-    if (span.reverse || span.limit !== Number.POSITIVE_INFINITY) {
-      throw invalid("clear", "a range to clear has no reverse and no limit.");
-    }
+    const span = spanToClear(scope, range);
     const deleted = session.writes.clearSpan(span);
     session.afterWrite();
     if (deleted > 0 && session.durability === "sync") session.committer.flushSync("clear");
     return deleted;
+  }
+
+  /**
+   * A read-only view of this moment. It copies nothing; what it costs is what is written while it is open. Close it, or use
+   * `using`. `OUT_OF_MEMORY`.
+   */
+  snapshot(): Snapshot<K, V> {
+    const { session, face } = this;
+    const { cursors } = session;
+    session.ready("snapshot");
+    const state = cursors.takeView("snapshot");
+    const snapshot = new Snapshot<K, V>({ session, cursors, state }, face);
+    cursors.watch(snapshot, state);
+    return snapshot;
+  }
+
+  /**
+   * Runs `fn(tx)` and does all that it wrote at once: after a crash all of it is there, or none. When `fn` throws, nothing is
+   * done, and it throws on. Returns what `fn` returns; durable as the option `durability` says. While `fn` runs, the store
+   * itself, its namespaces included, is not written to: `REENTRANT`, and so is a transaction in a transaction. A function
+   * that returns a promise is `INVALID_ARGUMENT`, and nothing is done: see `transact`. Otherwise throws as `batch` does.
+   */
+  transaction<T>(fn: (tx: Transaction<K, V>) => T): T {
+    return transaction(this.session, this.face, fn as (tx: Transaction<unknown, unknown>) => T);
+  }
+
+  /**
+   * Runs `fn(tx)`, which may await, over a snapshot of its beginning, and does all that it wrote at once, provided that
+   * nothing it read has changed: no key, no absence, no range, as far as it was walked. Otherwise `fn` runs again over a
+   * new snapshot, after a random pause that grows, at most `retries` times (10); then it rejects with `CONFLICT`. Resolves
+   * with what `fn` returned when all is on stable storage. What `fn` rejects with, it rejects with, and nothing is done.
+   */
+  transact<T>(fn: (tx: Transaction<K, V>) => Promise<T> | T, options?: TransactOptions): Promise<T> {
+    return transact(this.session, this.face, fn as (tx: Transaction<unknown, unknown>) => Promise<T> | T, options);
+  }
+
+  /**
+   * A namespace: a store of its own behind a prefix, which this store's ranges leave out, with its own encodings (`"utf8"`
+   * unless given). It is the same file: `flush`, `stats`, `verify`, `compact`, `version` and `close` are the whole
+   * store's. Each key takes the bytes of the name and two more, and its size counts with them. The same name with other
+   * encodings is the same keys. Where this store's keys are bytes or a codec's, its ranges show the namespaces' keys, too.
+   */
+  sub<SubK extends KeyEncoding = "utf8", SubV extends ValueEncoding = "utf8">(
+    name: string,
+    encodings: { keyEncoding?: SubK; valueEncoding?: SubV } = {},
+  ): Store<KeyOf<SubK>, ValueOf<SubV>> {
+    const { session, face } = this;
+    session.ready("sub");
+    const prefix = prefixOf(face.prefix, name);
+    if (typeof encodings !== "object" || encodings === null) throw invalid("sub", "encodings must be an object.");
+    for (const [option, encoding] of Object.entries(encodings)) {
+      if (encoding === undefined || option === "keyEncoding" || option === "valueEncoding") continue;
+      throw invalid("sub", `there is no option ${option}.`);
+    }
+    return new Store(
+      session,
+      formatOf(encodings.keyEncoding, "keyEncoding", "sub"),
+      formatOf(encodings.valueEncoding, "valueEncoding", "sub"),
+      prefix,
+    );
   }
 
   /** Resolves when everything written before is on stable storage. */
@@ -436,12 +494,16 @@ export class Store<K = string, V = string> {
     return this.close();
   }
 
-  private getSlowly(status: number, operation: string): V {
-    const { session, scope } = this;
-    if (status < 0) throw session.error(status, operation);
-    const { core } = scope;
-    const bytes = readPieces(core, core.words[core.result + 1] as number, (failed) => session.error(failed, operation));
-    return scope.valueReader.own(bytes, operation) as V;
+  /** What a snapshot or a transaction of a session needs of one of its stores. `INVALID_ARGUMENT` for another one's. */
+  faceIn(session: Session, operation: string): Face {
+    if (session === this.session) return this.face;
+    throw invalid(operation, "this is a namespace of another store.");
+  }
+
+  /** What a range's snapshot shows; `undefined` where the range has none. */
+  private viewOf(range: Range<K> | undefined, operation: string): CursorState | undefined {
+    const snapshot = (range as Range<K> | null | undefined)?.snapshot;
+    return snapshot === undefined ? undefined : Snapshot.viewOf(snapshot, this.session, operation);
   }
 
   /** Over the core that the session works on now. */

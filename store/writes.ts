@@ -3,13 +3,13 @@
  *
  * Needs are set aside before anything changes, so what a write refuses leaves no trace.
  */
-import { type BatchOperation, type PreparedOperation, prepare, sizeOf, type Weight, weigh } from "./batch.ts";
+import { type BatchOperation, prepare, type ScopedOperation, sizeOf, type Weight, weigh } from "./batch.ts";
 import { trap } from "./commit.ts";
 import { ASCII_VALUE, CONDITION_FAILED } from "./core.ts";
 import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
-import { invalid, KEY_SIZE_MAX, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
+import { invalid, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
@@ -31,6 +31,7 @@ export class Writes {
 
   /** Stores a value. False when a condition did not hold, as for all that follow. */
   write(scope: Scope, key: unknown, value: unknown, operation: string, words?: WriteWords): boolean {
+    this.checkWritable(operation);
     const encodedKey = scope.keysAreText ? key : scope.keys.encode(key, "key", operation);
     const encoded = scope.valuesAreText ? value : scope.values.encode(value, "value", operation);
     let stored = true;
@@ -173,6 +174,7 @@ export class Writes {
 
   /** Deletes the key in KEY_A. */
   eraseIn(size: number, operation: string, words?: WriteWords): boolean {
+    this.checkWritable(operation);
     const { core } = this.session;
     let status: number;
     if (words === undefined) {
@@ -193,73 +195,72 @@ export class Writes {
   /** Does a batch. `syncs`: it is durable as the option `durability` says. */
   runBatch(scope: Scope, operations: readonly BatchOperation<unknown, unknown>[], syncs: boolean): boolean[] {
     this.session.ready("batch");
+    this.checkWritable("batch");
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
-    if (operations.length === 0) return [];
-    const weight = { records: 0, resident: 0, keyMax: 0, valueMax: 0, givesBack: true };
-    const prepared: PreparedOperation[] = [];
+    const prepared: ScopedOperation[] = [];
     for (let i = 0; i < operations.length; i++) {
-      const operation = prepare(operations[i], i, scope.keys, scope.values);
-      this.checkSizes(operation, i);
-      weigh(operation, weight);
+      const operation = { scope, ...prepare(operations[i], i, scope) };
+      checkSizes(operation, `batch: operation ${i}`, "batch");
       prepared.push(operation);
     }
+    return this.runPrepared(prepared, syncs, "batch");
+  }
+
+  /** Does operations whose sizes were checked, all of them or none. */
+  runPrepared(prepared: readonly ScopedOperation[], syncs: boolean, name: string): boolean[] {
+    const { session } = this;
+    if (prepared.length === 0) return [];
+    const weight = { records: 0, resident: 0, keyMax: 0, valueMax: 0, givesBack: true };
+    for (const operation of prepared) weigh(operation, operation.scope.prefix.length, weight);
     if (weight.records > BATCH_SIZE_MAX) {
-      const exact = prepared.reduce((sum, { key, value = "" }) => sum + sizeOf(key) + sizeOf(value) + 24, 0);
+      const exact = prepared.reduce((sum, { scope, key, value = "" }) => {
+        return sum + scope.prefix.length + sizeOf(key) + sizeOf(value) + 24;
+      }, 0);
       if (exact > BATCH_SIZE_MAX) {
-        const message = `batch: ${prepared.length} operations of ${exact} bytes exceed the limit of ${BATCH_SIZE_MAX}. Split them.`;
-        throw new CairnError("BATCH_SIZE", "batch", message);
+        const message = `${name}: ${prepared.length} operations of ${exact} bytes exceed the limit of ${BATCH_SIZE_MAX}. Split them.`;
+        throw new CairnError("BATCH_SIZE", name, message);
       }
     }
-    const { core } = this.session;
-    if (!this.conditionsHold(scope, prepared)) return prepared.map(() => false);
-    this.setAside(prepared.length, weight, "batch");
+    if (!this.conditionsHold(prepared, name)) return prepared.map(() => false);
+    this.setAside(prepared.length, weight, name);
     try {
-      return this.apply(scope, prepared);
+      return this.apply(prepared, name);
     } finally {
-      core.exports.batchEnd();
-      this.session.afterWrite();
-      if (syncs && this.session.durability === "sync" && this.session.committer.poisoned === undefined) {
-        this.session.committer.flushSync("batch");
+      session.core.exports.batchEnd();
+      session.afterWrite();
+      if (syncs && session.durability === "sync" && session.committer.poisoned === undefined) {
+        session.committer.flushSync(name);
       }
     }
   }
 
   /** Whether all conditions of a batch hold, before any of it is done. */
-  private conditionsHold(scope: Scope, prepared: readonly PreparedOperation[]): boolean {
-    for (const { key, words } of prepared) {
-      if (words !== undefined && !this.condition(scope.keyEncodedIn(key, "batch"), words, "batch")) return false;
+  private conditionsHold(prepared: readonly ScopedOperation[], name: string): boolean {
+    for (const { scope, key, words } of prepared) {
+      if (words !== undefined && !this.condition(scope.keyEncodedIn(key, name), words, name)) return false;
     }
     return true;
   }
 
   /** Does a batch whose needs are set aside. What fails now is the device, and half a batch is never made durable. */
-  private apply(scope: Scope, prepared: readonly PreparedOperation[]): boolean[] {
+  private apply(prepared: readonly ScopedOperation[], name: string): boolean[] {
     const results: boolean[] = [];
     try {
-      for (const { key, value, words } of prepared) {
+      for (const { scope, key, value, words } of prepared) {
         if (value === undefined) {
-          const size = scope.keyEncodedIn(key, "batch");
+          const size = scope.keyEncodedIn(key, name);
           const status = this.session.guard(() => this.session.core.exports.remove(size));
-          if (status < 0) throw this.session.error(status, "batch");
+          if (status < 0) throw this.session.error(status, name);
           results.push(status === 1);
           continue;
         }
-        this.writeEncoded(scope, key, value, "batch", checkedBefore(words));
+        this.writeEncoded(scope, key, value, name, checkedBefore(words));
         results.push(true);
       }
     } catch (error) {
       throw this.session.committer.poison(trap(error));
     }
     return results;
-  }
-
-  private checkSizes(operation: PreparedOperation, index: number): void {
-    const keySize = sizeOf(operation.key);
-    if (keySize === 0 || keySize > KEY_SIZE_MAX) throw keySizeError(keySize, `batch: operation ${index}`, "batch");
-    const { value } = operation;
-    if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
-      throw valueSizeError(sizeOf(value), "batch");
-    }
   }
 
   /** Makes the core set aside what a batch needs. */
@@ -274,8 +275,9 @@ export class Writes {
 
   /** Deletes the keys of a span, all at once: how many there were. */
   clearSpan(span: Span): number {
+    this.checkWritable("clear");
     const { core } = this.session;
-    const walk = this.session.cursors.take(span, "clear", true);
+    const walk = this.session.cursors.take(span, "clear", undefined, true);
     try {
       const records = this.session.guard(() => core.exports.cursorWeigh(walk.handle));
       const keyMax = core.words[core.result + 1] as number;
@@ -297,5 +299,21 @@ export class Writes {
     } finally {
       this.session.cursors.close(walk);
     }
+  }
+
+  /** Throws within the function of a transaction: what it writes goes through the transaction. */
+  checkWritable(operation: string): void {
+    if (!this.session.transacting) return;
+    const message = `${operation}: the store is not written to while a transaction's function runs. Write through the transaction, "tx", that the function is given.`;
+    throw new CairnError("REENTRANT", operation, message);
+  }
+}
+
+/** Throws when the key or the value of an operation is too large. */
+export function checkSizes({ scope, key, value }: ScopedOperation, where: string, operation: string): void {
+  const keySize = sizeOf(key);
+  if (keySize === 0 || keySize > scope.keySizeMax) throw keySizeError(keySize, where, operation, scope.keySizeMax);
+  if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
+    throw valueSizeError(sizeOf(value), operation);
   }
 }

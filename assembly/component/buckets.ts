@@ -136,7 +136,7 @@ export function bucketListKeys(slot: usize, hasCursor: u32, cursor: usize, curso
   }
   memory.copy(KEY_B, bucket.prefix, prefixSize);
   store<u8>(KEY_B + prefixSize - 1, 1);
-  const walk = cursorOpen(CursorFlags.LOWER | CursorFlags.UPPER, lowerSize, prefixSize);
+  const walk = cursorOpen(CursorFlags.LOWER | CursorFlags.UPPER, lowerSize, prefixSize, 0);
   if (walk < 0) return failKeyvalue(<i32>walk, 4);
   const list = arenaTake(PAGE_COUNT << 3, 4);
   let told: u32 = 0;

@@ -243,7 +243,7 @@ function walk(
   if (status == Status.OK) status = upperPlace(ends, upper, upperKey, upperSize);
   if (status == Status.OK && prefixed) status = prefixPlace(ends, prefix, prefixSize);
   if (status < 0) return status;
-  return cursorOpen(ends.flags | (reverse ? CursorFlags.REVERSE : 0), ends.lowerSize, ends.upperSize);
+  return cursorOpen(ends.flags | (reverse ? CursorFlags.REVERSE : 0), ends.lowerSize, ends.upperSize, 0);
 }
 
 /** Brings a value that is too large for the exchange area into the arena, piece by piece. */

@@ -75,27 +75,30 @@ export namespace Ahead {
 }
 
 /**
- * `get` for a caller that waits: 0 when absent, MEMORY as `get` has it, PIECES when the value is larger than PART_SIZE
- * (`partAhead` gives it), READS, BUSY, or a status. `ask` is `Ask`.
+ * `get` for a caller that waits, as a view sees the key, or as it is now when `handle` is 0: 0 when absent, MEMORY as `get`
+ * has it, PIECES when the value is larger than PART_SIZE (`partAhead` gives it), READS, BUSY, or a status. `ask` is `Ask`.
  */
-export function getAhead(keySize: u32, ask: u32): i32 {
+export function getAhead(keySize: u32, ask: u32, handle: usize): i32 {
   laterApply();
   store<u64>(KEY_A + keySize, 0);
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
-  if (nodeHidden(node)) return 0;
-  const size = node.valueSize;
-  if (!(node.flags & NodeFlags.INLINE)) {
+  const seen = seenBy(node, handle);
+  if (!seen) return 0;
+  const shown = changetype<KeyNode>(seen);
+  const body = bodyOf(node, seen);
+  const size = shown.valueSize;
+  if (!(shown.flags & NodeFlags.INLINE)) {
     if (size > PART_SIZE) {
       root.resultSize = size;
       return ValueAt.PIECES;
     }
-    const planned = valuePlan(node, keySize, node.body, 0, size, CacheMode.SINGLE, ask);
+    const planned = valuePlan(shown, keySize, body, 0, size, CacheMode.SINGLE, ask);
     if (planned) return planned;
     if (ask == Ask.AGAIN) root.cacheMode = CacheMode.PLANNED;
   }
-  const opened = valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
+  const opened = valueOpen(shown, keySize, body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
   root.cacheMode = CacheMode.SINGLE;
   return opened;
 }
@@ -111,9 +114,7 @@ export function partAhead(keySize: u32, offset: u32, handle: usize, ask: u32): i
   const slot = hashFind(KEY_A, keySize, keyHash(KEY_A, keySize, root.hashSeed));
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
-  let seen = changetype<usize>(node);
-  if (handle) seen = versionAt(node, changetype<Snapshot>(handle));
-  else if (nodeHidden(node)) seen = 0;
+  const seen = seenBy(node, handle);
   if (!seen) return 0;
   const shown = changetype<KeyNode>(seen);
   const size = shown.valueSize;
@@ -243,6 +244,12 @@ function valuePlan(node: KeyNode, keySize: u32, body: usize, offset: u32, size: 
   if (ask != Ask.NO_READS) return planMake(mode, ask == Ask.AGAIN);
   root.resultPointer = 0;
   return Ahead.READS;
+}
+
+/** What a view or a cursor sees of a node, or, when `handle` is 0, what is there now: a node or a version, or 0. */
+function seenBy(node: KeyNode, handle: usize): usize {
+  if (handle) return versionAt(node, changetype<Snapshot>(handle));
+  return nodeHidden(node) ? 0 : changetype<usize>(node);
 }
 
 /** Where the inline bytes, or the extent table, of a node or of one of its versions lie. */

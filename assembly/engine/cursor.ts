@@ -27,7 +27,7 @@ import { Ahead, listNodes, listRead, planMake } from "./ahead";
 import { removeAt } from "./dual";
 import { expiredBy, snapshotTimeMs } from "./expiry";
 import { laterApply } from "./later";
-import { Snapshot, snapshotClose, snapshotOpen, versionAt } from "./snapshots";
+import { Snapshot, snapshotClose, snapshotJoin, snapshotOpen, versionAt } from "./snapshots";
 import { ValueAt, valueOpen } from "./value";
 
 const ENTRY_SIZE_LOG2: usize = 4;
@@ -70,10 +70,10 @@ export class Cursor extends Snapshot {
 }
 
 /**
- * Opens a cursor over the present, with the lower end in KEY_A and the upper end in KEY_B where the flags say so:
- * its handle, or a status: OUT_OF_MEMORY.
+ * Opens a cursor over the present, or over what a view sees whose handle is not 0, with the lower end in KEY_A and the
+ * upper end in KEY_B where the flags say so: its handle, or a status: OUT_OF_MEMORY. The view may be closed before it.
  */
-export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): i64 {
+export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32, view: usize): i64 {
   laterApply();
   const memory = slabTake(slabClassOf(offsetof<Cursor>()));
   if (!memory) return Status.OUT_OF_MEMORY;
@@ -96,6 +96,8 @@ export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32): i64 {
   if (flags & CursorFlags.UNPINNED) {
     cursor.sequence = root.sequence;
     cursor.timeMs = snapshotTimeMs();
+  } else if (view) {
+    snapshotJoin(cursor, changetype<Snapshot>(view));
   } else {
     snapshotOpen(cursor);
   }

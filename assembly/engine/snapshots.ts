@@ -55,6 +55,18 @@ export function snapshotOpen(snapshot: Snapshot): void {
   root.snapshotSequence = snapshot.sequence;
 }
 
+/** Enters a snapshot of what another one, which is open, sees. */
+export function snapshotJoin(snapshot: Snapshot, other: Snapshot): void {
+  snapshot.sequence = other.sequence;
+  snapshot.timeMs = other.timeMs;
+  snapshot.previous = <u32>changetype<usize>(other);
+  snapshot.next = other.next;
+  if (other.next) changetype<Snapshot>(<usize>other.next).previous = <u32>changetype<usize>(snapshot);
+  else root.snapshotNewest = <u32>changetype<usize>(snapshot);
+  other.next = <u32>changetype<usize>(snapshot);
+  root.snapshotCount++;
+}
+
 /** Takes a snapshot out of the list and frees a first step of what only it needed. */
 export function snapshotClose(snapshot: Snapshot): void {
   if (snapshot.previous) changetype<Snapshot>(<usize>snapshot.previous).next = snapshot.next;

@@ -81,3 +81,16 @@ test("waits for a slow reader, and gives it all", async () => {
   expect(status).toBe(0);
   expect(linesOf(out)).toHaveLength(50_000);
 });
+
+test("prints a namespace, and one within it", async () => {
+  const place = scratch("subs.cairn");
+  const store = await open(place);
+  store.set("own", "1");
+  store.sub("users").set("ada", "2");
+  store.sub("users").sub("old").set("bob", "3");
+  await store.close();
+  const run = (...names: string[]): unknown[] => linesOf(cairn(["scan", place, "--sub", ...names]).out);
+  expect(run("users", "--prefix", "a")).toEqual([{ key: "ada", value: "2" }]);
+  expect(run("users", "old")).toEqual([{ key: "bob", value: "3" }]);
+  expect(run("none")).toEqual([]);
+});

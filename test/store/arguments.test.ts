@@ -342,12 +342,6 @@ describe("other arguments", () => {
 });
 
 describe("what later versions bring is UNSUPPORTED", () => {
-  test("a range's snapshot", async () => {
-    for (const operation of RANGED) {
-      await expectError(() => loose[operation]({ snapshot: {} }), "UNSUPPORTED", operation, "snapshot");
-    }
-  });
-
   test("options of open", async () => {
     const options: [object, string][] = [
       [{ encryption: { passphrase: "secret" } }, "encryption"],
@@ -357,7 +351,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
       [{ compression: "lz4" }, "lz4"],
       [{ history: { bytes: 1, ms: 1 } }, "history"],
       [{ onProgress: () => {} }, "onProgress"],
-      [{ keyEncoding: "tuple" }, "tuple"],
     ];
     for (const [given, named] of options)
       await expectError(() => openRaw(":memory:", given), "UNSUPPORTED", "open", named);

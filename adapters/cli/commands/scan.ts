@@ -16,6 +16,7 @@ interface ScanOptions extends RangeOptions {
   values?: true;
   count?: true;
   json?: true;
+  sub?: string[];
 }
 
 export const scan: StoreCommand<ScanOptions> = {
@@ -27,16 +28,22 @@ export const scan: StoreCommand<ScanOptions> = {
     command
       .addOption(new Option("--keys", "keys only").conflicts(["values", "json"]))
       .option("--values", "values only")
+      .option("--sub <name...>", "of a namespace; several names: one within the other")
       .option("--json", "values that are JSON appear as JSON, not as strings")
       .addOption(new Option("--count", "print only how many there are").conflicts(["keys", "values", "json"]));
     addExamples(command, [
       "cairn scan app.cairn --prefix user: --limit 10",
       "cairn scan app.cairn --gte 2024-01 --lt 2025-01 --reverse --json",
       "cairn scan app.cairn --keys | head",
+      "cairn scan app.cairn --sub users --prefix a",
     ]);
   },
 
-  async run({ store, output, options, signal }) {
+  async run({ store: whole, output, options, signal }) {
+    let store = whole;
+    for (const name of options.sub ?? []) {
+      store = store.sub(name, { keyEncoding: "binary", valueEncoding: "binary" });
+    }
     const range = rangeOf(options);
     if (options.count) {
       output.write(`${store.count(range)}\n`);

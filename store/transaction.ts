@@ -1,0 +1,277 @@
+/**
+ * Transactions: functions whose writes are done all at once, or not at all.
+ *
+ * `transaction` runs its function at a stretch, so nothing else can write in between, and reads what is there.
+ * `transact` lets it await: it reads through a view, and what it read is looked at again before its writes are done.
+ */
+import type { Format } from "./encoding.ts";
+import { CairnError } from "./error.ts";
+import { type Range, spanOf } from "./range.ts";
+import { countSpan, isThere, readValue, spanToClear } from "./reads.ts";
+import { invalid } from "./refusals.ts";
+import type { Face, Scope } from "./scope.ts";
+import type { Session } from "./session.ts";
+import type { Store } from "./store.ts";
+import { TransactionWalk, type WalkMode } from "./transaction-walk.ts";
+import { type Pending, TransactionWork } from "./transaction-work.ts";
+import { checkSizes } from "./writes.ts";
+
+/** Options of `transact`. */
+export interface TransactOptions {
+  /** How often the function runs again after a conflict. Default 10. */
+  retries?: number;
+}
+
+/** A range as a transaction takes it: it reads through its own snapshot. */
+export type TransactionRange<K = string> = Omit<Range<K>, "snapshot">;
+
+const RETRIES_DEFAULT = 10;
+const RETRIES_MAX = 1000;
+/** The longest pause before a retry, in milliseconds, is two to this power. */
+const BACKOFF_DOUBLINGS_MAX = 6;
+
+const encoder = new TextEncoder();
+
+/**
+ * The store as its function sees it within a transaction: its own writes are there already, nobody else's. It is void when
+ * the function has ended.
+ */
+export class Transaction<K = string, V = string> {
+  private readonly work: TransactionWork;
+  private readonly face: Face;
+
+  /** `transaction` and `transact` make these. */
+  constructor(work: TransactionWork, face: Face) {
+    this.work = work;
+    this.face = face;
+  }
+
+  /** The value of a key, or `undefined`. */
+  get(key: K): V | undefined {
+    const { work } = this;
+    const scope = this.begin("get");
+    // The usual first calls: nothing is pending, and nothing recorded.
+    if (work.view === undefined && work.pending.size === 0) {
+      return readValue(work.session, scope, scope.encodedKey(key, "get"), undefined, "get") as V | undefined;
+    }
+    const encoded = scope.keptKey(key, "get");
+    const pending = this.look(scope, encoded);
+    if (pending !== undefined) return shownValue(scope.values, pending, "get") as V | undefined;
+    return readValue(work.session, scope, encoded, work.view, "get") as V | undefined;
+  }
+
+  /** The value of a key, or `undefined`, without blocking on the device. Of use in `transact` alone. */
+  async getAsync(key: K): Promise<V | undefined> {
+    const scope = this.begin("getAsync");
+    const encoded = scope.keptKey(key, "getAsync");
+    const pending = this.look(scope, encoded);
+    if (pending !== undefined) return shownValue(scope.values, pending, "getAsync") as V | undefined;
+    return scope.lookups.get(encoded, this.work.view) as Promise<V | undefined>;
+  }
+
+  /** Whether a key is there. Never reads the device. */
+  has(key: K): boolean {
+    const scope = this.begin("has");
+    return this.isThere(scope, scope.keptKey(key, "has"), "has");
+  }
+
+  /** Stores a value when the transaction ends. Always `true`. `KEY_SIZE`, `VALUE_SIZE` before anything changes. */
+  set(key: K, value: V): boolean {
+    const scope = this.begin("set");
+    const encoded = scope.keptKey(key, "set");
+    let bytes = scope.values.encode(value, "value", "set");
+    // What the program goes on to change is not what it has set.
+    if (typeof bytes !== "string") bytes = new Uint8Array(bytes);
+    const operation = { scope, key: encoded, value: bytes, id: scope.idOf(encoded) };
+    checkSizes(operation, "set", "set");
+    this.work.write(operation);
+    return true;
+  }
+
+  /** Deletes a key when the transaction ends: whether it was there. */
+  delete(key: K): boolean {
+    const scope = this.begin("delete");
+    const encoded = scope.keptKey(key, "delete");
+    const id = scope.idOf(encoded);
+    const wasPending = this.work.pending.has(id);
+    const isThere = this.isThere(scope, encoded, "delete");
+    if (isThere || wasPending) this.work.write({ scope, key: encoded, value: undefined, id });
+    return isThere;
+  }
+
+  /** Keys and values of a range, what was written before included. */
+  entries(range?: TransactionRange<K>): TransactionWalk<K, [K, V]> {
+    return this.walk("entries", range);
+  }
+
+  /** Keys of a range, what was written before included. */
+  keys(range?: TransactionRange<K>): TransactionWalk<K, K> {
+    return this.walk("keys", range);
+  }
+
+  /** Values of a range in the order of their keys, what was written before included. */
+  values(range?: TransactionRange<K>): TransactionWalk<K, V> {
+    return this.walk("values", range);
+  }
+
+  /** All entries: `for (const [key, value] of tx)`. */
+  [Symbol.iterator](): TransactionWalk<K, [K, V]> {
+    return this.entries();
+  }
+
+  /** How many keys a range holds. About 1 ns a key, and a lookup for each pending write in the range. */
+  count(range?: TransactionRange<K>): number {
+    const { work } = this;
+    const scope = this.begin("count", range);
+    const span = spanOf(range, scope, "count");
+    work.looksAt({ lower: span.lower, upper: span.upper, isEmpty: false });
+    let count = countSpan(work.session, scope, { ...span, limit: Number.POSITIVE_INFINITY }, work.view, "count");
+    for (const { scope: owner, key, value } of work.pendingIn(span)) {
+      const was = isThere(work.session, owner, key, work.view, "count");
+      count += (value === undefined ? 0 : 1) - (was ? 1 : 0);
+    }
+    return Math.min(count, span.limit);
+  }
+
+  /**
+   * Deletes the keys of a range when the transaction ends; without one everything, namespaces included: how many there
+   * were. Takes memory for each until then.
+   */
+  clear(range?: TransactionRange<K>): number {
+    const scope = this.begin("clear", range);
+    const span = spanToClear(scope, range);
+    const { raw } = scope;
+    const keys: Uint8Array[] = [];
+    const walk = new TransactionWalk<Uint8Array, Uint8Array>(this.work, raw, span, "keys", () => undefined);
+    for (const key of walk) keys.push(key);
+    for (const key of keys) this.work.write({ scope: raw, key, value: undefined, id: raw.idOf(key) });
+    return keys.length;
+  }
+
+  /** The same transaction in a namespace of the same store, or in the store itself. */
+  in<SubK, SubV>(sub: Store<SubK, SubV>): Transaction<SubK, SubV> {
+    this.work.check("in");
+    return new Transaction<SubK, SubV>(this.work, sub.faceIn(this.work.session, "in"));
+  }
+
+  private walk<T>(mode: WalkMode, range: TransactionRange<K> | undefined): TransactionWalk<K, T> {
+    const scope = this.begin(mode, range);
+    const span = spanOf(range, scope, mode);
+    return new TransactionWalk<K, T>(this.work, scope, span, mode, (pending) =>
+      shownValue(scope.values, pending, mode),
+    );
+  }
+
+  private isThere(scope: Scope, key: string | Uint8Array, operation: string): boolean {
+    const pending = this.look(scope, key);
+    if (pending !== undefined) return pending.value !== undefined;
+    return isThere(this.work.session, scope, key, this.work.view, operation);
+  }
+
+  /** The pending write of a key; without one, the key is noted as read. */
+  private look(scope: Scope, key: string | Uint8Array): Pending | undefined {
+    const { work } = this;
+    const id = scope.idOf(key);
+    const pending = work.pending.get(id);
+    if (pending === undefined) work.lookedAt(id, scope, key);
+    return pending;
+  }
+
+  private begin(operation: string, range?: unknown): Scope {
+    this.work.check(operation);
+    if (range !== undefined && (range as Range | null)?.snapshot !== undefined) {
+      throw invalid(operation, "a range of a transaction names no snapshot: it reads through its own.");
+    }
+    return this.face.scope;
+  }
+}
+
+/** `Store.transaction`. */
+export function transaction<T>(session: Session, face: Face, fn: (tx: Transaction<unknown, unknown>) => T): T {
+  checkCall(session, fn, "transaction");
+  if (session.transacting) {
+    const message = 'transaction: a transaction is under way already. Use its "tx"; what it does is one transaction.';
+    throw new CairnError("REENTRANT", "transaction", message);
+  }
+  const work = new TransactionWork(session, undefined);
+  session.transacting = true;
+  let result: T;
+  try {
+    result = fn(new Transaction(work, face));
+  } finally {
+    session.transacting = false;
+    work.end();
+  }
+  if (typeof (result as { then?: unknown } | null | undefined)?.then === "function") {
+    // What it goes on to do fails, and is nobody's to handle.
+    Promise.resolve(result).catch(() => undefined);
+    throw invalid("transaction", "the function returned a promise, and nothing was done. Use transact.");
+  }
+  session.ready("transaction");
+  work.commit("transaction", true);
+  return result;
+}
+
+/** `Store.transact`. */
+export async function transact<T>(
+  session: Session,
+  face: Face,
+  fn: (tx: Transaction<unknown, unknown>) => Promise<T> | T,
+  options: TransactOptions | undefined,
+): Promise<T> {
+  checkCall(session, fn, "transact");
+  const retries = retriesOf(options);
+  for (let attempt = 0; ; attempt++) {
+    session.ready("transact");
+    const work = new TransactionWork(session, session.cursors.takeView("transact"));
+    let isDone = false;
+    let result: T;
+    try {
+      result = await fn(new Transaction(work, face));
+      session.ready("transact");
+      isDone = work.pending.size === 0 || work.isValid();
+      if (isDone) work.commit("transact", false);
+    } finally {
+      work.end();
+    }
+    if (isDone) return work.pending.size === 0 ? result : session.committer.durable(result);
+    if (attempt === retries) {
+      const tries = attempt === 0 ? "Its only run" : `All of its ${attempt + 1} runs`;
+      const message = `transact: ${tries} met writes of others to what it had read. Nothing was done; try again later.`;
+      throw new CairnError("CONFLICT", "transact", message);
+    }
+    const longest = 2 ** Math.min(attempt, BACKOFF_DOUBLINGS_MAX);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
+  }
+}
+
+function checkCall(session: Session, fn: unknown, operation: string): void {
+  session.ready(operation);
+  if (typeof fn !== "function") throw invalid(operation, "the transaction must be a function.");
+}
+
+function retriesOf(options: unknown): number {
+  if (options === undefined) return RETRIES_DEFAULT;
+  if (typeof options !== "object" || options === null) throw invalid("transact", "options must be an object.");
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && name !== "retries") throw invalid("transact", `there is no option ${name}.`);
+  }
+  const { retries = RETRIES_DEFAULT } = options as TransactOptions;
+  if (Number.isInteger(retries) && retries >= 0 && retries <= RETRIES_MAX) return retries;
+  throw invalid("transact", `retries must be a whole number from 0 to ${RETRIES_MAX}.`);
+}
+
+/** What a pending write holds, as it would be read: nobody else's bytes. */
+function shownValue(format: Format, { value }: Pending, operation: string): unknown {
+  if (value === undefined) return undefined;
+  if (typeof value === "string") {
+    if (format.decodeText !== undefined && isWellFormed(value)) return format.decodeText(value, "value", operation);
+    return format.decode(encoder.encode(value), "value", operation);
+  }
+  return format.decode(value.slice(), "value", operation);
+}
+
+/** Whether a string has no half of a pair: one is stored as U+FFFD. */
+function isWellFormed(text: string): boolean {
+  return !/[\ud800-\udfff]/.test(text);
+}
