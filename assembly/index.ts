@@ -261,17 +261,7 @@ export function stat(what: u32): f64 {
       return <f64>root.bytesScanned;
     case 42:
       return segmentsUsed();
-    // Compaction
-    case 100:
-      return <f64>root.sideWritesNow;
-    case 101:
-      return <f64>root.sideWritesLater;
-    case 103:
-      return <f64>root.compactCredit;
-    case 104:
-      return <f64>root.compactFactor;
-    case 105:
-      return root.givenMean;
+    // Compaction: whether a segment is being moved
     case 102:
       return <f64>root.moveSegment;
     // Cold reads

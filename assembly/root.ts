@@ -233,9 +233,6 @@ export class Root {
   /** Segments of copies that were opened, and that are closed and written. */
   sideOpened: u32 = 0;
   sideClosed: u32 = 0;
-  /** Writes of copies that a call waited for, and that it did not wait for. */
-  sideWritesNow: u64 = 0;
-  sideWritesLater: u64 = 0;
 
   // Compaction
   compactAuto: u32 = 0;

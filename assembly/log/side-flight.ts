@@ -39,7 +39,6 @@ export function sideBegin(): i32 {
     root.sideHanded = end;
   }
   root.sideFlightHeld = 0;
-  root.sideWritesLater++;
   return planBuild();
 }
 

@@ -225,7 +225,6 @@ export function runOf(frame: usize, frameIndex: u32, limit: u32): u32 {
 }
 
 function runWrite(frame: usize, run: u32): i32 {
-  root.sideWritesNow++;
   const offset = changetype<BlockHeader>(frame).deviceBlock << BLOCK_SIZE_LOG2;
   return deviceWriteUncached(offset, frame, run << (<u32>BLOCK_SIZE_LOG2));
 }
