@@ -25,12 +25,14 @@ import {
   EXCHANGE_SIZE,
   KEY_A,
   KEY_B,
+  MOVE_WINDOWS,
   PLAN,
   POOL,
   READ_PLAN,
   ROOT,
   Root,
   root,
+  SIDE_PLAN,
   SUPERBLOCK_A,
   SUPERBLOCK_B,
   WORKSPACE,
@@ -38,16 +40,19 @@ import {
 import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
-export { compactBegin, compactConfigure, compactSettle, compactStep } from "./engine/compact";
+export { compactBegin, compactSettle, compactStep } from "./engine/compact";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
 export { expirySweep } from "./engine/expiry";
 export { getGroup } from "./engine/group-get";
+export { compactConfigure } from "./engine/pace";
 export { append, increment, patch } from "./engine/partial";
+export { sourceLanded, sourcePlan } from "./engine/source";
 export { valueRead } from "./engine/value";
 export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { sideBegin, sideFinish } from "./log/side-flight";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
@@ -81,6 +86,8 @@ export function layout(what: u32): u32 {
       return <u32>WORKSPACE;
     case 13:
       return <u32>(ROOT + offsetof<Root>("incremented"));
+    case 20:
+      return <u32>SIDE_PLAN;
     default:
       return <u32>READ_PLAN;
   }
@@ -92,6 +99,7 @@ export function layout(what: u32): u32 {
  */
 export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32, flushIntervalMs: u32): i32 {
   memory.fill(ROOT, 0, offsetof<Root>());
+  memory.fill(MOVE_WINDOWS, 0, SIDE_PLAN - MOVE_WINDOWS);
   chunksInitialize(POOL, <usize>memorySize);
   slabInitialize();
   const frames = chunkTakeRun(writeBufferSize / <u32>CHUNK_SIZE);
@@ -268,6 +276,9 @@ export function stat(what: u32): f64 {
       return <f64>root.bytesScanned;
     case 42:
       return segmentsUsed();
+    // Compaction: whether a segment is being moved
+    case 102:
+      return <f64>root.moveSegment;
     // Expiry
     case 130:
       return <f64>root.expiringCount;

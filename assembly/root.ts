@@ -9,6 +9,9 @@
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3300  the key of the record that compaction looks at
+ *   0x3B40  windows that compaction reads ahead into, 24 bytes each
+ *   0x3C00  plan of copies: 16-byte pieces
+ *   0x3DC0  the chunks that copies lie in
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
  *   0x3F80  claims on the frames of a run, 64 bytes
@@ -33,6 +36,11 @@ export const EXPIRY_LISTS: usize = 0x1800;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const KEY_C: usize = 0x3300;
+export const MOVE_WINDOWS: usize = 0x3b40;
+export const SIDE_PLAN: usize = 0x3c00;
+export const SIDE_PLAN_MAX: u32 = 28;
+/** Chunks that the ring of copies and the copy of what is in flight are made of: of each, 8 at most. */
+export const SIDE_CHUNKS: usize = 0x3dc0;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
 export const RUN_CLAIMS: usize = 0x3f80;
@@ -215,23 +223,36 @@ export class Root {
   provenMark: u64 = 0;
   // What the last survey found: closed segments and what is in them, the two oldest births
   surveyCount: u32 = 0;
+  /** Segments that are not free; closed ones that hold nothing any more and wait for their copies. */
+  surveyUsed: u32 = 0;
+  surveyMoved: u32 = 0;
   surveyLive: u64 = 0;
   surveyTombstones: u64 = 0;
   bornOldest: u64 = 0;
   bornSecond: u64 = 0;
   bornOldestSegment: u32 = 0;
 
-  // Copies that compaction makes: a segment of their own and a ring of 16 frames
-  sideFrames: u32 = 0;
+  // Copies that compaction makes: a segment of their own, a ring of frames, and a copy of what is in flight
+  /** Chunks that each of the two has: a power of two, or 0 before the first copy. */
+  sideChunks: u32 = 0;
   /** Index plus 1 of the segment that is filled, and of one that is full but not written yet. */
   sideSegment: u32 = 0;
   sideClosing: u32 = 0;
+  /** The last block of the one that is full. */
+  sideClosingEnd: u64 = 0;
   /** The open block of its segment, bytes used of it. */
   sideBlock: u32 = 0;
   sideUsed: u32 = 0;
-  /** Numbers of blocks, from 1: the open one; the first that was not written. */
+  /** Numbers of blocks, from 1: the open one; the first that was neither written nor put in flight. */
   sideTail: u64 = 0;
   sideHanded: u64 = 0;
+  /** Blocks in flight: [sideFlightFrom, sideFlightTo); none when equal. */
+  sideFlightFrom: u64 = 0;
+  sideFlightTo: u64 = 0;
+  /** They were written synchronously meanwhile; the host's report is still to come. */
+  sideFlightWritten: u32 = 0;
+  /** They met a full device and wait to be written again. */
+  sideFlightHeld: u32 = 0;
   /** Segments of copies that were opened, and that are closed and written. */
   sideOpened: u32 = 0;
   sideClosed: u32 = 0;
@@ -246,7 +267,10 @@ export class Root {
   compactThousandths: u32 = 0;
   compactActive: u32 = 0;
   compactCredit: i64 = 0;
+  /** Bytes that it reads for each byte of the log, in thousandths. */
   compactFactor: u32 = 0;
+  /** Mean of the segments that are on their way to be free. */
+  givenMean: f64 = 0;
   /** Segments with younger lives are left alone by a full compaction. */
   compactBefore: u64 = 0;
   /** The segment that is being moved, index plus 1, its next block, and a value that runs on into it. */
@@ -263,7 +287,18 @@ export class Root {
   moveSequence: u64 = 0;
   moveSource: u64 = 0;
   moveTarget: u64 = 0;
+  /** Frames of the window that is open; those for windows that are read here. */
   moveFrames: u32 = 0;
+  moveOwnFrames: u32 = 0;
+  /** The window that is open was read from the device; the block of it that is looked at, and whether it is in memory. */
+  moveIsRead: u32 = 0;
+  moveFrame: u32 = 0;
+  moveInMemory: u32 = 0;
+  /** Of the segment that was chosen last, how much of it is garbage, in thousandths. */
+  moveGain: u32 = 0;
+  /** When the step that runs must end, in nanoseconds, and whether it waits for the device rather than block. */
+  stepEnd: u64 = 0;
+  stepWaits: u32 = 0;
   bytesMoved: u64 = 0;
   bytesScanned: u64 = 0;
   segmentsEmptied: u64 = 0;

@@ -11,6 +11,7 @@ import { targetsOf } from "./targets.ts";
 import { runDurable } from "./workloads/durable.ts";
 import { runGrowth } from "./workloads/growth.ts";
 import { runLarger } from "./workloads/larger.ts";
+import { runLong } from "./workloads/long.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
@@ -28,6 +29,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   runtimes: runRuntimes,
   larger: runLarger,
   transactions: runTransactions,
+  long: runLong,
 };
 
 async function main(options: Options): Promise<void> {

@@ -14,6 +14,8 @@ export interface Options {
   growth: number;
   /** Records of 1 KiB that `larger` reads under a cache of a sixteenth of them. */
   larger: number;
+  /** Records that `long` overwrites ten times over. */
+  long: number;
   /** Where results go. */
   out: string;
   /** Where stores are kept while they are measured: on the file system that is measured. */
@@ -21,7 +23,16 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth", "writes", "larger", "runtimes", "transactions"] as const;
+export const WORKLOADS = [
+  "point",
+  "durable",
+  "growth",
+  "writes",
+  "larger",
+  "long",
+  "runtimes",
+  "transactions",
+] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -32,6 +43,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   growth   the longest single set while a store grows
   writes   increments, expiries and conditions on hot keys
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
+  long     overwrites at 70 % fill for ten times the data: write and space amplification, throughput, pauses
   larger   reads of data larger than memory, beside the runtime's own reads of the same file
   transactions
            transactions, snapshots and the first entry of an iterator
@@ -44,6 +56,7 @@ export const USAGE = `npm run bench -- <workload> [options]
                           what to measure beside Cairn; "none" for none
   --growth 2M             records that growth inserts
   --larger 1M             records of 1 KiB that larger reads; 4M is 4 GiB under 256 MiB
+  --long 1M               records that long overwrites ten times over
   --out DIR               where the results go (default bench/results)
   --data DIR              where stores are kept meanwhile (default ./bench-data), on the file system to be measured`;
 
@@ -59,6 +72,7 @@ export function readOptions(args: string[]): Options {
       peers: { type: "string", default: "lmdb,classic-level,map" },
       growth: { type: "string", default: "2M" },
       larger: { type: "string", default: "1M" },
+      long: { type: "string", default: "1M" },
       out: { type: "string", default: "bench/results" },
       data: { type: "string", default: "bench-data" },
     },
@@ -72,6 +86,7 @@ export function readOptions(args: string[]): Options {
     stores: ["cairn", ...peers.filter((name) => name !== "cairn")],
     growth: countOf(values.growth),
     larger: countOf(values.larger),
+    long: countOf(values.long),
     out: values.out,
     folder: values.data,
   };
@@ -91,8 +106,7 @@ function list(text: string): string[] {
 }
 
 function workloadsOf(names: string[]): Workload[] {
-  if (names.length === 0)
-    throw new Error("which workload? One of point, durable, growth, writes, larger, runtimes, transactions, all");
+  if (names.length === 0) throw new Error(`which workload? One of ${WORKLOADS.join(", ")}, all`);
   if (names.includes("all")) return [...WORKLOADS];
   return names.map((name) => {
     const workload = WORKLOADS.find((other) => other === name);

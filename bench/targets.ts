@@ -13,6 +13,7 @@ export interface Target {
 
 const POINT = { workload: "point", records: 1_000_000, valueSize: 100 };
 const SINGLE = { workload: "point, single calls", valueSize: 100 };
+const LONG = { workload: "long, uniform" };
 const LARGER = { workload: "larger" };
 const DURABLE = { workload: "durable" };
 const RUNTIMES = { workload: "runtimes" };
@@ -50,6 +51,12 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),
     ...rateAtLeast(ledger, { ...TRANSACTIONS, name: "transaction, 2 reads and 2 writes" }, 200_000),
     ...atMost(ledger, { ...TRANSACTIONS, name: "first entry of an iterator" }, 3000),
+    ...atMost(ledger, { ...LONG, name: "write amplification" }, 2.3),
+    ...atMost(ledger, { ...LONG, name: "space, used segments by live records" }, 1.45),
+    ...rateAtLeast(ledger, { ...LONG, name: "slowest second by the median" }, 0.5),
+    ...atMost(ledger, { ...LONG, name: "set P99.9999, own time" }, 2e6),
+    ...atMost(ledger, { ...LONG, name: "longest step of compaction" }, 1e6),
+    ...atMost(ledger, { ...LONG, name: "file after close by live records" }, 2.1),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
     ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
       ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),

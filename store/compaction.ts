@@ -1,16 +1,37 @@
 /**
  * Compaction, as the store sees it: steps between operations, by themselves after writes or because somebody asked.
  *
- * A step reads at most 64 KiB. What it copied lets segments be used anew only when a note and its mark are durable: two
- * groups. Automatic compaction leaves those to the writes that follow anyway.
+ * A step looks at no more than 64 KiB and takes half a millisecond at most. It never waits for the device: sources are read
+ * and copies are written beside everything else (store/copies.ts), and what has landed sets off the next step. Where the
+ * event loop does not turn, nothing lands; once that is so for 20 ms and compaction is 2 MiB behind, its steps read and write
+ * themselves.
+ *
+ * What was copied lets segments be used anew only when a note and its mark are durable: two groups. Automatic compaction
+ * leaves those to the writes that follow anyway.
  */
 import type { Committer } from "./commit.ts";
-import { COMPACT_ASKED, COMPACT_AUTO, COMPACT_FULL, COMPACT_MOVED, COMPACT_SETTLE, type Core } from "./core.ts";
+import { Copies, type CopiesStore } from "./copies.ts";
+import {
+  COMPACT_ASKED,
+  COMPACT_AUTO,
+  COMPACT_FULL,
+  COMPACT_IDLE,
+  COMPACT_MOVED,
+  COMPACT_SETTLE,
+  COMPACT_WAITS,
+  type Core,
+  WAITS_ALWAYS,
+  WAITS_UNLESS_BEHIND,
+} from "./core.ts";
 import { CairnError } from "./error.ts";
+import { nextTurn } from "./turn.ts";
 
 /** What `compact` takes. */
 export interface CompactOptions {
-  /** Stops after the step that ends later than this many milliseconds. Default 10, without end when `full`. */
+  /**
+   * Milliseconds that the call may keep the event loop busy, in steps of at most half a millisecond each; one step is
+   * always done. Waiting for the device does not count. Default 10, without end when `full`.
+   */
   maxMs?: number;
   /** Compacts every segment that holds garbage, and not only those above `compaction.garbageRatio`. Default `false`. */
   full?: boolean;
@@ -36,19 +57,23 @@ const STAT_MOVED = 37;
 const STAT_FREED = 39;
 const STAT_SCANNED = 40;
 const STATUS_NO_SPACE = -8;
-const STEP_MAX_MS = 10;
+const STAT_MOVING = 102;
+const DEFAULT_MS = 10;
+const NO_ROOM = -2;
+/** How long a step takes at most, and what it is granted at least, where little is left of `maxMs`. */
+const STEP_MS = 0.5;
+const STEP_LEAST_MS = 0.25;
+/** After so long without a turn of the event loop, nobody waits for what lands in one. */
+const TURNLESS_MS = 20;
 /** Milliseconds of steps after which the event loop turns. */
-const TURN_MS = 4;
+const TURN_MS = 1;
 /** What a step may meet without harm: it goes on when that has changed. */
 const HARMLESS = ["NO_SPACE", "CORRUPT", "DEVICE_READ", "OUT_OF_MEMORY"];
 
 /** What compaction needs of its store. */
-export interface CompactorStore {
-  core: Core;
+export interface CompactorStore extends CopiesStore {
   committer: Committer;
   ready(operation: string): void;
-  error(status: number, operation: string): CairnError;
-  guard<T>(run: () => T): T;
   report(report: CompactReport): void;
 }
 
@@ -57,20 +82,29 @@ export class Compactor {
   /** The longest step so far, in milliseconds. */
   longestMs = 0;
   private readonly store: CompactorStore;
+  private readonly copies: Copies;
   private reported: Tally;
+  private isScheduled = false;
+  /** When the event loop turned last, as far as is known; since when that is looked for. */
+  private turnedAt = Number.NEGATIVE_INFINITY;
+  private watchedAt = 0;
+  private isWatching = false;
 
   constructor(store: CompactorStore) {
     this.store = store;
+    this.copies = new Copies(store, () => this.schedule());
     this.reported = tally(store.core);
   }
 
   /** One automatic step, if one is due. Throws only what poisons the store. */
   auto(): void {
-    const status = this.step(COMPACT_AUTO);
+    const status = this.step(COMPACT_AUTO, STEP_MS);
     if (status < 0) {
       const error = this.store.error(status, "compact");
       if (!HARMLESS.includes(error.code)) throw error;
     }
+    // What is left to do goes on in the event loop's turns, also when nobody writes any more.
+    if (status === COMPACT_MOVED) this.schedule();
     const now = tally(this.store.core);
     if (now.freed > this.reported.freed) this.tell(now, 0, false);
   }
@@ -78,48 +112,99 @@ export class Compactor {
   /** What `compact` of the store does. */
   async run(options: CompactOptions): Promise<CompactReport> {
     const { full, maxMs } = readCompactOptions(options);
-    const { core, committer } = this.store;
+    const { core } = this.store;
     const mode = full ? COMPACT_FULL : COMPACT_ASKED;
     const start = performance.now();
     const before = tally(core);
-    let turned = start;
-    let done = false;
-    if (full) {
-      await committer.durable(undefined);
-      const begun = this.store.guard(() => core.exports.compactBegin());
-      if (begun < 0 && begun !== STATUS_NO_SPACE) throw this.store.error(begun, "compact");
-      await committer.durable(undefined);
-    }
-    let settledAt = -1;
-    while (!done) {
-      const result = this.step(mode);
-      if (result === STATUS_NO_SPACE) break;
-      if (result < 0) throw this.store.error(result, "compact");
-      if (result === COMPACT_MOVED) {
-        settledAt = -1;
-      } else if (result === COMPACT_SETTLE && settledAt !== tally(core).freed) {
-        settledAt = await this.settle(mode);
-      } else {
-        done = true;
-      }
-      const now = performance.now();
-      if (now - start >= maxMs) break;
-      if (now - turned < TURN_MS || done) continue;
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      this.store.ready("compact");
-      turned = performance.now();
-    }
+    const ended = !full || (await this.begin()) ? await this.steps(mode, maxMs) : true;
+    const done = ended && !this.copies.isFull;
     const report = this.report(before, tally(core), performance.now() - start, done);
     if (report.segmentsFreed > 0) this.tell(tally(core), report.ms, done);
     return report;
   }
 
-  /** Makes a note and its mark durable: how many segments were freed until then. */
+  /** Resolves when nothing of compaction is in flight. */
+  idle(): Promise<void> {
+    return this.copies.idle();
+  }
+
+  /** Steps until nothing is left to do (true), or until they took `maxMs`, or room for copies ran out. */
+  private async steps(mode: number, maxMs: number): Promise<boolean> {
+    const { core } = this.store;
+    let spentMs = 0;
+    let turnMs = 0;
+    let settledAt = -1;
+    for (;;) {
+      const start = performance.now();
+      const result = this.step(mode, Math.min(STEP_MS, Math.max(STEP_LEAST_MS, maxMs - spentMs)));
+      const took = performance.now() - start;
+      spentMs += took;
+      turnMs += took;
+      if (result === STATUS_NO_SPACE) return false;
+      if (result < 0) throw this.store.error(result, "compact");
+      if (result === COMPACT_WAITS) {
+        if (!(await this.landed())) return false;
+        turnMs = 0;
+        continue;
+      }
+      if (result === COMPACT_MOVED) settledAt = -1;
+      else if (result === COMPACT_SETTLE && settledAt !== tally(core).freed) settledAt = await this.settle(mode);
+      else return true;
+      if (settledAt === NO_ROOM) return false;
+      if (spentMs >= maxMs) return false;
+      if (turnMs < TURN_MS) continue;
+      await new Promise<void>((resolve) => nextTurn(resolve));
+      this.store.ready("compact");
+      turnMs = 0;
+    }
+  }
+
+  /** Begins a full compaction: whether there is anything to gain. */
+  private async begin(): Promise<boolean> {
+    const { core, committer } = this.store;
+    // What is half done is done first: it is older than what the full compaction leaves alone.
+    await this.finishMove();
+    await committer.durable(undefined);
+    for (;;) {
+      this.store.ready("compact");
+      const begun = this.store.guard(() => core.exports.compactBegin());
+      if (begun === COMPACT_WAITS) {
+        this.copies.issue();
+        if (await this.landed()) continue;
+      } else if (begun < 0 && begun !== STATUS_NO_SPACE) throw this.store.error(begun, "compact");
+      else if (begun === 0) return false;
+      await committer.durable(undefined);
+      this.store.ready("compact");
+      return true;
+    }
+  }
+
+  /** Goes on with the segment that is being moved, to its end or to what stops it. */
+  private async finishMove(): Promise<void> {
+    while (this.store.core.exports.stat(STAT_MOVING) !== 0) {
+      const result = this.step(COMPACT_FULL, STEP_MS);
+      if (result === COMPACT_WAITS && (await this.landed())) continue;
+      if (result < 0 && result !== STATUS_NO_SPACE) throw this.store.error(result, "compact");
+      if (result !== COMPACT_MOVED) return;
+      await new Promise<void>((resolve) => nextTurn(resolve));
+      this.store.ready("compact");
+    }
+  }
+
+  /**
+   * Makes a note and its mark durable: how many segments were freed until then, or -1 when that changed something; NO_ROOM
+   * when copies found none.
+   */
   private async settle(mode: number): Promise<number> {
     const { core, committer } = this.store;
     const before = tally(core).freed;
-    const settled = this.store.guard(() => core.exports.compactSettle(mode));
-    if (settled < 0 && settled !== STATUS_NO_SPACE) throw this.store.error(settled, "compact");
+    for (;;) {
+      const settled = this.store.guard(() => core.exports.compactSettle(mode));
+      if (settled < 0 && settled !== STATUS_NO_SPACE) throw this.store.error(settled, "compact");
+      if (settled !== COMPACT_WAITS) break;
+      this.copies.issue();
+      if (!(await this.landed())) return NO_ROOM;
+    }
     await committer.durable(undefined);
     this.store.ready("compact");
     this.store.guard(() => core.exports.markDue());
@@ -129,9 +214,48 @@ export class Compactor {
     return after > before ? -1 : after;
   }
 
-  private step(mode: number): number {
+  /** Waits until something has landed: whether that can help. */
+  private async landed(): Promise<boolean> {
+    if (!this.copies.isBusy) return false;
+    await this.copies.next();
+    this.store.ready("compact");
+    return !this.copies.isFull;
+  }
+
+  /** Goes on in the next turn of the event loop. */
+  private schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    nextTurn(() => {
+      this.isScheduled = false;
+      if (!this.store.isUsable()) return;
+      try {
+        this.auto();
+      } catch {
+        // The store is poisoned, and says so to whoever calls it next.
+      }
+    });
+  }
+
+  /** Whether the event loop turned lately; starts looking when it was not known to. */
+  private turns(now: number): boolean {
+    if (now - this.turnedAt < TURNLESS_MS) return true;
+    if (!this.isWatching) {
+      this.isWatching = true;
+      nextTurn(() => {
+        this.isWatching = false;
+        this.turnedAt = performance.now();
+      });
+      this.watchedAt = now;
+    }
+    return now - this.watchedAt < TURNLESS_MS;
+  }
+
+  private step(mode: number, ms: number): number {
     const start = performance.now();
-    const status = this.store.guard(() => this.store.core.exports.compactStep(mode));
+    const waits = mode === COMPACT_AUTO && !this.turns(start) ? WAITS_UNLESS_BEHIND : WAITS_ALWAYS;
+    const status = this.store.guard(() => this.store.core.exports.compactStep(mode, waits, ms * 1000));
+    if (status !== COMPACT_IDLE && (status >= 0 || status === STATUS_NO_SPACE)) this.copies.issue();
     this.longestMs = Math.max(this.longestMs, performance.now() - start);
     return status;
   }
@@ -174,7 +298,7 @@ export function readCompactOptions(options: unknown): Required<CompactOptions> {
   for (const name of Object.keys(options)) {
     if (name !== "maxMs" && name !== "full") throw invalid(`there is no option ${name}.`);
   }
-  const { full = false, maxMs = full ? Number.POSITIVE_INFINITY : STEP_MAX_MS } = options as CompactOptions;
+  const { full = false, maxMs = full ? Number.POSITIVE_INFINITY : DEFAULT_MS } = options as CompactOptions;
   if (typeof full !== "boolean") throw invalid("full must be true or false.");
   if (typeof maxMs !== "number" || !(maxMs > 0)) throw invalid("maxMs must be a number above 0.");
   return { full, maxMs };

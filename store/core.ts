@@ -63,8 +63,12 @@ export interface CoreExports {
   maintain(): void;
   compactConfigure(auto: boolean, thousandths: number): void;
   compactBegin(): number;
-  compactStep(mode: number): number;
+  compactStep(mode: number, waits: number, microseconds: number): number;
   compactSettle(mode: number): number;
+  sourcePlan(): number;
+  sourceLanded(window: number, ok: boolean): void;
+  sideBegin(): number;
+  sideFinish(result: number): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
@@ -147,8 +151,13 @@ export const EXPIRY_DUE = 16;
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
 export const COMPACT_FULL = 2;
+export const COMPACT_IDLE = 0;
 export const COMPACT_MOVED = 1;
 export const COMPACT_SETTLE = 2;
+export const COMPACT_WAITS = 3;
+/** Whether a step leaves what the device does to the host. */
+export const WAITS_UNLESS_BEHIND = 1;
+export const WAITS_ALWAYS = 2;
 /** Bits of `mount`. */
 export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
@@ -247,6 +256,7 @@ export class Core {
   /** Word places. */
   readonly plan: number;
   readonly readPlan: number;
+  readonly sidePlan: number;
   readonly result: number;
   readonly attention: number;
   /** Place of a 64-bit integer: what `increment` came to. */
@@ -284,6 +294,7 @@ export class Core {
     this.attention = exports.layout(9) >> 2;
     this.readPlan = exports.layout(12) >> 2;
     this.incremented = exports.layout(13) >> 3;
+    this.sidePlan = exports.layout(20) >> 2;
   }
 
   /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */

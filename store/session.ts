@@ -77,8 +77,10 @@ export class Session {
     this.compactor = new Compactor({
       core,
       committer: this.committer,
+      isDirect: settings.directReads,
+      isUsable: () => this.committer.poisoned === undefined && !this.isEnded,
       ready: (operation) => this.ready(operation),
-      error: (status, operation) => this.error(status, operation),
+      error: (status, operation, cause) => this.error(status, operation, cause),
       guard: (run) => this.guard(run),
       report: (report) => this.emit({ type: "compacted", ...report }),
     });
@@ -179,6 +181,7 @@ export class Session {
       // What is on its way into the store's memory lands first; who waits for it still gets it.
       for (const reads of [...this.olderReads, this.cold]) await reads.idle();
       await this.committer.idle();
+      await this.compactor.idle();
       this.isEnded = true;
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
@@ -283,8 +286,9 @@ export class Session {
   }
 
   /** A status as an error. What leaves the device in doubt poisons the store. */
-  error(status: number, operation: string): CairnError {
-    const error = this.core.error(status, operation);
+  error(status: number, operation: string, cause?: unknown): CairnError {
+    let error = this.core.error(status, operation);
+    if (cause !== undefined) error = new CairnError(error.code, operation, error.message, { cause });
     if (error.code === "DEVICE_WRITE" || error.code === "FENCED") return this.committer.poison(error);
     if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);
     return error;

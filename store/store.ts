@@ -411,8 +411,8 @@ export class Store<K = string, V = string> {
   }
 
   /**
-   * Copies what is live in segments with much garbage, so that their space can be used anew: one bounded step, or all of
-   * it with `full`. What it frees is free when the promise resolves. `CORRUPT` and `DEVICE_READ` when a segment cannot be
+   * Copies what is live in segments with much garbage, so that their space can be used anew: for `maxMs` of the event
+   * loop's time, or all of it with `full`. What it frees is free when the promise resolves. `CORRUPT` and `DEVICE_READ` when a segment cannot be
    * read; it is left alone then, and nothing is lost.
    */
   async compact(options: CompactOptions = {}): Promise<CompactReport> {

@@ -2,7 +2,9 @@
  * The engine's operations over keys and values that lie anywhere in memory, as both interfaces of the component use
  * them. A status that leaves the device in doubt poisons the store.
  */
+import { compactStep, StepWaits } from "../engine/compact";
 import { batchBegin, batchEnd, nodeFind, remove, set, writeBegin, writePart } from "../engine/dual";
+import { CompactMode } from "../engine/pace";
 import { versionsFree } from "../engine/snapshots";
 import { ValueAt, valueOpen } from "../engine/value";
 import { RECORD_HEADER_SIZE } from "../format/record";
@@ -18,6 +20,8 @@ import { arenaAt, arenaRoom, arenaTake, Durability, state } from "./state";
 
 /** Steps of freeing older versions that a write which found no memory takes before it is refused. */
 const FREE_STEPS_MAX: u32 = 1024;
+/** How long a step of compaction within a call takes at most, beside what the device takes of it. */
+const STEP_MICROSECONDS: u32 = 500;
 
 /** Whether the store that `serial` names takes calls: OK, CLOSED, POISONED. Shows the lock's heartbeat. */
 export function ready(serial: u32): i32 {
@@ -172,12 +176,25 @@ function afterWrite(durable: bool): i32 {
   const attention = root.attention;
   root.attention = 0;
   if (attention & Attention.VERSIONS_DUE) versionsFree();
+  if (attention & Attention.COMPACTION_DUE) {
+    const compacted = compactDue();
+    if (compacted < 0) return compacted;
+  }
   if (durable || state.durability == Durability.SYNC) return flush();
   if (state.durability == Durability.MANUAL) return Status.OK;
   if (!(attention & (Attention.FLUSH_DUE | Attention.BUFFER_FULL))) return Status.OK;
   // The write that set this off is done. Where there is no room it is held, and the next write is refused.
   const status = flush();
   return status == Status.NO_SPACE ? Status.OK : status;
+}
+
+/**
+ * A step of compaction, which reads and writes within the call: a host of the component is synchronous. What it may meet
+ * without harm is left for a later step; the write that set it off is done.
+ */
+function compactDue(): i32 {
+  const status = settle(compactStep(CompactMode.AUTO, StepWaits.NEVER, STEP_MICROSECONDS));
+  return state.poisoned ? status : Status.OK;
 }
 
 /** Whether a write that was refused for want of room, or of memory, may be tried again. */

@@ -2,6 +2,7 @@
  * Opening and closing the instance's store: directory, lock, file, engine. What fails half-way is undone.
  */
 import { deviceSize } from "../device/device";
+import { compactConfigure } from "../engine/pace";
 import { close as engineClose, format, initialize, mount, poison, probe } from "../index";
 import { BLOCK_SIZE, SEGMENT_BLOCKS_DEFAULT } from "../limits";
 import { MountFlags, Probe } from "../recovery/mount";
@@ -29,6 +30,8 @@ const ENGINE_DUAL: u32 = 1;
 const WRITE_BUFFER_SIZE: u32 = 16 << 20;
 const CACHE_SIZE: u32 = 64 << 20;
 const FLUSH_INTERVAL_MS: u32 = 100;
+/** Share of garbage, in thousandths, above which segments are compacted: the default of the store in TypeScript. */
+const GARBAGE_THOUSANDTHS: u32 = 300;
 /** The engine's memory up to the module's constants, and from behind them on, holds nothing but its state. */
 const CONSTANTS: usize = 0x10000;
 
@@ -54,6 +57,7 @@ export function open(path: usize, pathSize: u32, create: bool, readOnly: bool, d
     return opened;
   }
   const status = mountFile();
+  compactConfigure(status == Status.OK && !readOnly, GARBAGE_THOUSANDTHS);
   if (status < 0) {
     // A file that was created here and could not be formatted is nobody's.
     if (opened == CREATED) fileUnlink(FILE_PATH, state.filePathSize);

@@ -1,24 +1,28 @@
 /**
  * Compaction: what is live in a segment with much garbage is copied, so that the segment can be used anew.
  *
- * It runs in steps between operations, each of which reads at most 16 blocks of one segment. A record is looked up by its
- * key: it is live when a node, or an extent table, says that it lies here. It keeps its sequence, so for recovery copy and
- * original are the same. A version that only a snapshot needs stays where it is and keeps its segment; deletions
- * that are still needed are copied as well.
+ * It runs in steps between operations, each of which looks at no more than 16 blocks of one segment and ends when its time
+ * is over. A record is looked up by its key: it is live when a node, or an extent table, says that it lies here. It keeps
+ * its sequence, so for recovery copy and original are the same. A version that only a snapshot needs stays where it is
+ * and keeps its segment; deletions that are still needed are copied as well.
+ *
+ * A step that waits never blocks on the device: it stops where a window of the source has not landed (engine/source.ts), or
+ * where copies find no frame before those in flight are written (log/side.ts), and goes on from there.
  *
  * Invariants: (1) only segments whose last group is durable are read; (2) a segment that is being moved is not emptied
  * before its last block was looked at; (3) a record's copy is complete before its node says so.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { deviceRead } from "../device/device";
+import { monotonicClockNow } from "../device/imports";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";
+import { noteSizeFor } from "../format/note";
 import { Record, RecordFlags, RecordKind, recordExtentAt, recordKeyOffset, recordPartSize } from "../format/record";
 import { extentAddress, extentCount, extentSet, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags, placeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, KEY_SIZE_MAX } from "../limits";
-import { frameAtAddress, noteAppend, segmentAbandonRest } from "../log/append";
+import { noteAppend, segmentAbandonRest, segmentRoom } from "../log/append";
 import {
   For,
   liveAdd,
@@ -29,30 +33,25 @@ import {
   segmentsKept,
   tombstoneAdd,
 } from "../log/segments";
-import { sideAdmit, sideAlign, sideBytes, sideClose, sidePlace, sideReady } from "../log/side";
+import { SIDE_WAITS, sideAdmit, sideAlign, sideBytes, sideClose, sidePlace, sideReady } from "../log/side";
 import { Space, spaceSurvey, tombstonesNeeded } from "../log/space";
-import { chunkTake } from "../memory/chunks";
 import { Attention, KEY_C, root } from "../root";
 import { Status } from "../status";
 import { laterApply } from "./later";
+import { CompactMode, fullIsDue, paceSet, Stuck, victimFind } from "./pace";
+import { sourceBlock, sourceOpen, WINDOW_BLOCKS } from "./source";
 
-/** Blocks that one step reads. */
-const STEP_BLOCKS: u32 = 16;
-/** The least share of a segment that moving it must give, where room is short: one part in so many. */
-const LEAST_GAIN_SHARE: u32 = 16;
-/** Where deletions fill more than one part in so many of the closed segments, the oldest one is moved. */
-const TOMBSTONE_SHARE: u64 = 4;
+/** Bytes that compaction may be behind by itself before its steps read and write, where they may. */
+const BEHIND_MAX: i64 = 2 << 20;
+/** A note by itself may take this part of a segment. */
+const NOTE_SHARE: u32 = 64;
 
-/** Why compaction runs: what it may do, and which segments are worth it. */
-export namespace CompactMode {
-  /** By itself, in proportion to what is written; free segments come with the notes that the log writes anyway. */
-  export const AUTO: u32 = 0;
-  /** Because somebody asks for it: segments above the ratio of garbage. */
-  export const ASKED: u32 = 1;
-  /** Everything that gives back at least a block. */
-  export const FULL: u32 = 2;
-  /** Because a write finds no room: the best segment that gives enough. */
-  export const NEED: u32 = 3;
+/** Whether a step leaves what the device does to the host. */
+export namespace StepWaits {
+  export const NEVER: u32 = 0;
+  /** As long as compaction by itself is not far behind: where the event loop does not turn, nothing lands. */
+  export const UNLESS_BEHIND: u32 = 1;
+  export const ALWAYS: u32 = 2;
 }
 
 /** What a step did. */
@@ -63,42 +62,54 @@ export namespace CompactResult {
   export const MOVED: i32 = 1;
   /** Segments are emptied, or copies wait to count: a note and two groups make the sources free. */
   export const SETTLE: i32 = 2;
-}
-
-/** Sets whether compaction runs by itself, and above which share of garbage, in thousandths. */
-export function compactConfigure(auto: bool, thousandths: u32): void {
-  root.compactAuto = auto ? 1 : 0;
-  root.compactThousandths = thousandths;
+  /** It goes on when what was planned (`sourcePlan`, `sideBegin`) has landed. */
+  export const WAITS: i32 = 3;
 }
 
 /**
- * Begins a full compaction: the open segments are closed, and lives that begin from now on are left alone. NO_SPACE,
- * DEVICE_WRITE.
+ * Begins a full compaction: the open segments are closed, and lives that begin from now on are left alone. 1 when it did,
+ * 0 when nothing is to be gained. What is being moved was moved to its end. WAITS, NO_SPACE, DEVICE_WRITE.
  */
 export function compactBegin(): i32 {
   if (root.blocked) return root.blocked;
   laterApply();
-  while (root.moveSegment) {
-    const moved = moveStep();
-    if (moved < 0) return moved;
-  }
+  spaceSurvey();
+  if (!fullIsDue() && !sourcesWait(CompactMode.FULL)) return 0;
+  root.stepWaits = 1;
   const closed = sideClose();
-  if (closed < 0) return closed;
+  root.stepWaits = 0;
+  if (closed != Status.OK) return closed == SIDE_WAITS ? CompactResult.WAITS : closed;
   root.compactBefore = ((<u64>root.epoch) << 32) | root.generationCounter;
   const noted = noteAppend();
   if (noted < 0) return noted;
   segmentAbandonRest();
-  return Status.OK;
+  return 1;
 }
 
 /**
- * One step of compaction, of at most 16 blocks: a CompactResult, or a status. CORRUPT and DEVICE_READ leave the segment
+ * One step of compaction, of at most 16 blocks and about `microseconds`: a CompactResult, or a status. `waits` is a StepWaits:
+ * a step that waits leaves reads and writes to the host. CORRUPT and DEVICE_READ leave the segment
  * alone from then on; NO_SPACE leaves what was begun to be gone on with; DEVICE_WRITE must poison.
  */
-export function compactStep(mode: u32): i32 {
+export function compactStep(mode: u32, waits: u32, microseconds: u32): i32 {
   if (root.blocked || root.batchOpen || root.streamActive) return CompactResult.IDLE;
+  root.stepEnd = monotonicClockNow() + <u64>microseconds * 1000;
+  root.stepWaits = waits;
+  if (root.compactCredit >= BEHIND_MAX) {
+    if (waits == StepWaits.UNLESS_BEHIND) root.stepWaits = 0;
+    root.compactCredit = min(root.compactCredit, BEHIND_MAX * 2);
+  }
+  const result = step(mode);
+  root.stepWaits = 0;
+  return result;
+}
+
+function step(mode: u32): i32 {
   laterApply();
-  if (root.surveyDue) spaceSurvey();
+  if (root.surveyDue) {
+    spaceSurvey();
+    if (mode == CompactMode.AUTO && root.emptiedCount) noteEarly();
+  }
   if (root.paceDue) paceSet();
   if (mode == CompactMode.AUTO && (!root.compactActive || root.compactCredit <= 0)) return CompactResult.IDLE;
   const asked = mode == CompactMode.ASKED || mode == CompactMode.FULL;
@@ -106,18 +117,38 @@ export function compactStep(mode: u32): i32 {
     // What is emptied becomes free before more is copied, where room is short.
     const short = asked && root.segmentFreeCount <= segmentsKept(For.MOVING) + 2;
     if (short && (root.emptiedCount || root.notedCount)) return CompactResult.SETTLE;
-    const victim = victimFind(mode);
-    if (!victim) return idle(mode);
-    root.moveSegment = victim;
-    root.moveBlock = segmentAt(victim - 1).headerBlocks;
-    root.moveOffset = 0;
-    root.moveCarry = 0;
+    if (!moveBegin(mode)) return idle(mode);
+  } else if (mode == CompactMode.NEED) {
+    // What was begun goes first; but how much of the reserve its copies may use is to be seen anew.
+    victimFind(mode);
   }
   const moved = moveStep();
   if (moved == Status.NO_SPACE && asked && settleGain(mode)) return CompactResult.SETTLE;
   if (moved < 0) return moved;
-  if (mode == CompactMode.AUTO && root.compactCredit > 0) root.attention |= Attention.COMPACTION_DUE;
-  return CompactResult.MOVED;
+  if (mode == CompactMode.AUTO && root.compactCredit > 0) {
+    root.attention |= Attention.COMPACTION_DUE;
+    // The next source is read while the event loop turns.
+    if (!root.moveSegment) moveBegin(mode);
+  }
+  return moved == WAITS ? CompactResult.WAITS : CompactResult.MOVED;
+}
+
+/** Begins to move the segment that is worth most: whether there is one. */
+function moveBegin(mode: u32): bool {
+  const victim = victimFind(mode);
+  if (!victim) return false;
+  root.moveSegment = victim;
+  root.moveBlock = segmentAt(victim - 1).headerBlocks;
+  root.moveOffset = 0;
+  root.moveCarry = 0;
+  return true;
+}
+
+/** Notes at once what is emptied, where the open segment has room for that, so that it is free one segment sooner. */
+function noteEarly(): void {
+  const size = noteSizeFor(root.segmentCount);
+  const capacity = (root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE;
+  if (size * NOTE_SHARE <= capacity && segmentRoom() > size + 3 * BLOCK_PAYLOAD_SIZE) noteAppend();
 }
 
 /** What is left to do when no segment is worth moving. */
@@ -145,114 +176,45 @@ function sourcesWait(mode: u32): bool {
   return waiting > (mode == CompactMode.FULL ? 0 : 1);
 }
 
-/** Closes the copies if sources wait for them, and notes what is emptied. NO_SPACE, DEVICE_WRITE. */
+/**
+ * Closes the copies if sources wait for them, and notes what is emptied. WAITS: to be called again when what is in flight
+ * (`sideBegin`) has landed. NO_SPACE, DEVICE_WRITE.
+ */
 export function compactSettle(mode: u32): i32 {
   if (root.blocked) return root.blocked;
   laterApply();
   spaceSurvey();
-  const copying = root.moveSegment && root.moveCarry && root.moveTarget;
-  if (!root.emptiedCount && !root.notedCount && !copying && sourcesWait(mode)) {
+  if (!root.emptiedCount && !root.notedCount && sourcesWait(mode)) {
+    root.stepWaits = 1;
     const closed = sideClose();
-    if (closed < 0) return closed;
+    root.stepWaits = 0;
+    if (closed != Status.OK) return closed == SIDE_WAITS ? CompactResult.WAITS : closed;
     spaceSurvey();
   }
   return root.emptiedCount ? noteAppend() : Status.OK;
 }
 
-/** After a survey: whether compaction runs by itself, and how many bytes it reads for each byte that is written. */
-function paceSet(): void {
-  root.paceDue = 0;
-  root.compactActive = 0;
-  if (!root.compactAuto || root.surveyCount < 3) return;
-  const capacity = <f64>root.surveyCount * <f64>capacityOf();
-  const garbage = 1.0 - (<f64>root.surveyLive + <f64>root.surveyTombstones) / capacity;
-  const oldest = root.surveyTombstones * TOMBSTONE_SHARE > <u64>capacity;
-  if (garbage * 1000.0 < <f64>root.compactThousandths && !oldest) return;
-  root.compactActive = 1;
-  // To give back a segment, as many are read as its garbage is a part of one; a little more, so as to get ahead.
-  root.compactFactor = max<u32>(2, min<u32>(16, <u32>(1.5 / max(garbage, 0.05))));
-}
+/** Beside statuses: a step stopped to wait for the device. */
+const WAITS: i32 = 1;
 
-/** Payload bytes of a segment. */
-function capacityOf(): u32 {
-  return (root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE;
-}
+if (WAITS != SIDE_WAITS) ERROR("what waits is passed on");
 
-/** The segment that gives most, index plus 1, or 0 when none gives enough. */
-function victimFind(mode: u32): u32 {
-  const capacity = capacityOf();
-  let least: u32 = capacity / LEAST_GAIN_SHARE;
-  if (mode == CompactMode.FULL) least = BLOCK_PAYLOAD_SIZE;
-  else if (mode != CompactMode.NEED) least = max<u32>(least, <u32>((<u64>capacity * root.compactThousandths) / 2000));
-  let best: u32 = 0;
-  let bestGain: u32 = least - 1;
-  let gains: u64 = 0;
-  for (let i: u32 = 0; i < root.segmentCount; i++) {
-    const state = segmentAt(i);
-    if (!movable(state)) continue;
-    if (mode == CompactMode.FULL && state.generation > root.compactBefore) continue;
-    let kept = <u32>state.liveBytes;
-    if (tombstonesNeeded(i, state.newestTombstone)) kept += state.tombstoneBytes;
-    // A segment whose records were all moved waits for their copies.
-    if (!kept && state.movedTo) continue;
-    const gain = capacity > kept ? capacity - kept : 0;
-    if (gain >= least) gains += gain;
-    if (gain <= bestGain) continue;
-    best = i + 1;
-    bestGain = gain;
-  }
-  // Copies may use more of what is kept when they are sure to give back more than they take.
-  root.rescuing = root.deleting || gains >= <u64>capacity * 2 ? 1 : 0;
-  if (best || mode == CompactMode.NEED || !root.bornOldestSegment) return best;
-  // Deletions are kept for the sake of the oldest segment: moving it makes them garbage.
-  const used = <u64>root.surveyCount * capacity;
-  if (mode != CompactMode.FULL && root.surveyTombstones * TOMBSTONE_SHARE <= used) return 0;
-  const oldest = segmentAt(root.bornOldestSegment - 1);
-  if (!movable(oldest) || !root.surveyTombstones) return 0;
-  if (mode == CompactMode.FULL && oldest.generation > root.compactBefore) return 0;
-  if (!oldest.liveBytes && oldest.movedTo) return 0;
-  return root.bornOldestSegment;
-}
-
-function movable(state: SegmentState): bool {
-  if (state.space != Space.LIVE || state.closedGroup > root.durableGroup) return false;
-  return !state.stuck || (state.stuck == Stuck.PINNED && !root.versionCount);
-}
-
-/** Why compaction passes a segment by. */
-namespace Stuck {
-  export const PINNED: u32 = 1;
-  export const UNREADABLE: u32 = 2;
-}
-
-/** Moves what is live in the next blocks of the present source. */
+/** Moves what is live in the next blocks of the present source: OK, WAITS or a status. */
 function moveStep(): i32 {
-  if (!root.moveFrames) {
-    const frames = chunkTake();
-    if (!frames) return Status.OUT_OF_MEMORY;
-    root.moveFrames = <u32>frames;
-  }
   const index = root.moveSegment - 1;
   const state = segmentAt(index);
   const base = segmentOffset(index);
-  const count = min(STEP_BLOCKS, root.segmentBlocks - root.moveBlock);
-  const from = base + ((<u64>root.moveBlock) << BLOCK_SIZE_LOG2);
-  const resident = frameAtAddress(from) && frameAtAddress(from + ((<u64>(count - 1)) << BLOCK_SIZE_LOG2));
-  if (!resident) {
-    const read = deviceRead(from, root.moveFrames, count << (<u32>BLOCK_SIZE_LOG2));
-    if (read < 0) return moveGiveUp(state, read);
-  }
-  for (let i: u32 = 0; i < count; i++) {
+  const opened = sourceOpen(root.moveSegment, state, root.moveBlock);
+  if (opened == Status.OUT_OF_MEMORY || opened == WAITS) return opened;
+  if (opened < 0) return moveGiveUp(state, opened);
+  const end = (root.moveBlock | (WINDOW_BLOCKS - 1)) + 1;
+  while (root.moveBlock < end) {
     const offset = base + ((<u64>root.moveBlock) << BLOCK_SIZE_LOG2);
-    // What this mount wrote may be in memory alone, or in flight.
-    const inMemory = frameAtAddress(offset);
-    const frame = inMemory ? inMemory : <usize>root.moveFrames + ((<usize>i) << BLOCK_SIZE_LOG2);
-    if (!inMemory && resident) {
-      const read = deviceRead(offset, frame, <u32>BLOCK_SIZE);
-      if (read < 0) return moveGiveUp(state, read);
-    }
+    const found = sourceBlock(offset, root.moveBlock);
+    if (found < 0) return moveGiveUp(state, found);
+    const frame = <usize>root.moveFrame;
     const header = changetype<BlockHeader>(frame);
-    if (!inMemory && (header.generation != state.generation || !blockValid(frame, offset >> BLOCK_SIZE_LOG2))) {
+    if (!root.moveInMemory && !isSound(frame, state.generation, offset)) {
       root.faultOffset = offset;
       return moveGiveUp(state, Status.CORRUPT);
     }
@@ -260,7 +222,7 @@ function moveStep(): i32 {
     if (!(header.flags & BlockFlags.SEGMENT_HEADER)) {
       const moved = moveBlock(frame, offset);
       if (moved == Status.CORRUPT) return moveGiveUp(state, moved);
-      if (moved < 0) return moved;
+      if (moved != Status.OK) return moved;
     }
     root.bytesScanned += BLOCK_SIZE;
     root.compactCredit -= <i64>BLOCK_SIZE;
@@ -271,8 +233,13 @@ function moveStep(): i32 {
       moveEnd(state);
       break;
     }
+    if (monotonicClockNow() >= root.stepEnd) break;
   }
   return Status.OK;
+}
+
+function isSound(frame: usize, generation: u64, offset: u64): bool {
+  return changetype<BlockHeader>(frame).generation == generation && blockValid(frame, offset >> BLOCK_SIZE_LOG2);
 }
 
 function moveEnd(state: SegmentState): void {
@@ -308,7 +275,7 @@ function moveBlock(frame: usize, offset: u64): i32 {
     if (piece > used) return Status.CORRUPT;
     if (root.moveTarget) {
       const ready = sideReady();
-      if (ready < 0) return ready;
+      if (ready != Status.OK) return ready;
       sideBytes(frame + BLOCK_HEADER_SIZE, piece);
     }
     root.moveCarry -= piece;
@@ -340,7 +307,7 @@ function moveBlock(frame: usize, offset: u64): i32 {
       root.moveSource = address;
       if (moveWanted()) {
         const admitted = sideAdmit(head, total);
-        if (admitted < 0) return admitted;
+        if (admitted != Status.OK) return admitted;
         root.moveTarget = sidePlace(head, total);
         sideBytes(record, head + here);
         root.moveTotal = total;

@@ -11,11 +11,14 @@ import { sideClose } from "../log/side";
 import { spaceSurvey } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
-import { CompactMode, CompactResult, compactStep, settleGain } from "./compact";
+import { CompactResult, compactStep, StepWaits, settleGain } from "./compact";
 import { laterApply } from "./later";
+import { CompactMode } from "./pace";
 
 /** Rounds at most for one write: a segment that gives a sixteenth of itself is worth moving, and the settling between. */
 const ROUNDS: u32 = 40;
+/** Microseconds of a step that goes on for as long as it takes. */
+const UNBOUNDED: u32 = u32.MAX_VALUE;
 
 /** `logReserve`, between operations: surveys what is due, and makes room where there is none. */
 export function roomFor(size: u32, purpose: u32): i32 {
@@ -46,19 +49,20 @@ export function roomMake(purpose: u32): i32 {
 
 /** Moves one segment: 1, or 0 when none is worth it or there is no room for copies, or a status. */
 function moveOne(): i32 {
-  const result = compactStep(CompactMode.NEED);
+  const result = compactStep(CompactMode.NEED, StepWaits.NEVER, UNBOUNDED);
   if (result != CompactResult.IDLE) return finish(result);
   // Only what is durable may be moved.
   if (!groupPending()) return 0;
   const flushed = flushSync();
   if (flushed < 0) return flushed;
-  const later = compactStep(CompactMode.NEED);
+  const later = compactStep(CompactMode.NEED, StepWaits.NEVER, UNBOUNDED);
   return later == CompactResult.IDLE ? 0 : finish(later);
 }
 
 /** Goes on with the segment that is being moved, to its end. */
 function finish(result: i32): i32 {
-  while (result == CompactResult.MOVED && root.moveSegment) result = compactStep(CompactMode.NEED);
+  while (result == CompactResult.MOVED && root.moveSegment)
+    result = compactStep(CompactMode.NEED, StepWaits.NEVER, UNBOUNDED);
   // A source that cannot be read is left alone, and another one may do.
   if (result == Status.CORRUPT || result == Status.DEVICE_READ) return root.moveSegment ? 0 : 1;
   if (result == Status.NO_SPACE || result == Status.OUT_OF_MEMORY) return 0;

@@ -480,7 +480,7 @@ function blockNext(): void {
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
   if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
   if (root.compactActive) {
-    root.compactCredit += (<i64>root.compactFactor) << BLOCK_SIZE_LOG2;
+    root.compactCredit += ((<i64>root.compactFactor) << BLOCK_SIZE_LOG2) / 1000;
     root.attention |= Attention.COMPACTION_DUE;
   }
 }
@@ -546,6 +546,7 @@ export function segmentBegin(index: u32, kind: u32, firstBlock: u64): u64 {
   state.extents = 0;
   state.closedGroup = 0;
   state.movedTo = 0;
+  state.packed = 0;
   state.stuck = 0;
   state.firstBlock = firstBlock;
   return former;

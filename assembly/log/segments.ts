@@ -21,6 +21,7 @@
  * 100  u32 stuck                1 an older version pins a record, 2 it cannot be read: compaction passes it by
  * 104  u32 extents              it holds parts of values, while opening
  * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
+ * 116  u32 packed               of a segment of copies that was filled to its end: the bytes that were live in it then
  * ```
  *
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
@@ -78,7 +79,7 @@ export class SegmentState {
   extents: u32;
   headerBlocks: u32;
   end: u32;
-  reserved: u32;
+  packed: u32;
   reservedToo: u64;
 }
 

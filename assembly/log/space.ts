@@ -95,7 +95,7 @@ export function noteTakeBack(group: u64): void {
 /** Frees what proven notes no longer count. */
 export function spaceSettle(): void {
   if (!root.notedCount) return;
-  const flying = root.flightFrom != root.flightTo;
+  const flying = root.flightFrom != root.flightTo || root.sideFlightFrom != root.sideFlightTo;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
     if (state.space != Space.NOTED || state.noteGroup > root.provenMark) continue;
@@ -108,8 +108,10 @@ export function spaceSettle(): void {
 
 /** Whether the host may still be writing blocks of a segment. */
 function inFlight(state: SegmentState): bool {
-  if (state.kind != SegmentKind.LOG || !state.firstBlock) return false;
-  return state.firstBlock < root.flightTo && state.firstBlock + root.segmentBlocks > root.flightFrom;
+  if (!state.firstBlock) return false;
+  const end = state.firstBlock + root.segmentBlocks;
+  if (state.kind != SegmentKind.LOG) return state.firstBlock < root.sideFlightTo && end > root.sideFlightFrom;
+  return state.firstBlock < root.flightTo && end > root.flightFrom;
 }
 
 /** Whether the deletions of a segment may still be needed. After a survey. */
@@ -145,8 +147,12 @@ export function spaceSurvey(): void {
   let live: u64 = 0;
   let tombstones: u64 = 0;
   let count: u32 = 0;
+  let moved: u32 = 0;
+  let used: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
+    if (state.space == Space.FREE) continue;
+    used++;
     if (state.space != Space.LIVE) continue;
     const needed = tombstonesNeeded(i, state.newestTombstone);
     if (!state.liveBytes && !needed && state.movedTo <= root.sideClosed && i + 1 != root.moveSegment) {
@@ -156,10 +162,13 @@ export function spaceSurvey(): void {
       continue;
     }
     count++;
+    if (!state.liveBytes && !needed) moved++;
     live += state.liveBytes;
     if (needed) tombstones += state.tombstoneBytes;
   }
   root.surveyCount = count;
+  root.surveyUsed = used;
+  root.surveyMoved = moved;
   root.surveyLive = live;
   root.surveyTombstones = tombstones;
 }

@@ -4,7 +4,8 @@
  * Groups behind the mark are complete, but what was read may come from a cache that the device never took. Their blocks
  * are written again, the same bytes to the same places, and synced. In a segment that the log fills only in part, blocks of
  * a torn group may follow, so what counts of it is copied to a fresh segment, as one group of this mount, in which the log
- * goes on; the original goes. Both count from the superblock on that says so: until then the originals still stand.
+ * goes on; the original goes. Both count from the superblock on that says so: until then the originals still stand. Where
+ * the log ends with a segment, there is nothing to copy, and a fresh segment begins with the mount's note alone.
  */
 import { deviceSync, deviceWrite } from "../device/device";
 import { BlockFlags, BlockHeader, blockBegin, blockCheck, blockValid, trailerOf } from "../format/block";
@@ -65,10 +66,16 @@ export function tailSecure(frame: usize): i32 {
     if (copied < 0) return <i32>copied;
     copy = <u32>copied + 1;
   }
+  let noted: u32 = 0;
+  if (!partial && root.tailFromSegment) {
+    const made = noteStart(frame);
+    if (made < 0 && made != Status.NO_SPACE) return <i32>made;
+    if (made >= 0) noted = <u32>made + 1;
+  }
   status = deviceSync();
   if (status < 0) return status;
-  root.durableGroup = partial ? root.group : root.tailGroup;
-  if (partial) root.group++;
+  root.durableGroup = partial || noted ? root.group : root.tailGroup;
+  if (partial || noted) root.group++;
   root.logEpoch = root.epoch;
   status = superblockCommit();
   if (status < 0) return status;
@@ -90,9 +97,9 @@ export function tailSecure(frame: usize): i32 {
     if (root.tailFromSegment != last || root.tailFromBlock) root.recoveredRecords = records;
     segmentFree(last - 1);
   }
-  root.previousSegment = (partial ? copy : last) - 1;
+  root.previousSegment = (partial ? copy : noted ? noted : last) - 1;
   root.previousGeneration = segmentAt(root.previousSegment).generation;
-  if (partial && root.copyBlocks < root.segmentBlocks) logContinue(copy - 1, root.copyBlocks);
+  if ((partial || noted) && root.copyBlocks < root.segmentBlocks) logContinue(root.previousSegment, root.copyBlocks);
   return Status.OK;
 }
 
@@ -178,6 +185,48 @@ function lastCopy(frame: usize): i64 {
     if (written < 0) return written;
   }
   root.copyBlocks = blocks + max<u32>(kept, 1);
+  return <i64>index;
+}
+
+/**
+ * Begins a fresh segment behind a log that ends with its last one: a header, with the note of how things stand, and the end
+ * of a group: its index, or a status. Else the groups that are brought to safety would bring a note of theirs to rule,
+ * which counts copies that no sync may have covered.
+ */
+function noteStart(frame: usize): i64 {
+  const last = root.logEndSegment - 1;
+  const pointer = blockChecked(last, root.logEndBlock - 1, frame);
+  if (pointer < 0) return pointer;
+  const ends = (changetype<BlockHeader>(<usize>pointer).flags & BlockFlags.GROUP_END) != 0;
+  const sequence = ends ? max<u64>(root.replaySequence, trailerOf(<usize>pointer).sequence) : root.replaySequence;
+  const reserved = segmentsReserve(1, For.RECOVERY);
+  if (reserved < 0) return reserved;
+  root.previousSegment = last;
+  root.previousGeneration = segmentAt(last).generation;
+  const blocks = headerBlocks();
+  const index = segmentTake();
+  const former = segmentBegin(index, SegmentKind.LOG, 0);
+  const state = segmentAt(index);
+  state.space = Space.LIVE;
+  state.scan = ScanState.HEADER;
+  noteCounts(index);
+  const noteSize = noteMake();
+  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
+  let noted: u32 = 0;
+  for (let block: u32 = 0; block < blocks; block++) {
+    blockMake(made, index, block);
+    noted = headerBlockFill(made, index, former, block, noted, noteSize);
+    const written = blockWrite(made);
+    if (written < 0) return written;
+  }
+  blockMake(made, index, blocks);
+  groupEnd(made);
+  const trailer = trailerOf(made);
+  trailer.sequence = sequence;
+  trailer.highestTimeMs = root.highestTimeMs;
+  const written = blockWrite(made);
+  if (written < 0) return written;
+  root.copyBlocks = blocks + 1;
   return <i64>index;
 }
 

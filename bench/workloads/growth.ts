@@ -9,7 +9,6 @@
  * 3. What grows has grown before, on a small scale, so that the compiler's work is not in the figure.
  */
 
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { type EntryType, PerformanceObserver } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
@@ -20,6 +19,7 @@ import { collectGarbage, cpuNs, percentile } from "../measure.ts";
 import { Records } from "../records.ts";
 import { inFolder, type Run } from "../run.ts";
 import { TimedDevice } from "../timed-device.ts";
+import { Waiting } from "../waiting.ts";
 
 const WORKLOAD = "growth";
 const VALUE_SIZE = 16;
@@ -165,28 +165,6 @@ async function grow(run: Run, name: string, grower: Grower, records: Records): P
         `waited ${ms(call.waitedNs)}, collector ${ms(collectedNs(call, collections))}, CPU at most ${ms(call.cpuNsMax)})`,
     );
   run.notes.push(`growth, ${name}: ${long.length} calls over 0.1 ms. Longest own times: ${shown.join("; ") || "none"}`);
-}
-
-/** How long this thread could have run and had no CPU: the second number of the kernel's `schedstat`. */
-class Waiting {
-  readonly #file: number | undefined;
-  readonly #bytes = Buffer.alloc(64);
-
-  constructor() {
-    const path = `/proc/self/task/${process.pid}/schedstat`;
-    this.#file = existsSync(path) ? openSync(path, "r") : undefined;
-  }
-
-  /** Nanoseconds so far; always 0 where the kernel does not say. */
-  ns(): number {
-    if (this.#file === undefined) return 0;
-    const size = readSync(this.#file, this.#bytes, 0, this.#bytes.length, 0);
-    return Number(this.#bytes.toString("latin1", 0, size).split(" ")[1]);
-  }
-
-  close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
-  }
 }
 
 function collectedNs({ startMs, ns }: LongCall, collections: readonly { startMs: number; endMs: number }[]): number {

@@ -74,6 +74,15 @@ describe.skipIf(missing)("the component", () => {
     });
   });
 
+  test("compacts by itself, within its calls", async () => {
+    const rounds = 40;
+    const given = { name: "compacted.cairn", count: 400, rounds, size: 4000 };
+    const { fileSize, wrong, keyCount } = await run("node", "overwrite", given);
+    expect({ wrong, keyCount }).toEqual({ wrong: 0, keyCount: 400 });
+    // Written were 64 MB, of which 1.6 MB are live.
+    expect(fileSize).toBeLessThan(20_000_000);
+  });
+
   test("walks ranges with every kind of end, forwards and back", async () => {
     const numbered = (from: number, to: number): string[] =>
       Array.from({ length: to - from }, (_, i) => `a${String(from + i).padStart(2, "0")}`);

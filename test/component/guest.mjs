@@ -2,7 +2,7 @@
  * A program that uses the component, on whichever runtime runs it: `guest.mjs <transpiled> <folder> <scenario> <JSON>`.
  * It sees `folder` as `/data`, and prints what the scenario gives as one line of JSON.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { record } from "./records.mjs";
 
@@ -75,6 +75,26 @@ const SCENARIOS = {
     const count = Number(store.count(EVERYTHING));
     store.close();
     return { count, deleted: deleted.every(Boolean), again: failureOf(() => store.has(bytes("a")))?.code };
+  },
+
+  /** Writes `rounds` times over `count` keys, values of `size` bytes: the size of the file, and what is wrong then. */
+  overwrite(component, { name, count, rounds, size }) {
+    const { Store } = interfacesOf(component);
+    const store = Store.open(`/data/${name}`, OPTIONS);
+    const value = (/** @type {number} */ round, /** @type {number} */ i) => bytes(`${round},${i}`.padEnd(size, "."));
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < count; i++) store.set(bytes(`key ${i}`), value(round, (i * 7) % count));
+    }
+    const fileSize = statSync(`${folder}/${name}`).size;
+    store.close();
+    const again = Store.open(`/data/${name}`, { ...OPTIONS, create: false });
+    let wrong = 0;
+    for (let i = 0; i < count; i++) {
+      if (Buffer.compare(again.get(bytes(`key ${i}`)), value(rounds - 1, (i * 7) % count)) !== 0) wrong++;
+    }
+    const keyCount = Number(again.count(EVERYTHING));
+    again.close();
+    return { fileSize, wrong, keyCount };
   },
 
   /** Reads records `from` to `to` and walks all, both ways. */

@@ -64,15 +64,20 @@ export class RecordingDevice implements BlockDevice {
     const waiting = [...pieces];
     while (waiting.length > 0) {
       const [piece] = waiting.splice(Math.floor(this.random() * waiting.length), 1) as [DevicePiece];
-      await Promise.resolve();
+      await this.turns();
       // A large write may reach the device in parts.
       const half = this.random() < 0.3 && piece.source.length > 4096 ? 4096 : piece.source.length;
       this.write(piece.offset, piece.source.subarray(0, half));
       if (half < piece.source.length) {
-        await Promise.resolve();
+        await this.turns();
         this.write(piece.offset + half, piece.source.subarray(half));
       }
     }
+  }
+
+  /** Writes under way at the same time, of a group and of copies, get in between each other. */
+  private async turns(): Promise<void> {
+    for (let turns = this.random() < 0.2 ? 12 : 1; turns > 0; turns--) await Promise.resolve();
   }
 
   sync(): void {

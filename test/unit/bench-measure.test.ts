@@ -11,7 +11,7 @@ import {
   WrongValueError,
 } from "../../bench/measure.ts";
 import { median } from "../../bench/median.ts";
-import { countOf, readOptions } from "../../bench/options.ts";
+import { countOf, readOptions, WORKLOADS } from "../../bench/options.ts";
 import { KEY_SIZE, Records } from "../../bench/records.ts";
 import { type Report, shownAdvantage, shownFigure, tablesOf, textOf } from "../../bench/report.ts";
 import { pageOf } from "../../bench/report-page.ts";
@@ -123,7 +123,7 @@ describe("options", () => {
       rounds: 3,
       stores: ["cairn"],
     });
-    expect(readOptions(["all"]).workloads).toEqual(["point", "durable", "growth", "larger", "runtimes"]);
+    expect(readOptions(["all"]).workloads).toEqual([...WORKLOADS]);
     expect(() => readOptions([])).toThrow();
     expect(() => readOptions(["points"])).toThrow('there is no workload "points"');
     expect(() => readOptions(["point", "--speed"])).toThrow();

@@ -1,0 +1,98 @@
+/** Compaction over a real file: while the event loop turns, none of its steps reads, writes or syncs synchronously. */
+import { expect, test } from "vitest";
+import { openTarget } from "../../hosts/node-target.ts";
+import type { BlockDevice, DevicePiece, DeviceTarget } from "../../store/device.ts";
+import { open, pause, scratchPaths } from "./harness.ts";
+
+const SEGMENTS_OFFSET = 1_048_576;
+const path = scratchPaths();
+
+/** Passes every call on to a device, and counts those that block. */
+class CountingDevice implements BlockDevice {
+  /** Writes to segments, reads of more than a block, and syncs. */
+  blocking = 0;
+  asynchronous = 0;
+  private readonly device: BlockDevice;
+
+  constructor(device: BlockDevice) {
+    this.device = device;
+  }
+
+  get growable(): boolean {
+    return this.device.growable ?? false;
+  }
+
+  size(): number {
+    return this.device.size();
+  }
+
+  read(offset: number, target: Uint8Array): number {
+    if (target.length > 4096) this.blocking++;
+    return this.device.read(offset, target);
+  }
+
+  async readAsync(pieces: readonly DeviceTarget[]): Promise<void> {
+    this.asynchronous++;
+    await this.device.readAsync?.(pieces);
+  }
+
+  write(offset: number, source: Uint8Array): number {
+    if (offset >= SEGMENTS_OFFSET) this.blocking++;
+    return this.device.write(offset, source);
+  }
+
+  async writeAsync(pieces: readonly DevicePiece[]): Promise<void> {
+    this.asynchronous++;
+    await this.device.writeAsync(pieces);
+  }
+
+  sync(): void {
+    this.blocking++;
+    this.device.sync();
+  }
+
+  syncAsync(): Promise<void> {
+    return this.device.syncAsync();
+  }
+
+  resize(size: number): void {
+    this.device.resize?.(size);
+  }
+
+  close(): void {
+    this.device.close();
+  }
+}
+
+test("leaves reads, writes and syncs to the host while the event loop turns", async () => {
+  const opened = await openTarget(path(), { create: true, readOnly: false, format: false });
+  const device = new CountingDevice(opened.device);
+  const store = await open(device, { cacheBytes: 1_048_576 });
+  const count = 16_000;
+  const value = (round: number, i: number): string => `${round},${i}`.padEnd(1000, "v");
+  // Filled first: growing the file, which syncs, has then come to its end.
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < count; i++) {
+      store.set(`key ${(i * 7919) % count}`, value(round, (i * 7919) % count));
+      if (i % 100 === 0) await pause();
+    }
+  }
+  const { segmentCount, relocatedBytes, freedSegmentCount } = store.stats();
+  const before = { blocking: device.blocking, asynchronous: device.asynchronous };
+  for (let i = 0; i < count * 2; i++) {
+    const key = (i * 104_729 + Math.floor(i / 7)) % count;
+    store.set(`key ${key}`, value(3, key));
+    if (i % 50 === 0) await pause();
+  }
+  const stats = store.stats();
+  expect(stats.relocatedBytes - relocatedBytes).toBeGreaterThan(1_048_576);
+  expect(stats.freedSegmentCount - freedSegmentCount).toBeGreaterThan(10);
+  expect(device.asynchronous - before.asynchronous).toBeGreaterThan(100);
+  // A file that still grew has synced its superblock: three times for each time.
+  if (stats.segmentCount === segmentCount) expect(device.blocking - before.blocking).toBe(0);
+  await store.compact({ full: true });
+  expect(store.count()).toBe(count);
+  for (let i = 0; i < count; i++) expect(store.get(`key ${i}`)?.endsWith("v")).toBe(true);
+  await store.close();
+  opened.release();
+});
