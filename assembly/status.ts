@@ -22,4 +22,6 @@ export namespace Status {
   export const INVALID_ARGUMENT: i32 = -16;
   export const READ_ONLY: i32 = -17;
   export const SNAPSHOT_EXPIRED: i32 = -18;
+  /** Never leaves the engine: the mount is tried again with an older checkpoint, or with none. */
+  export const CHECKPOINT_DAMAGED: i32 = -99;
 }

@@ -14,7 +14,7 @@ export type {
   SuperblockCopy,
 } from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { CompactionOptions, Durability, OpenOptions, StoreEvent } from "../store/options.ts";
+export type { CompactionOptions, Durability, OpenOptions, StoreEvent, StoreProgress } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";

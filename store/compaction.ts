@@ -34,6 +34,7 @@ export interface CompactReport {
 const STAT_SEGMENT_BYTES = 16;
 const STAT_MOVED = 37;
 const STAT_FREED = 39;
+const STAT_SEGMENTS_USED = 42;
 const STAT_SCANNED = 40;
 const STATUS_NO_SPACE = -8;
 const STEP_MAX_MS = 10;
@@ -50,6 +51,8 @@ export interface CompactorStore {
   error(status: number, operation: string): CairnError;
   guard<T>(run: () => T): T;
   report(report: CompactReport): void;
+  /** Told now and then how far `run` is. */
+  progress: ((progress: { phase: "compaction"; done: number; total: number }) => void) | undefined;
 }
 
 /** Runs compaction for one store. */
@@ -82,6 +85,7 @@ export class Compactor {
     const mode = full ? COMPACT_FULL : COMPACT_ASKED;
     const start = performance.now();
     const before = tally(core);
+    const total = core.exports.stat(STAT_SEGMENTS_USED) * core.exports.stat(STAT_SEGMENT_BYTES);
     let turned = start;
     let done = false;
     if (full) {
@@ -103,6 +107,7 @@ export class Compactor {
         done = true;
       }
       const now = performance.now();
+      this.told(before, total);
       if (now - start >= maxMs) break;
       if (now - turned < TURN_MS || done) continue;
       await new Promise((resolve) => setTimeout(resolve, 0));
@@ -134,6 +139,18 @@ export class Compactor {
     const status = this.store.guard(() => this.store.core.exports.compactStep(mode));
     this.longestMs = Math.max(this.longestMs, performance.now() - start);
     return status;
+  }
+
+  /** How many bytes were looked at, of those that the segments in use had when it began. */
+  private told(before: Tally, total: number): void {
+    const { progress } = this.store;
+    if (progress === undefined) return;
+    const done = tally(this.store.core).scanned - before.scanned;
+    try {
+      progress({ phase: "compaction", done, total: Math.max(done, total) });
+    } catch {
+      // A listener's failure is not the store's.
+    }
   }
 
   private tell(now: Tally, ms: number, done: boolean): void {

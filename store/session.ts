@@ -2,10 +2,11 @@
  * The session: what an open store is beneath its faces. One core at a time with its commit groups, cursors and cold
  * reads; whether it takes calls, and how it ends.
  */
+import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, COMPACTION_DUE, type Core, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import { BUFFER_FULL, CHECKPOINT_DUE, COMPACTION_DUE, type Core, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
@@ -38,6 +39,7 @@ export class Session {
   readonly settings: Settings;
   readonly durability: Durability;
   readonly compactor: Compactor;
+  readonly checkpointer: Checkpointer;
   readonly writes: Writes;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
@@ -74,6 +76,15 @@ export class Session {
       error: (status, operation) => this.error(status, operation),
       guard: (run) => this.guard(run),
       report: (report) => this.emit({ type: "compacted", ...report }),
+      progress: settings.onProgress,
+    });
+    this.checkpointer = new Checkpointer({
+      core,
+      isOpen: () => this.open && this.committer.poisoned === undefined,
+      wrote: () => this.committer.wrote(),
+      error: (status, operation) => this.error(status, operation),
+      guard: (run) => this.guard(run),
+      report: (report) => this.emit({ type: "checkpointed", ...report }),
     });
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
   }
@@ -112,7 +123,10 @@ export class Session {
     const committer = new Committer(
       core,
       settings.durability === "manual" ? 0 : settings.flushIntervalMs,
-      (event) => this.emit(event),
+      (event) => {
+        this.emit(event);
+        if (event.type === "flushed") this.checkpointer.landed();
+      },
       (error) => this.emit({ type: "poisoned", error }),
     );
     const guard = <T>(run: () => T): T => {
@@ -208,6 +222,7 @@ export class Session {
     core.words[core.attention] = 0;
     if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
+    if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
     if (!committer.busy) committer.begin();

@@ -166,7 +166,7 @@ function paceSet(): void {
   if (!root.compactAuto || root.surveyCount < 3) return;
   const capacity = <f64>root.surveyCount * <f64>capacityOf();
   const garbage = 1.0 - (<f64>root.surveyLive + <f64>root.surveyTombstones) / capacity;
-  const oldest = root.surveyTombstones * TOMBSTONE_SHARE > <u64>capacity;
+  const oldest = root.surveyTombstonesHeld * TOMBSTONE_SHARE > <u64>capacity;
   if (garbage * 1000.0 < <f64>root.compactThousandths && !oldest) return;
   root.compactActive = 1;
   // To give back a segment, as many are read as its garbage is a part of one; a little more, so as to get ahead.
@@ -206,9 +206,9 @@ function victimFind(mode: u32): u32 {
   if (best || mode == CompactMode.NEED || !root.bornOldestSegment) return best;
   // Deletions are kept for the sake of the oldest segment: moving it makes them garbage.
   const used = <u64>root.surveyCount * capacity;
-  if (mode != CompactMode.FULL && root.surveyTombstones * TOMBSTONE_SHARE <= used) return 0;
+  if (mode != CompactMode.FULL && root.surveyTombstonesHeld * TOMBSTONE_SHARE <= used) return 0;
   const oldest = segmentAt(root.bornOldestSegment - 1);
-  if (!movable(oldest) || !root.surveyTombstones) return 0;
+  if (!movable(oldest) || !root.surveyTombstonesHeld) return 0;
   if (mode == CompactMode.FULL && oldest.generation > root.compactBefore) return 0;
   if (!oldest.liveBytes && oldest.movedTo) return 0;
   return root.bornOldestSegment;

@@ -11,11 +11,15 @@ import { sideClose } from "../log/side";
 import { spaceSurvey } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
+import { checkpointYield } from "./checkpoint";
 import { CompactMode, CompactResult, compactStep, settleGain } from "./compact";
 import { laterApply } from "./later";
 
 /** Rounds at most for one write: a segment that gives a sixteenth of itself is worth moving, and the settling between. */
 const ROUNDS: u32 = 40;
+
+/** On a device of fewer segments writes may take the room of every checkpoint. */
+const SMALL_SEGMENTS: u32 = 64;
 
 /** `logReserve`, between operations: surveys what is due, and makes room where there is none. */
 export function roomFor(size: u32, purpose: u32): i32 {
@@ -37,11 +41,18 @@ export function roomMake(purpose: u32): i32 {
   if (root.growable || root.blocked || root.batchOpen || root.streamActive || root.readOnly) return 0;
   laterApply();
   spaceSurvey();
-  if (settleGain(CompactMode.NEED)) return settle();
-  root.deleting = purpose == For.DELETING ? 1 : 0;
-  const made = moveOne();
-  root.deleting = 0;
-  return made;
+  if (root.checkpointWork) return checkpointYield(false);
+  if (settleGain(CompactMode.NEED)) {
+    const settled = settle();
+    if (settled) return settled;
+  } else {
+    root.deleting = purpose == For.DELETING ? 1 : 0;
+    const made = moveOne();
+    root.deleting = 0;
+    if (made) return made;
+  }
+  // A store that is full opens more slowly rather than that it refuses a deletion.
+  return checkpointYield(purpose == For.DELETING || root.segmentCount < SMALL_SEGMENTS);
 }
 
 /** Moves one segment: 1, or 0 when none is worth it or there is no room for copies, or a status. */

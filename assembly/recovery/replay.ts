@@ -8,10 +8,13 @@
  * deletion among them keeps its node, marked, until everything was replayed. The log follows in its own order, in which
  * sequences only grow: there, of two records with one sequence the later one stands (a batch may write a key twice), but a
  * copy stands before its original. Further parts of values are entered last, when every first part is in its place.
+ *
+ * Where a checkpoint was loaded, a record up to its sequence (`replayFloor`) only tells where the record lies that a node
+ * of the checkpoint means: it creates nothing, and deletes nothing.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
 import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
-import { recordsDead, recordsLive } from "../engine/live";
+import { recordsDead, recordsLive, recordsUnplaced } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, NOTE_SEGMENTS_MAX } from "../format/note";
@@ -191,7 +194,12 @@ function apply(
   const known = slot ? <usize>load<u32>(slot) : 0;
   if (kind == RecordKind.DELETE) {
     tombstoneAdd(address, pad8(RECORD_HEADER_SIZE + keySize), record.sequence);
+    if (record.sequence <= root.replayFloor) return Status.OK;
     return deleteApply(record, keySize, known, hash);
+  }
+  if (record.sequence <= root.replayFloor) {
+    if (known) placeApply(record, flags, changetype<KeyNode>(known), keySize, part, partSize, address);
+    return Status.OK;
   }
   if (known) {
     const node = changetype<KeyNode>(known);
@@ -211,11 +219,52 @@ function apply(
 function stands(record: Record, node: KeyNode): bool {
   if (record.sequence != node.sequence) return record.sequence > node.sequence;
   if (node.flags & NodeFlags.DELETED) return false;
+  if (!node.address) return true;
   return root.replayPass == ReplayPass.COPIES || segmentAt(segmentOf(node.address)).kind != SegmentKind.COPIES;
+}
+
+/**
+ * Lets a node of the checkpoint lie where its record was found. A record of the same sequence that says something else is
+ * an earlier one, of a batch that wrote the key twice.
+ */
+function placeApply(
+  record: Record,
+  recordFlags: u32,
+  node: KeyNode,
+  keySize: u32,
+  parts: u32,
+  partSize: u32,
+  address: u64,
+): void {
+  const flags = node.flags;
+  const isExtents = (recordFlags & RecordFlags.EXTENTS) != 0;
+  if (flags & NodeFlags.DELETED || node.sequence != record.sequence || node.valueSize != record.valueSize) return;
+  if (isExtents != ((flags & NodeFlags.EXTENTS) != 0) || !stands(record, node)) return;
+  if (!isExtents) {
+    if (node.address) recordsDead(node, keySize, node.body);
+    else root.unplaced--;
+    node.place = placeOf(address, node.sizeClass, flags);
+    recordsLive(node, keySize, node.body);
+    return;
+  }
+  const table = <usize>load<u32>(node.body);
+  if (extentCount(table) != parts || extentSize(table, 0) != partSize) return;
+  node.place = placeOf(address, node.sizeClass, flags);
+  partPlace(table, 0, keySize, partSize, address);
+}
+
+/** Lets a part of a value lie where its record was found. */
+function partPlace(table: usize, part: u32, keySize: u32, partSize: u32, address: u64): void {
+  const present = extentAddress(table, part);
+  if (present) liveSubtract(present, extentRecordSize(keySize, extentSize(table, part)));
+  else root.unplaced--;
+  extentSet(table, part, address, partSize);
+  liveAdd(address, extentRecordSize(keySize, partSize));
 }
 
 /** Takes a node's value out of the accounts. */
 function stateDrop(node: KeyNode, keySize: u32): void {
+  root.unplaced -= recordsUnplaced(node, node.body);
   recordsDead(node, keySize, node.body);
   root.valueBytes -= node.valueSize;
   if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
@@ -307,6 +356,7 @@ function setApply(
     table = extentTableTake(parts);
     if (!table) return Status.CORRUPT;
     extentSet(table, 0, address, partSize);
+    root.unplaced += parts - 1;
     nodeFlags |= NodeFlags.EXTENTS;
   }
   const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
@@ -353,14 +403,10 @@ function extentApply(keySize: u32, sequence: u64, part: u32, partSize: u32, addr
   const table = <usize>load<u32>(node.body);
   if (!part) return Status.CORRUPT;
   if (part >= extentCount(table)) return Status.OK;
+  // A copy stands before its original.
   const present = extentAddress(table, part);
-  if (present) {
-    // A copy stands before its original.
-    if (segmentAt(segmentOf(present)).kind == SegmentKind.COPIES) return Status.OK;
-    liveSubtract(present, extentRecordSize(keySize, extentSize(table, part)));
-  }
-  extentSet(table, part, address, partSize);
-  liveAdd(address, extentRecordSize(keySize, partSize));
+  if (present && segmentAt(segmentOf(present)).kind == SegmentKind.COPIES) return Status.OK;
+  partPlace(table, part, keySize, partSize, address);
   return Status.OK;
 }
 

@@ -62,7 +62,7 @@ function segmentScan(state: VerifyState, deadline: u64): bool {
   const index = state.segment;
   const segment = segmentAt(index);
   if (!segmentCounts(index)) {
-    if (!state.started) {
+    if (!state.started && segment.space == Space.FREE) {
       state.segmentsFree++;
       if (segment.liveBytes) faultAt(Fault.LIVE_BYTES, segmentOffset(index), <f64>segment.liveBytes, 0);
     }
