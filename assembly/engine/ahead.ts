@@ -41,6 +41,7 @@ import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, READ_PLAN, READ_PLAN_MAX, root, WOR
 import { Status } from "../status";
 import { blockIs, blocksFetch } from "./fetch";
 import { laterApply } from "./later";
+import { valueKeep } from "./promote";
 import { Snapshot, versionAt } from "./snapshots";
 import { ValueAt, valueOpen, valuePart } from "./value";
 
@@ -96,6 +97,7 @@ export function getAhead(keySize: u32, ask: u32): i32 {
   }
   const opened = valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
   root.cacheMode = CacheMode.SINGLE;
+  if (!(node.flags & NodeFlags.INLINE)) valueKeep(slot, node, keySize, opened);
   return opened;
 }
 

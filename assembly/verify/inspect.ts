@@ -24,10 +24,10 @@ import {
   SUPERBLOCK_STRIDE,
 } from "../limits";
 import { segmentAt } from "../log/segments";
+import { Space } from "../log/space";
 import { probe, superblockAccept } from "../recovery/mount";
 import { READ_PLAN, root, SUPERBLOCK_A, SUPERBLOCK_B, WORKSPACE } from "../root";
 import { Status } from "../status";
-import { Space } from "../log/space";
 import { blockFault, blockIsZero, segmentEnd } from "./source";
 import { Fault } from "./state";
 
