@@ -175,7 +175,7 @@ export class Inspector {
 
   /** What the superblock that was read last names: the kept checkpoints. */
   private roots(): FieldValue[] {
-    return ["newerCheckpoint", "olderCheckpoint"].flatMap((which, i) => {
+    return ["newer", "older"].flatMap((which, i) => {
       const fields = this.fields(LAYOUT.SuperblockRoot, ROOTS_OFFSET + i * sizeOf(LAYOUT.SuperblockRoot));
       if (fieldOf(fields, "kind") === 0n) return [];
       return fields.map((field) => ({ ...field, name: `${which}.${field.name}` }));

@@ -19,6 +19,7 @@ import { checkFold, ENTRIES_OFFSET } from "../format/checkpoint";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, KEY_SIZE_MAX } from "../limits";
 import { CHUNK_SIZE, chunkGive, chunkTake } from "../memory/chunks";
+import { ScanState } from "../recovery/log-scan";
 import { root } from "../root";
 import { Status } from "../status";
 import { segmentBegin, segmentHeaderFill } from "./append";
@@ -195,6 +196,7 @@ function segmentOpen(work: CheckpointWork): i32 {
   const former = segmentBegin(index, SegmentKind.CHECKPOINT, 0);
   const state = segmentAt(index);
   state.space = Space.CHECKPOINT;
+  state.scan = ScanState.HEADER;
   if (before) {
     state.previousSegment = before - 1;
     state.previousGeneration = segmentAt(before - 1).generation;

@@ -218,14 +218,15 @@ export function checkpointLoad(which: u32, frame: usize): i32 {
   return Status.OK;
 }
 
-/** What is to be read: the checkpoint's segments, and those that are replayed. */
-function progressSet(first: u32): void {
+/** What is to be read: the checkpoint's segments from `first` on, index plus 1, and those that are replayed. */
+export function progressSet(first: u32): void {
   let blocks: u32 = 0;
   for (let at = first; at; at = segmentAt(at - 1).next) blocks += root.segmentBlocks;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     if (noteHas(i) && segmentAt(i).believed < root.segmentBlocks) blocks += root.segmentBlocks;
   }
   root.progressTotal = blocks;
+  root.progressDone = 0;
 }
 
 function blockLoad(index: u32, block: u32, frame: usize, loading: Loading): i32 {

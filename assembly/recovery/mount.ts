@@ -37,7 +37,7 @@ import { noteHas, Space } from "../log/space";
 import { superblockCommit } from "../log/superblock-store";
 import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
-import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake } from "./checkpoint-load";
+import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
 import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
 import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
@@ -213,6 +213,8 @@ function durableReplay(frame: usize): i32 {
   if (checkpointIsKept(0)) {
     const loaded = proven ? checkpointLoad(0, frame) : Status.CHECKPOINT_DAMAGED;
     if (loaded < 0) return loaded;
+  } else {
+    progressSet(0);
   }
   const replayed = countedReplay(copies, logs, proven, frame);
   if (replayed < 0) return replayed;

@@ -17,6 +17,7 @@ import { treeNodeFault } from "../index/tree-verify";
 import { KEY_SIZE_MAX } from "../limits";
 import { CHUNK_SIZE } from "../memory/chunks";
 import { root } from "../root";
+import { keptCount } from "./checkpoints";
 import { candidateProve } from "./proof";
 import {
   bufferBlock,
@@ -171,6 +172,7 @@ function nodeProve(state: VerifyState, node: KeyNode): void {
     state.walkKeyCount++;
     state.walkKeyBytes += keySize;
     state.walkValueBytes += node.valueSize;
+    keptCount(state, node);
     candidateProve(node, key, keySize, node.body);
   }
   let at = <usize>node.older;

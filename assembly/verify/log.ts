@@ -54,7 +54,7 @@ export function logStep(deadline: u64): void {
     state.started = 0;
     if (tickMs() >= deadline) return;
   }
-  state.phase = VerifyPhase.ORDERED_INDEX;
+  state.phase = VerifyPhase.CHECKPOINTS;
 }
 
 /** Scans the segment, or goes on with it: whether its end was reached. */
