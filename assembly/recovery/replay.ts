@@ -13,7 +13,7 @@
  * of the checkpoint means: it creates nothing, and deletes nothing.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
+import { inlineAllowed, nodeEnter, nodeHolds, nodeTake } from "../engine/dual";
 import { recordsDead, recordsLive, recordsUnplaced } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
@@ -49,6 +49,7 @@ import { slabClassSize } from "../memory/slab";
 import { KEY_A, KEY_B, root, WORKSPACE } from "../root";
 import { Status } from "../status";
 import { noteAccept, noteScratch } from "./log-scan";
+import { recordsTouch } from "./replay-touch";
 
 /**
  * Chunks that one record may take. Less than a write must find free (engine/dual.ts), so that a store whose memory was
@@ -101,6 +102,7 @@ export function replayBlock(frame: usize, deviceOffset: u64, blocksLeft: u32): i
     at = pad8(at);
   }
   if (at < used ? header.first != <u16>at : header.first != <u16>NO_RECORD) return Status.CORRUPT;
+  if (root.replayPass == ReplayPass.COPIES || root.replayPass == ReplayPass.LOG) recordsTouch(frame, blocksLeft);
   while (at < used) {
     const size = replayRecord(
       frame + BLOCK_HEADER_SIZE + at,
@@ -359,9 +361,11 @@ function setApply(
     root.unplaced += parts - 1;
     nodeFlags |= NodeFlags.EXTENTS;
   }
-  const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
-  const bodySize: u32 = table ? 8 : inline ? valueSize : 0;
   let node = slot ? <usize>load<u32>(slot) : 0;
+  // A node is not moved for the sake of its value, which comes back to it when it is read.
+  const fits = node ? nodeHolds(changetype<KeyNode>(node), keySize, valueSize) : inlineAllowed();
+  const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && fits;
+  const bodySize: u32 = table ? 8 : inline ? valueSize : 0;
   if (node && slabClassSize(changetype<KeyNode>(node).sizeClass) < nodeSizeOf(keySize, bodySize)) {
     const taken = nodeTake(keySize, bodySize);
     changetype<KeyNode>(taken).identity = changetype<KeyNode>(node).identity;

@@ -173,6 +173,8 @@ describe(`checkpoints, seed ${seed}`, () => {
     expect(older.length).toBeGreaterThan(8);
     for (const [name, damage] of DAMAGES) {
       for (const at of newer) {
+        // Each kind in the summary, and in some of the others.
+        if (at !== newer.at(-1) && !random.chance(0.12)) continue;
         const events: StoreEvent[] = [];
         const damaged = image.slice();
         damage(damaged, at, random);
