@@ -4,7 +4,8 @@
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
 import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
-import { checkpointAtClose, loggedBytes, rootAt } from "./engine/checkpoint";
+import { checkpointAtClose } from "./engine/checkpoint";
+import { loggedBytes, rootAt } from "./engine/checkpoint-due";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";

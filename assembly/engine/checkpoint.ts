@@ -18,7 +18,7 @@ import { copyBytes, pad8 } from "../bytes/compare";
 import { deviceSync, tickMs } from "../device/device";
 import { CHECKPOINT_MAGIC, CHECKPOINT_VERSION, CheckpointSummary } from "../format/checkpoint";
 import { SegmentKind } from "../format/segment";
-import { ROOT_SIZE, SuperblockRoot } from "../format/superblock";
+import { ROOT_SIZE } from "../format/superblock";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { noteAppend, tailCut } from "../log/append";
@@ -38,8 +38,9 @@ import { segmentAt } from "../log/segments";
 import { sideClose } from "../log/side";
 import { Space } from "../log/space";
 import { fenceCheck, superblockCommit } from "../log/superblock-store";
-import { Attention, KEPT_ROOTS, root, WORKSPACE } from "../root";
+import { Attention, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { dueSet, floorSet, isDue, loggedBytes, rootAt } from "./checkpoint-due";
 import { entryWrite, segmentEntryWrite } from "./checkpoint-entries";
 import { CompactMode, compactStep } from "./compact";
 import { laterApply } from "./later";
@@ -170,11 +171,6 @@ export function checkpointYield(all: bool): i32 {
   return freed < 0 ? freed : 1;
 }
 
-/** A kept checkpoint's root: 0 the newer one, 1 the older one. */
-export function rootAt(which: u32): SuperblockRoot {
-  return changetype<SuperblockRoot>(KEPT_ROOTS + <usize>which * ROOT_SIZE);
-}
-
 /** Takes over, when a store is opened, what its superblock names, and how many bytes of log lie behind the newest one. */
 export function checkpointsMounted(logged: u64): void {
   root.checkpointBase = -(<i64>logged);
@@ -182,11 +178,6 @@ export function checkpointsMounted(logged: u64): void {
   root.checkpointThousandths = THOUSANDTHS;
   root.checkpointStepBlocks = STEP_BLOCKS;
   floorSet();
-}
-
-/** Bytes of log behind the newest checkpoint. */
-export function loggedBytes(): u64 {
-  return <u64>(<i64>root.bytesAppended - root.checkpointBase);
 }
 
 /** Begins a checkpoint of the present state. OUT_OF_MEMORY. */
@@ -414,41 +405,4 @@ function outcome(status: i32): i32 {
   if (status != Status.NO_SPACE && status != Status.OUT_OF_MEMORY) return status;
   checkpointGiveUp();
   return CheckpointResult.GIVEN_UP;
-}
-
-function isDue(): bool {
-  if (!root.sequence) return false;
-  const live = live64();
-  const logged = loggedBytes();
-  if (logged < root.checkpointLogBytes) return false;
-  // Deletions that nothing but an old checkpoint needs are garbage with the next one but one.
-  const kept = root.surveyTombstones - root.surveyTombstonesHeld;
-  return logged * 1000 >= live * root.checkpointThousandths || kept * 4 > live + kept;
-}
-
-/** When the next look is worth while. */
-function dueSet(): void {
-  const needed = max(root.checkpointLogBytes, (live64() * root.checkpointThousandths) / 1000);
-  const logged = loggedBytes();
-  const step = (<u64>root.segmentBlocks) << 12;
-  const wanted = needed > logged ? min(needed - logged, max(step * 8, root.checkpointLogBytes / 8)) : 0;
-  root.checkpointDueAt = root.bytesAppended + wanted;
-}
-
-/** Live bytes of all segments. O(segments). */
-function live64(): u64 {
-  let bytes: u64 = 0;
-  for (let i: u32 = 0; i < root.segmentCount; i++) bytes += segmentAt(i).liveBytes;
-  return bytes;
-}
-
-/** The lowest sequence of what is kept, or under way. */
-function floorSet(): void {
-  let floor: u64 = 0;
-  for (let which: u32 = 0; which < 2; which++) {
-    const kept = rootAt(which);
-    if (kept.kind && (!floor || kept.sequence < floor)) floor = kept.sequence;
-  }
-  if (root.checkpointWork && (!floor || checkpointWork().sequence < floor)) floor = checkpointWork().sequence;
-  root.checkpointFloor = floor;
 }

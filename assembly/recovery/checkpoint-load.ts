@@ -10,6 +10,7 @@
  * gives the same state.
  */
 import { pad8 } from "../bytes/compare";
+import { rootAt } from "../engine/checkpoint-due";
 import { nodeTake } from "../engine/dual";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";
 import {
@@ -75,11 +76,6 @@ class Loading {
 
 if (HASHES < NODES + <usize>LEAF_FILL * 4 || ENTRY < HASHES + <usize>LEAF_FILL * 8) ERROR("a leaf outgrew its place");
 if (offsetof<CheckpointSummary>() > LOADING - SUMMARY) ERROR("the summary outgrew its place");
-
-/** A kept checkpoint's root: 0 the newer one, 1 the older one. */
-function rootAt(which: u32): SuperblockRoot {
-  return changetype<SuperblockRoot>(KEPT_ROOTS + <usize>which * ROOT_SIZE);
-}
 
 /** Whether there is such a checkpoint. */
 export function checkpointIsKept(which: u32): bool {

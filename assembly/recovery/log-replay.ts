@@ -12,7 +12,8 @@ import { root } from "../root";
 import { Status } from "../status";
 import { corruptAt } from "./fault";
 import { livesSort, noteAccept, noteFromHeader, successor } from "./log-scan";
-import { deletedForget, ReplayPass, replayBlock, replayReset } from "./replay";
+import { ReplayPass, replayBlock, replayReset } from "./replay";
+import { deletedForget } from "./replay-deleted";
 
 /**
  * Blocks that are read at a time: to the first frames of the write buffer, or, where that is large, a MiB to frames behind

@@ -40,13 +40,12 @@ import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { identityOf, KeyNode, NodeFlags, nodeSetKey, nodeSizeOf, placeOf } from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
-import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { liveAdd, liveSubtract, segmentAt, segmentOf, tombstoneAdd } from "../log/segments";
 import { extentRecordSize } from "../log/stream";
 import { chunksAvailable } from "../memory/chunks";
 import { slabClassSize } from "../memory/slab";
-import { KEY_A, KEY_B, root, WORKSPACE } from "../root";
+import { KEY_A, root } from "../root";
 import { Status } from "../status";
 import { noteAccept, noteScratch } from "./log-scan";
 import { recordsTouch } from "./replay-touch";
@@ -57,8 +56,6 @@ import { recordsTouch } from "./replay-touch";
  */
 const CHUNKS_PER_RECORD: u32 = 12;
 const NOTE_SIZE_MAX: u32 = NOTE_HEADER_SIZE + NOTE_SEGMENTS_MAX / 8;
-/** Keys looked at in one step when marked nodes are taken away. */
-const SWEEP_COUNT: u32 = 1024;
 
 /** What a replay does with records. */
 export namespace ReplayPass {
@@ -309,31 +306,6 @@ function deleteApply(record: Record, keySize: u32, known: usize, hash: u64): i32
   root.keyBytes -= keySize;
   root.replayDeleted++;
   return Status.OK;
-}
-
-/** Takes away the nodes of deleted keys that were kept while older records could still come. O(keys), if there are any. */
-export function deletedForget(): void {
-  let taken: u32 = 0;
-  let keySize: u32 = 0;
-  while (root.replayDeleted) {
-    // Taking nodes away moves entries, so each block starts with a seek.
-    if (keySize ? !treeSeek(KEY_B, keySize, SeekMode.GE) : !treeFirst()) return;
-    taken = treeCollectForward(WORKSPACE, SWEEP_COUNT, 0, 0);
-    if (!taken) return;
-    const last = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>(taken - 1)) << 2)));
-    const end = taken < SWEEP_COUNT;
-    // The next block begins behind the last key of this one.
-    keySize = last.keySize + 1;
-    copyBytes(KEY_B, last.key, pad8(last.keySize));
-    store<u64>(KEY_B + last.keySize, 0);
-    for (let i: u32 = 0; i < taken; i++) {
-      const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
-      if (!(node.flags & NodeFlags.DELETED)) continue;
-      nodeForget(node);
-      root.replayDeleted--;
-    }
-    if (end) return;
-  }
 }
 
 function setApply(

@@ -5,6 +5,7 @@
  * A node whose record it would not replay must have its entry: there must be as many of these as entries that name them.
  */
 import { deviceRead, tickMs } from "../device/device";
+import { rootAt } from "../engine/checkpoint-due";
 import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader } from "../format/block";
 import {
   CheckpointSummary,
@@ -15,7 +16,7 @@ import {
   EXTENTS_HEAD_SIZE,
   SEGMENT_ITEM_SIZE,
 } from "../format/checkpoint";
-import { ROOT_COUNT, ROOT_SIZE, SuperblockRoot } from "../format/superblock";
+import { ROOT_COUNT, SuperblockRoot } from "../format/superblock";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags } from "../index/key-node";
@@ -23,7 +24,7 @@ import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { Entry, entryRead } from "../recovery/checkpoint-entry";
 import { blocksBelieved, checkpointChain, summaryRead } from "../recovery/checkpoint-load";
-import { KEPT_ROOTS, root } from "../root";
+import { root } from "../root";
 import { blockFault, segmentCounts, segmentMovedOn } from "./source";
 import {
   BUFFER_BLOCKS,
@@ -92,10 +93,6 @@ export function keptSums(state: VerifyState): void {
     const found = which ? state.olderFound : state.newerFound;
     if (expected != found) faultAt(Fault.CHECKPOINT, placeOf(rootAt(which)), CheckpointTrouble.LACKS, which);
   }
-}
-
-function rootAt(which: u32): SuperblockRoot {
-  return changetype<SuperblockRoot>(KEPT_ROOTS + <usize>which * ROOT_SIZE);
 }
 
 function summaryOf(which: u32): CheckpointSummary {
