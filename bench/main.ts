@@ -14,6 +14,7 @@ import { runLarger } from "./workloads/larger.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
+import { runStart } from "./workloads/start.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   point: async (run) => {
@@ -24,6 +25,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   growth: runGrowth,
   runtimes: runRuntimes,
   larger: runLarger,
+  start: runStart,
 };
 
 async function main(options: Options): Promise<void> {

@@ -14,6 +14,8 @@ export interface Options {
   growth: number;
   /** Records of 1 KiB that `larger` reads under a cache of a sixteenth of them. */
   larger: number;
+  /** Records in the stores that `start` opens. */
+  start: number[];
   /** Where results go. */
   out: string;
   /** Where stores are kept while they are measured: on the file system that is measured. */
@@ -21,7 +23,7 @@ export interface Options {
 }
 
 /** Every workload. */
-export const WORKLOADS = ["point", "durable", "growth", "larger", "runtimes"] as const;
+export const WORKLOADS = ["point", "durable", "growth", "larger", "runtimes", "start"] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
 /** What is printed for `--help`, and with a mistake. */
@@ -32,6 +34,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   growth   the longest single set while a store grows
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
   larger   reads of data larger than memory, beside the runtime's own reads of the same file
+  start    opening after a close and after a kill
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long
@@ -41,6 +44,7 @@ export const USAGE = `npm run bench -- <workload> [options]
                           what to measure beside Cairn; "none" for none
   --growth 2M             records that growth inserts
   --larger 1M             records of 1 KiB that larger reads; 4M is 4 GiB under 256 MiB
+  --start 100k,1M         records in the stores that start opens; 10M needs 4 GB of disk
   --out DIR               where the results go (default bench/results)
   --data DIR              where stores are kept meanwhile (default ./bench-data), on the file system to be measured`;
 
@@ -56,6 +60,7 @@ export function readOptions(args: string[]): Options {
       peers: { type: "string", default: "lmdb,classic-level,map" },
       growth: { type: "string", default: "2M" },
       larger: { type: "string", default: "1M" },
+      start: { type: "string", default: "100k,1M" },
       out: { type: "string", default: "bench/results" },
       data: { type: "string", default: "bench-data" },
     },
@@ -69,6 +74,7 @@ export function readOptions(args: string[]): Options {
     stores: ["cairn", ...peers.filter((name) => name !== "cairn")],
     growth: countOf(values.growth),
     larger: countOf(values.larger),
+    start: list(values.start).map(countOf),
     out: values.out,
     folder: values.data,
   };
@@ -88,7 +94,8 @@ function list(text: string): string[] {
 }
 
 function workloadsOf(names: string[]): Workload[] {
-  if (names.length === 0) throw new Error("which workload? One of point, durable, growth, larger, runtimes, all");
+  if (names.length === 0)
+    throw new Error("which workload? One of point, durable, growth, larger, runtimes, start, all");
   if (names.includes("all")) return [...WORKLOADS];
   return names.map((name) => {
     const workload = WORKLOADS.find((other) => other === name);

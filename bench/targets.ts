@@ -14,6 +14,7 @@ export interface Target {
 const POINT = { workload: "point", records: 1_000_000, valueSize: 100 };
 const SINGLE = { workload: "point, single calls", valueSize: 100 };
 const LARGER = { workload: "larger" };
+const START = { workload: "start" };
 const DURABLE = { workload: "durable" };
 const RUNTIMES = { workload: "runtimes" };
 const PAGE = { workload: "page", name: "100,000 sets and flush" };
@@ -45,6 +46,10 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, page cache warm, share of bare reads" }, 0.9),
     ...rateAtLeast(ledger, { ...LARGER, name: "scan, for of, page cache warm" }, 200_000),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
+    ...atMost(ledger, { ...START, records: 1_000_000, name: "open after close" }, 200),
+    ...atMost(ledger, { ...START, records: 10_000_000, name: "open after close" }, 2000),
+    ...atMost(ledger, { ...START, name: "more after a kill, for 256 MiB of log" }, 1000),
+    ...atMost(ledger, { ...START, records: 1_000_000, name: "checkpoint, beside each key" }, 24),
     ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
       ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),
     ),
