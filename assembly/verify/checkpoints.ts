@@ -20,7 +20,7 @@ import { ROOT_COUNT, SuperblockRoot } from "../format/superblock";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags } from "../index/key-node";
-import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { Entry, entryRead } from "../recovery/checkpoint-entry";
 import { blocksBelieved, checkpointChain, summaryRead } from "../recovery/checkpoint-load";
@@ -44,6 +44,8 @@ import {
 /** Goes on until `deadline` (tickMs) or the end of the kept checkpoints. */
 export function checkpointsStep(deadline: u64): void {
   const state = verifyState();
+  // The last record's value lay here.
+  if (!state.kept && !state.keptStarted) memory.fill(recordValueAt(), 0, offsetof<CheckpointSummary>() * ROOT_COUNT);
   while (state.kept < ROOT_COUNT) {
     const kept = rootAt(state.kept);
     if (!kept.kind) {
@@ -114,7 +116,6 @@ function keptForget(state: VerifyState): void {
 
 /** Reads the summary: false when there is no going on. */
 function keptStart(state: VerifyState, kept: SuperblockRoot): bool {
-  if (!state.kept) memory.fill(recordValueAt(), 0, offsetof<CheckpointSummary>() * ROOT_COUNT);
   state.keptStarted = 1;
   state.keptGeneration = kept.generation;
   state.keptSequence = root.sequence;
@@ -231,6 +232,8 @@ function entryProve(state: VerifyState, entry: Entry): void {
 
 /** Whether opening from a checkpoint reads a record. */
 function isReplayed(summary: CheckpointSummary, address: u64): bool {
+  if (address < SEGMENTS_OFFSET || (address - SEGMENTS_OFFSET) >> root.segmentSizeLog2 >= <u64>root.segmentCount)
+    return true;
   const index = segmentOf(address);
   return !segmentCounts(index) || segmentBlockOf(address) >= blocksBelieved(summary, index);
 }

@@ -123,7 +123,7 @@ describe("options", () => {
       rounds: 3,
       stores: ["cairn"],
     });
-    expect(readOptions(["all"]).workloads).toEqual(["point", "durable", "growth", "larger", "runtimes"]);
+    expect(readOptions(["all"]).workloads).toEqual(["point", "durable", "growth", "larger", "runtimes", "start"]);
     expect(() => readOptions([])).toThrow();
     expect(() => readOptions(["points"])).toThrow('there is no workload "points"');
     expect(() => readOptions(["point", "--speed"])).toThrow();
