@@ -18,6 +18,8 @@ import { Status } from "../status";
 
 /** Flags of a node that its entry carries. */
 const NODE_FLAGS: u32 = NodeFlags.EXTENTS | NodeFlags.ASCII_VALUE | NodeFlags.ASCII_KEY;
+/** Words of a node that an entry has room for and this version does not write: a store that has them makes no checkpoint. */
+const WORDS: u32 = EntryFlags.EXPIRY | EntryFlags.TIMESTAMP;
 /** Extents of one entry, at most, so that an entry fits a block. */
 const EXTENTS_PER_ENTRY: u32 = 256;
 
@@ -26,6 +28,7 @@ const EXTENTS_PER_ENTRY: u32 = 256;
  * DEVICE_WRITE, FENCED.
  */
 export function entryWrite(work: CheckpointWork, node: KeyNode, before: usize): i32 {
+  if (node.flags & WORDS) return Status.NO_SPACE;
   const keySize = node.keySize;
   const room = entryRoom(ENTRY_HEAD_MAX + keySize);
   if (room < 0) return <i32>room;
