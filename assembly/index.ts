@@ -4,25 +4,37 @@
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
 import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
+import { checkpointAtClose } from "./engine/checkpoint";
+import { loggedBytes, rootAt } from "./engine/checkpoint-due";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { visibleKeyCount } from "./engine/expiry";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
 import { viewOpen as viewTake } from "./engine/views";
+import { ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
 import { groupTouch, logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
+import { Space } from "./log/space";
 import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { slabInitialize } from "./memory/slab";
-import { format as formatDevice, MountFlags, mount as mountDevice, probe as probeDevice } from "./recovery/mount";
+import {
+  format as formatDevice,
+  MountFlags,
+  mount as mountDevice,
+  Probe,
+  probe as probeDevice,
+} from "./recovery/mount";
 import {
   EXCHANGE_IN,
   EXCHANGE_OUT,
   EXCHANGE_SIZE,
+  HASH_DIRECTORY,
+  KEPT_ROOTS,
   KEY_A,
   KEY_B,
   MOVE_WINDOWS,
@@ -40,6 +52,7 @@ import {
 import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
+export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
@@ -88,6 +101,8 @@ export function layout(what: u32): u32 {
       return <u32>(ROOT + offsetof<Root>("incremented"));
     case 20:
       return <u32>SIDE_PLAN;
+    case 21:
+      return <u32>(ROOT + offsetof<Root>("progressDone"));
     default:
       return <u32>READ_PLAN;
   }
@@ -100,6 +115,8 @@ export function layout(what: u32): u32 {
 export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32, flushIntervalMs: u32): i32 {
   memory.fill(ROOT, 0, offsetof<Root>());
   memory.fill(MOVE_WINDOWS, 0, SIDE_PLAN - MOVE_WINDOWS);
+  memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  root.memorySize = <u32>memorySize;
   chunksInitialize(POOL, <usize>memorySize);
   slabInitialize();
   const frames = chunkTakeRun(writeBufferSize / <u32>CHUNK_SIZE);
@@ -131,19 +148,49 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
 
 /** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
-  root.deviceCold = flags & MountFlags.DIRECT_READS ? uncached : device;
-  const status = mountDevice(device, uncached, engine, flags, root.frames);
+  let damaged: u32 = 0;
+  let status = mountOnce(device, uncached, engine, flags);
+  while (status == Status.CHECKPOINT_DAMAGED) {
+    damaged++;
+    flags |= damaged > 1 ? MountFlags.NO_CHECKPOINT : MountFlags.OLDER_CHECKPOINT;
+    status = memoryAnew();
+    // What the superblock says by now: a writer may have made another checkpoint.
+    if (status == Status.OK) status = probeDevice(device);
+    if (status == Probe.BLANK) status = Status.CORRUPT;
+    if (status > 0) status = mountOnce(device, uncached, engine, flags);
+  }
+  root.checkpointFallbacks = damaged;
   if (status == Status.OK) root.opened = 1;
   // All that was read of the device so far is durable, and so is the time that it tells.
   root.durableTimeMs = root.highestTimeMs;
   return status;
 }
 
-/** Makes everything durable and records an orderly end. The store takes no further calls. */
+function mountOnce(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
+  root.deviceCold = flags & MountFlags.DIRECT_READS ? uncached : device;
+  return mountDevice(device, uncached, engine, flags, root.frames);
+}
+
+/** Lays the memory out anew as `initialize` did, with nothing of what an opening has left there. */
+function memoryAnew(): i32 {
+  const memorySize = <f64>root.memorySize;
+  const frameCount = root.frameCount;
+  const cacheCapacity = root.cacheCapacity;
+  const flushIntervalMs = root.flushIntervalMs;
+  memory.fill(HASH_DIRECTORY, 0, <usize>root.chunkFresh - HASH_DIRECTORY);
+  return initialize(memorySize, frameCount * <u32>BLOCK_SIZE, cacheCapacity * <u32>BLOCK_SIZE, flushIntervalMs);
+}
+
+/**
+ * Makes everything durable, writes a checkpoint where the next opening gains by it, and records an orderly end. The store
+ * takes no further calls.
+ */
 export function close(): i32 {
   if (root.readOnly) return Status.OK;
   const flushed = flushSync();
   if (flushed < 0) return flushed;
+  const kept = checkpointAtClose();
+  if (kept < 0) return kept;
   root.closed = 1;
   root.sequenceCeiling = root.sequence + 1;
   const committed = superblockCommit();
@@ -276,6 +323,27 @@ export function stat(what: u32): f64 {
       return <f64>root.bytesScanned;
     case 42:
       return segmentsUsed();
+    // Checkpoints
+    case 80:
+      return <f64>root.checkpointsMade;
+    case 81:
+      return <f64>rootAt(0).sequence;
+    case 82:
+      return <f64>root.checkpointSegments * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    case 83:
+      return <f64>root.checkpointFallbacks;
+    case 84:
+      return <f64>root.checkpointsGivenUp;
+    case 85:
+      return <f64>((rootAt(0).kind ? 1 : 0) + (rootAt(1).kind ? 1 : 0));
+    case 86:
+      return <f64>root.checkpointBlocks * <f64>BLOCK_SIZE;
+    case 87:
+      return <f64>loggedBytes();
+    case 88:
+      return root.checkpointWork ? 1 : 0;
+    case 89:
+      return <f64>root.checkpointKeys;
     // Compaction: whether a segment is being moved
     case 102:
       return <f64>root.moveSegment;
@@ -294,7 +362,10 @@ export function stat(what: u32): f64 {
 
 function segmentsUsed(): f64 {
   let used: u32 = 0;
-  for (let i: u32 = 0; i < root.segmentCount; i++) if (segmentAt(i).space) used++;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const space = segmentAt(i).space;
+    if (space && space != Space.CHECKPOINT) used++;
+  }
   return <f64>used;
 }
 

@@ -15,6 +15,7 @@
  *   0x3E00  WASI return area, 128 bytes
  *   0x3F00  path from the root of the ordered index to a leaf, 128 bytes
  *   0x3F80  claims on the frames of a run, 64 bytes
+ *   0x3FC0  roots of the kept checkpoints, as in the superblock, the newer one first
  *   0x4000  superblock scratch, one block
  *   0x5000  superblock scratch, a second block
  *   0x6000  plan of a group: 16-byte pieces
@@ -44,6 +45,7 @@ export const SIDE_CHUNKS: usize = 0x3dc0;
 export const WASI_RETURN: usize = 0x3e00;
 export const TREE_PATH: usize = 0x3f00;
 export const RUN_CLAIMS: usize = 0x3f80;
+export const KEPT_ROOTS: usize = 0x3fc0;
 export const SUPERBLOCK_A: usize = 0x4000;
 export const SUPERBLOCK_B: usize = 0x5000;
 export const PLAN: usize = 0x6000;
@@ -228,6 +230,8 @@ export class Root {
   surveyMoved: u32 = 0;
   surveyLive: u64 = 0;
   surveyTombstones: u64 = 0;
+  /** Of those, what is needed for the sake of a segment that was born before. */
+  surveyTombstonesHeld: u64 = 0;
   bornOldest: u64 = 0;
   bornSecond: u64 = 0;
   bornOldestSegment: u32 = 0;
@@ -421,6 +425,50 @@ export class Root {
   tailFromSegment: u32 = 0;
   tailFromBlock: u32 = 0;
 
+  // Progress of an opening, in blocks; the host reads these words while it is called
+  progressDone: u32 = 0;
+  progressTotal: u32 = 0;
+
+  // Checkpoints
+  /** What one that is being written knows (engine/checkpoint.ts); 0 when there is none. */
+  checkpointWork: u32 = 0;
+  checkpointAuto: u32 = 0;
+  /** Lowest sequence of a kept checkpoint, and of one that is being written: newer deletions are needed. 0: no bound. */
+  checkpointFloor: u64 = 0;
+  /** When one may be due: `bytesAppended` then. */
+  checkpointDueAt: u64 = 0;
+  /** `bytesAppended` when the newest one was begun, less what was replayed behind it when the store was opened. */
+  checkpointBase: i64 = 0;
+  /** Bytes of log, and thousandths of the live bytes, after which one is due; blocks of a step. */
+  checkpointLogBytes: u64 = 0;
+  checkpointThousandths: u32 = 0;
+  checkpointStepBlocks: u32 = 0;
+  /** Steps that what was written to the log has paid for, in blocks. */
+  checkpointCredit: u32 = 0;
+  /** Superblocks that are still to be written until neither generation names another checkpoint than the kept ones. */
+  checkpointPending: u32 = 0;
+  /** A checkpoint that was replaced, as a root: freed when no superblock names it. */
+  replacedSegment: u32 = 0;
+  replacedGeneration: u64 = 0;
+  /** Segments that kept checkpoints, and one that is being written, take. */
+  checkpointSegments: u32 = 0;
+  /** The newest one: its blocks and its keys. */
+  checkpointBlocks: u32 = 0;
+  checkpointKeys: u64 = 0;
+  checkpointsMade: u32 = 0;
+  checkpointsGivenUp: u32 = 0;
+  checkpointFallbacks: u32 = 0;
+  // The one that opening started from
+  /** Its sequence; 0 when all of the log is replayed. A record up to it moves what is there and creates nothing. */
+  replayFloor: u64 = 0;
+  /** Where the log is gone on with from it; see format/checkpoint.ts. */
+  replayFromGeneration: u64 = 0;
+  replayFromBlock: u32 = 0;
+  replayLogGeneration: u64 = 0;
+  replayCopiesGeneration: u64 = 0;
+  /** Parts of values whose place is not known yet. */
+  unplaced: u64 = 0;
+
   /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
   verifyState: u32 = 0;
 
@@ -479,6 +527,8 @@ export namespace Attention {
   export const COMPACTION_DUE: u32 = 8;
   /** Records may have expired. */
   export const EXPIRY_DUE: u32 = 16;
+  /** A checkpoint is due, or a step of one. */
+  export const CHECKPOINT_DUE: u32 = 32;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

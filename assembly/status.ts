@@ -26,4 +26,6 @@ export namespace Status {
   export const OUT_OF_RANGE: i32 = -20;
   export const NOT_A_NUMBER: i32 = -21;
   export const VERSION_COMPACTED: i32 = -22;
+  /** Never leaves the engine: the mount is tried again with an older checkpoint, or with none. */
+  export const CHECKPOINT_DAMAGED: i32 = -99;
 }

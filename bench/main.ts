@@ -15,6 +15,7 @@ import { runLong } from "./workloads/long.ts";
 import { runMemory } from "./workloads/memory.ts";
 import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
+import { runStart } from "./workloads/start.ts";
 import { runTransactions } from "./workloads/transactions.ts";
 import { runWrites } from "./workloads/writes.ts";
 
@@ -30,6 +31,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   larger: runLarger,
   transactions: runTransactions,
   long: runLong,
+  start: runStart,
 };
 
 async function main(options: Options): Promise<void> {

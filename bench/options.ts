@@ -16,6 +16,8 @@ export interface Options {
   larger: number;
   /** Records that `long` overwrites ten times over. */
   long: number;
+  /** Records in the stores that `start` opens. */
+  start: number[];
   /** Where results go. */
   out: string;
   /** Where stores are kept while they are measured: on the file system that is measured. */
@@ -31,6 +33,7 @@ export const WORKLOADS = [
   "larger",
   "long",
   "runtimes",
+  "start",
   "transactions",
 ] as const;
 export type Workload = (typeof WORKLOADS)[number];
@@ -47,6 +50,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   larger   reads of data larger than memory, beside the runtime's own reads of the same file
   transactions
            transactions, snapshots and the first entry of an iterator
+  start    opening after a close and after a kill
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long
@@ -57,6 +61,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   --growth 2M             records that growth inserts
   --larger 1M             records of 1 KiB that larger reads; 4M is 4 GiB under 256 MiB
   --long 1M               records that long overwrites ten times over
+  --start 100k,1M         records in the stores that start opens; 10M needs 4 GB of disk
   --out DIR               where the results go (default bench/results)
   --data DIR              where stores are kept meanwhile (default ./bench-data), on the file system to be measured`;
 
@@ -73,6 +78,7 @@ export function readOptions(args: string[]): Options {
       growth: { type: "string", default: "2M" },
       larger: { type: "string", default: "1M" },
       long: { type: "string", default: "1M" },
+      start: { type: "string", default: "100k,1M" },
       out: { type: "string", default: "bench/results" },
       data: { type: "string", default: "bench-data" },
     },
@@ -87,6 +93,7 @@ export function readOptions(args: string[]): Options {
     growth: countOf(values.growth),
     larger: countOf(values.larger),
     long: countOf(values.long),
+    start: list(values.start).map(countOf),
     out: values.out,
     folder: values.data,
   };

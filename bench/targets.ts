@@ -15,6 +15,7 @@ const POINT = { workload: "point", records: 1_000_000, valueSize: 100 };
 const SINGLE = { workload: "point, single calls", valueSize: 100 };
 const LONG = { workload: "long, uniform" };
 const LARGER = { workload: "larger" };
+const START = { workload: "start" };
 const DURABLE = { workload: "durable" };
 const RUNTIMES = { workload: "runtimes" };
 const TRANSACTIONS = { workload: "transactions" };
@@ -58,6 +59,10 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...atMost(ledger, { ...LONG, name: "longest step of compaction" }, 1e6),
     ...atMost(ledger, { ...LONG, name: "file after close by live records" }, 2.1),
     ...atMost(ledger, { workload: "growth", name: "longest set, own time" }, 1e6),
+    ...atMost(ledger, { ...START, records: 1_000_000, name: "open after close" }, 200),
+    ...atMost(ledger, { ...START, records: 10_000_000, name: "open after close" }, 2000),
+    ...atMost(ledger, { ...START, name: "more after a kill, for 256 MiB of log" }, 1000),
+    ...atMost(ledger, { ...START, records: 1_000_000, name: "checkpoint, beside each key" }, 24),
     ...RUNTIME_LIMITS.flatMap(([runtime, times]) =>
       ["get", "set new", "set over"].flatMap((name) => atMostOurs(ledger, name, runtime, times)),
     ),

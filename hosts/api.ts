@@ -15,7 +15,7 @@ export type {
   SuperblockCopy,
 } from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { CompactionOptions, Durability, OpenOptions, StoreEvent } from "../store/options.ts";
+export type { CompactionOptions, Durability, OpenOptions, StoreEvent, StoreProgress } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { Snapshot, SnapshotRange } from "../store/snapshot.ts";
 export type { StoreStats } from "../store/stats.ts";

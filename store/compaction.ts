@@ -55,6 +55,7 @@ export interface CompactReport {
 const STAT_SEGMENT_BYTES = 16;
 const STAT_MOVED = 37;
 const STAT_FREED = 39;
+const STAT_SEGMENTS_USED = 42;
 const STAT_SCANNED = 40;
 const STATUS_NO_SPACE = -8;
 const STAT_MOVING = 102;
@@ -75,6 +76,8 @@ export interface CompactorStore extends CopiesStore {
   committer: Committer;
   ready(operation: string): void;
   report(report: CompactReport): void;
+  /** Told now and then how far `run` is. */
+  progress: ((progress: { phase: "compaction"; done: number; total: number }) => void) | undefined;
 }
 
 /** Runs compaction for one store. */
@@ -116,7 +119,9 @@ export class Compactor {
     const mode = full ? COMPACT_FULL : COMPACT_ASKED;
     const start = performance.now();
     const before = tally(core);
-    const ended = !full || (await this.begin()) ? await this.steps(mode, maxMs) : true;
+    const total = core.exports.stat(STAT_SEGMENTS_USED) * core.exports.stat(STAT_SEGMENT_BYTES);
+    const told = (): void => this.told(before, total);
+    const ended = !full || (await this.begin()) ? await this.steps(mode, maxMs, told) : true;
     const done = ended && !this.copies.isFull;
     const report = this.report(before, tally(core), performance.now() - start, done);
     if (report.segmentsFreed > 0) this.tell(tally(core), report.ms, done);
@@ -129,7 +134,7 @@ export class Compactor {
   }
 
   /** Steps until nothing is left to do (true), or until they took `maxMs`, or room for copies ran out. */
-  private async steps(mode: number, maxMs: number): Promise<boolean> {
+  private async steps(mode: number, maxMs: number, told: () => void): Promise<boolean> {
     const { core } = this.store;
     let spentMs = 0;
     let turnMs = 0;
@@ -140,6 +145,7 @@ export class Compactor {
       const took = performance.now() - start;
       spentMs += took;
       turnMs += took;
+      told();
       if (result === STATUS_NO_SPACE) return false;
       if (result < 0) throw this.store.error(result, "compact");
       if (result === COMPACT_WAITS) {
@@ -258,6 +264,18 @@ export class Compactor {
     if (status !== COMPACT_IDLE && (status >= 0 || status === STATUS_NO_SPACE)) this.copies.issue();
     this.longestMs = Math.max(this.longestMs, performance.now() - start);
     return status;
+  }
+
+  /** How many bytes were looked at, of those that the segments in use had when it began. */
+  private told(before: Tally, total: number): void {
+    const { progress } = this.store;
+    if (progress === undefined) return;
+    const done = tally(this.store.core).scanned - before.scanned;
+    try {
+      progress({ phase: "compaction", done, total: Math.max(done, total) });
+    } catch {
+      // A listener's failure is not the store's.
+    }
   }
 
   private tell(now: Tally, ms: number, done: boolean): void {

@@ -69,6 +69,8 @@ export interface CoreExports {
   sourceLanded(window: number, ok: boolean): void;
   sideBegin(): number;
   sideFinish(result: number): number;
+  checkpointConfigure(auto: boolean, logBytes: number, liveThousandths: number, stepBlocks: number): void;
+  checkpointStep(): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
@@ -135,6 +137,7 @@ export interface TextAccess {
 }
 
 const PAGE_SIZE = 65_536;
+const READ_CALL = "[method]descriptor.read";
 
 /** Bits of a call's flags. */
 export const ASCII_VALUE = 1;
@@ -147,6 +150,7 @@ export const BUFFER_FULL = 2;
 export const VERSIONS_DUE = 4;
 export const COMPACTION_DUE = 8;
 export const EXPIRY_DUE = 16;
+export const CHECKPOINT_DUE = 32;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
@@ -261,6 +265,7 @@ export class Core {
   readonly attention: number;
   /** Place of a 64-bit integer: what `increment` came to. */
   readonly incremented: number;
+  private readonly reads: ReadWatch;
   private readonly table: { lastCause: unknown; entered: boolean };
 
   private constructor(
@@ -269,7 +274,9 @@ export class Core {
     memory: WebAssembly.Memory,
     exports: CoreExports,
     bound: ReturnType<CoreHost["bind"]>,
+    reads: ReadWatch,
   ) {
+    this.reads = reads;
     this.host = host;
     this.device = device;
     this.memory = memory;
@@ -297,8 +304,11 @@ export class Core {
     this.sidePlan = exports.layout(20) >> 2;
   }
 
-  /** Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. */
-  static async create(host: CoreHost, device: BlockDevice, memoryBytes: number): Promise<Core> {
+  /**
+   * Instantiates the module over a memory of `memoryBytes`. `OUT_OF_MEMORY` when the system refuses that much. Only with
+   * `watchesReads` does `watched` call back.
+   */
+  static async create(host: CoreHost, device: BlockDevice, memoryBytes: number, watchesReads = false): Promise<Core> {
     const pages = Math.floor(memoryBytes / PAGE_SIZE);
     let memory: WebAssembly.Memory;
     try {
@@ -309,9 +319,32 @@ export class Core {
     }
     const late: { exports?: CoreExports } = {};
     const bound = host.bind(device, memory, (a, b, c, d) => (late.exports as CoreExports).cabi_realloc(a, b, c, d));
-    const instance = await WebAssembly.instantiate(host.module, bound.imports);
+    const reads: ReadWatch = { landed: undefined };
+    const imports = watchesReads ? watchReads(bound.imports, reads) : bound.imports;
+    const instance = await WebAssembly.instantiate(host.module, imports);
     late.exports = instance.exports as unknown as CoreExports;
-    return new Core(host, device, memory, late.exports, bound);
+    return new Core(host, device, memory, late.exports, bound, reads);
+  }
+
+  /**
+   * Runs a call of the core during which the device is read, and calls back after reads with how far it is, in blocks. The
+   * callback must not call the core; what it throws is ignored.
+   */
+  watched<T>(run: () => T, onProgress: ((done: number, total: number) => void) | undefined): T {
+    if (onProgress === undefined) return run();
+    const at = this.exports.layout(21) >> 2;
+    this.reads.landed = () => {
+      try {
+        onProgress(this.words[at] as number, this.words[at + 1] as number);
+      } catch {
+        // A listener's failure is not the store's.
+      }
+    };
+    try {
+      return run();
+    } finally {
+      this.reads.landed = undefined;
+    }
   }
 
   /** Whether a host call of the core is under way: then nothing may call the core. */
@@ -329,6 +362,29 @@ export class Core {
       message += ` Device offset ${this.exports.stat(STAT_FAULT_OFFSET)}.`;
     return new CairnError(code, operation, message, cause === undefined ? undefined : { cause });
   }
+}
+
+/** Who wants to know of reads of the device. */
+interface ReadWatch {
+  landed: (() => void) | undefined;
+}
+
+/** The imports with reads that are told of, as long as somebody asks. */
+function watchReads(imports: WebAssembly.Imports, watch: ReadWatch): WebAssembly.Imports {
+  const watched: WebAssembly.Imports = {};
+  for (const [name, calls] of Object.entries(imports)) {
+    const read = calls[READ_CALL] as ((...args: never[]) => void) | undefined;
+    if (read === undefined) {
+      watched[name] = calls;
+      continue;
+    }
+    const told = (...args: never[]): void => {
+      read(...args);
+      watch.landed?.();
+    };
+    watched[name] = { ...calls, [READ_CALL]: told };
+  }
+  return watched;
 }
 
 function decoderText(bytes: Uint8Array): TextAccess {

@@ -12,6 +12,7 @@ import { BLOCK_SIZE, placeOf, SEGMENTS_OFFSET, turn } from "./verify.ts";
 
 const SUPERBLOCK_COPIES = 4;
 const SUPERBLOCK_STRIDE = 262_144;
+const ROOTS_OFFSET = 176;
 const ENGINE_DUAL = 1;
 const WRITE_BUFFER_BYTES = 262_144;
 const CACHE_BYTES = 262_144;
@@ -163,13 +164,22 @@ export class Inspector {
     for (let copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
       const look = this.core.exports.inspectSuperblock(copy);
       const state = look < 0 ? "unreadable" : look === 1 ? "intact" : look === 0 ? "damaged" : "blank";
-      const fields = look < 0 || state === "blank" ? [] : this.fields(LAYOUT.Superblock, 0);
+      const fields = look < 0 || state === "blank" ? [] : [...this.fields(LAYOUT.Superblock, 0), ...this.roots()];
       copies.push({ copy, offset: copy * SUPERBLOCK_STRIDE, state, counts: false, fields });
     }
     const intact = copies.filter(({ state }) => state === "intact");
     const newest = intact.reduce<bigint>((best, { fields }) => max(best, fieldOf(fields, "generation")), 0n);
     for (const copy of intact) copy.counts = fieldOf(copy.fields, "generation") === newest;
     return copies;
+  }
+
+  /** What the superblock that was read last names: the kept checkpoints. */
+  private roots(): FieldValue[] {
+    return ["newer", "older"].flatMap((which, i) => {
+      const fields = this.fields(LAYOUT.SuperblockRoot, ROOTS_OFFSET + i * sizeOf(LAYOUT.SuperblockRoot));
+      if (fieldOf(fields, "kind") === 0n) return [];
+      return fields.map((field) => ({ ...field, name: `${which}.${field.name}` }));
+    });
   }
 
   /** One segment: its header, and, once mounted, what counts in it. */

@@ -100,6 +100,105 @@ export const LAYOUT = {
       meaning: "Highest sequence in this and all earlier groups.",
     },
   ],
+  CheckpointSummary: [
+    {
+      name: "magic",
+      offset: 0,
+      size: 4,
+      meaning: '"CCKP"',
+    },
+    {
+      name: "version",
+      offset: 4,
+      size: 4,
+      meaning: "1",
+    },
+    {
+      name: "sequence",
+      offset: 8,
+      size: 8,
+      meaning: "of the last write when it was begun: whatever is newer is replayed from the log",
+    },
+    {
+      name: "positionGeneration",
+      offset: 16,
+      size: 8,
+      meaning: "generation of the segment of the log that was open then; 0 when none was",
+    },
+    {
+      name: "positionSegment",
+      offset: 24,
+      size: 4,
+      meaning: "position segment its index",
+    },
+    {
+      name: "positionBlock",
+      offset: 28,
+      size: 4,
+      meaning: "the first block of it that is replayed",
+    },
+    {
+      name: "positionGroup",
+      offset: 32,
+      size: 8,
+      meaning: "the commit group that was being filled",
+    },
+    {
+      name: "logGeneration",
+      offset: 40,
+      size: 8,
+      meaning: "segments of the log whose generation is above this one are replayed whole",
+    },
+    {
+      name: "copiesGeneration",
+      offset: 48,
+      size: 8,
+      meaning: "segments of copies from this generation on are replayed whole",
+    },
+    {
+      name: "entryCount",
+      offset: 56,
+      size: 8,
+      meaning: "keys",
+    },
+    {
+      name: "keyBytes",
+      offset: 64,
+      size: 8,
+      meaning: "of all keys",
+    },
+    {
+      name: "valueBytes",
+      offset: 72,
+      size: 8,
+      meaning: "of all values",
+    },
+    {
+      name: "blocksCheck",
+      offset: 80,
+      size: 8,
+      meaning: "checks of all its blocks before the summary, each rotated in to the left by 9 bits",
+    },
+    {
+      name: "blockCount",
+      offset: 88,
+      size: 4,
+      meaning: "blocks before the summary, without headers of segments",
+    },
+    {
+      name: "segmentCount",
+      offset: 92,
+      size: 4,
+      meaning: "entries that tell of segments",
+    },
+    {
+      name: "highestTimeMs",
+      offset: 96,
+      size: 8,
+      meaning:
+        "u64, milliseconds since 1970 entry of a key u8 flags           2 several extents, 8 value is ASCII, 16 key is ASCII, 1 sizes have two bytes, 64 expiry, 128 timestamp u8 widths          two bits each, from the lowest on: of address, sequence and value size u8 or u16          bytes that the key shares with the one before it: all that it can u8 or u16          bytes that follow those 3, 4, 5 or 6       address, less the offset of the first segment, in units of 8 bytes 2, 3, 4 or 6       the block's sequence less the entry's, modulo 2^48 1, 2, 3 or 4       value size u64, u64           expiry and timestamp, where flagged u32                count of extents, where flagged the key's bytes that are not shared entry of extents, behind their key's u8 4               u8 0                  u16 count u64 address and u32 size of each entry of a segment that counts, behind all keys u8 32              u8 kind               u16 0             u32 index u64 generation     u64 newest deletion   u32 bytes of deletions      u32 blocks in use",
+    },
+  ],
   Note: [
     {
       name: "serial",
@@ -364,6 +463,44 @@ export const LAYOUT = {
       offset: 152,
       size: 8,
       meaning: "dropped tombstones u64, highest sequence of a tombstone that is gone",
+    },
+  ],
+  SuperblockRoot: [
+    {
+      name: "kind",
+      offset: 0,
+      size: 2,
+      meaning: "Kind of the segment that it lies in: 3 is a checkpoint; 0 names nothing.",
+    },
+    {
+      name: "block",
+      offset: 2,
+      size: 2,
+      meaning: "Its block in that segment.",
+    },
+    {
+      name: "segment",
+      offset: 4,
+      size: 4,
+      meaning: "The segment.",
+    },
+    {
+      name: "generation",
+      offset: 8,
+      size: 8,
+      meaning: "The segment's life.",
+    },
+    {
+      name: "sequence",
+      offset: 16,
+      size: 8,
+      meaning: "The state that a checkpoint is of.",
+    },
+    {
+      name: "check",
+      offset: 24,
+      size: 8,
+      meaning: "The check of that block.",
     },
   ],
 } as const satisfies Record<string, readonly LayoutField[]>;

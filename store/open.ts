@@ -1,4 +1,5 @@
 /** Opening: from a device to a store. Hosts bring the device; see `hosts/node.ts`. */
+import { type CheckpointPace, paceCheckpoints } from "./checkpoints.ts";
 import {
   Core,
   type CoreHost,
@@ -25,6 +26,11 @@ const FEATURE_NAME_SIZE = 64;
 const VERSION_NEEDED_SIZE = 16;
 const STAT_RECOVERED_RECORDS = 29;
 const STAT_RECOVERED_TAIL_BLOCKS = 30;
+const STAT_CHECKPOINT_FALLBACKS = 83;
+const STAT_CHECKPOINTS_KEPT = 85;
+const BLOCK_SIZE = 4096;
+/** Of all that is to be read, how much comes between two calls of `onProgress`. */
+const PROGRESS_SHARE = 0.01;
 
 /** What `openStore` gets beside the settings. */
 export interface Opening extends Ending {
@@ -32,6 +38,8 @@ export interface Opening extends Ending {
   host: CoreHost;
   /** Blocks of 4,096 bytes in a segment when a store is formatted: a power of two, 16 to 16,384. Default 256. */
   segmentBlocks?: number;
+  /** When checkpoints are made. Default: as `CheckpointPace` says. */
+  checkpoints?: CheckpointPace;
   /** Whether the target holds something that the device does not show. It is not blank then. */
   hasTail?: boolean;
   /** Whether whoever had the store may still write to it. Then none of the space that it may write to is used. */
@@ -46,6 +54,7 @@ const READ_ATTEMPT_PAUSE_MS = 5;
 export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
   const start = performance.now();
   const core = settings.readOnly ? await mountForReading(opening, settings) : await mount(opening, settings);
+  paceCheckpoints(core, opening.checkpoints ?? {}, settings.readOnly);
   const ending = { release: opening.release, remount: () => mountForReading(opening, settings) };
   const store = new Store<K, V>(new Session(core, settings, ending), settings.keys, settings.values);
   const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
@@ -56,6 +65,11 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
       // A listener's failure is not the store's.
     }
   };
+  const damaged = core.exports.stat(STAT_CHECKPOINT_FALLBACKS);
+  if (damaged > 0) {
+    const used = core.exports.stat(STAT_CHECKPOINTS_KEPT) > 0 ? "older" : "log";
+    emit({ type: "checkpointDamaged", damaged, used });
+  }
   if (tailBlocks > 0) emit({ type: "recovered", records: core.exports.stat(STAT_RECOVERED_RECORDS), tailBlocks });
   emit({ type: "opened", records: core.exports.stat(0), ms: performance.now() - start });
   return store;
@@ -82,7 +96,8 @@ async function mountForReading(opening: Opening, settings: Settings): Promise<Co
 async function mount(opening: Opening, settings: Settings): Promise<Core> {
   const { device, host } = opening;
   if (settings.directReads) prepareDirectReads(device);
-  const core = await Core.create(host, device, settings.memoryBytes);
+  const { onProgress } = settings;
+  const core = await Core.create(host, device, settings.memoryBytes, onProgress !== undefined);
   const interval = settings.durability === "manual" ? 0 : settings.flushIntervalMs;
   check(
     core,
@@ -107,10 +122,24 @@ async function mount(opening: Opening, settings: Settings): Promise<Core> {
   let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0) | (settings.directReads ? MOUNT_DIRECT_READS : 0);
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
-  const mounted = core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, flags);
+  const mounted = core.watched(
+    () => core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, flags),
+    onProgress && recoveryProgress(onProgress),
+  );
   if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
   check(core, mounted);
   return core;
+}
+
+/** Tells of an opening, now and then: it may begin anew when a checkpoint is damaged, so it never goes back. */
+function recoveryProgress(onProgress: NonNullable<Settings["onProgress"]>): (done: number, total: number) => void {
+  let told = 0;
+  return (done, total) => {
+    const share = total > 0 ? Math.min(done / total, 1) : 0;
+    if (share === 0 || (share < 1 && share < told + PROGRESS_SHARE) || share <= told) return;
+    told = share;
+    onProgress({ phase: "recovery", done: Math.min(done, total) * BLOCK_SIZE, total: total * BLOCK_SIZE });
+  };
 }
 
 /** `UNSUPPORTED` where reads cannot go past a cache, before anything is read or changed. */

@@ -1,4 +1,5 @@
 /** The options of `open`: what they are, what they default to, and what this version refuses. */
+import type { CheckpointReport } from "./checkpoints.ts";
 import type { CompactReport } from "./compaction.ts";
 import { type Encoded, type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
 import { CairnError } from "./error.ts";
@@ -12,9 +13,21 @@ export type StoreEvent =
   | { type: "recovered"; records: number; tailBlocks: number }
   | { type: "flushed"; bytes: number; ms: number }
   | ({ type: "compacted" } & CompactReport)
+  | ({ type: "checkpointed" } & CheckpointReport)
+  /** Checkpoints that were kept and are damaged; opened from the older one, or by reading the whole log. */
+  | { type: "checkpointDamaged"; damaged: number; used: "older" | "log" }
   | { type: "full" }
   | { type: "poisoned"; error: CairnError }
   | { type: "slow"; operation: string; ms: number };
+
+/** How far something is that takes its time. */
+export interface StoreProgress {
+  /** What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments. */
+  phase: "recovery" | "compaction";
+  /** Bytes done, and bytes in all as far as is known by then. */
+  done: number;
+  total: number;
+}
 
 /** Options of `open`. */
 export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8"> {
@@ -50,6 +63,11 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   compaction?: CompactionOptions;
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
+  /**
+   * Called now and then while `open` and `compact` work, from inside `open` before the store is there; what it throws is
+   * ignored. It must not call the store.
+   */
+  onProgress?: (progress: StoreProgress) => void;
   /** `"none"`, the only one in this version. */
   compression?: "none";
   /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */
@@ -84,6 +102,7 @@ export interface Settings {
   values: Format;
   compaction: Required<CompactionOptions>;
   onEvent: ((event: StoreEvent) => void) | undefined;
+  onProgress: ((progress: StoreProgress) => void) | undefined;
   wasm: WebAssembly.Module | undefined;
 }
 
@@ -108,11 +127,12 @@ const KNOWN = [
   "valueEncoding",
   "compaction",
   "onEvent",
+  "onProgress",
   "compression",
   "wasm",
 ];
 /** Options of the contract that this version does not honour yet, and so refuses. */
-const LATER = ["history", "encryption", "onProgress"];
+const LATER = ["history", "encryption"];
 
 /**
  * Checks options and fills in defaults, `memoryBytesDefault` being the runtime's. `INVALID_ARGUMENT` names the option;
@@ -142,6 +162,8 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
   }
   const onEvent = given["onEvent"];
   if (onEvent !== undefined && typeof onEvent !== "function") throw invalid("onEvent must be a function.");
+  const onProgress = given["onProgress"];
+  if (onProgress !== undefined && typeof onProgress !== "function") throw invalid("onProgress must be a function.");
   const memoryBytes = bytes(given, "memoryBytes", memoryBytesDefault, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX);
   const share = Math.floor(memoryBytes / 4);
   const settings: Settings = {
@@ -160,6 +182,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     compaction: readCompaction(given["compaction"]),
     onEvent: onEvent as Settings["onEvent"],
+    onProgress: onProgress as Settings["onProgress"],
     wasm: moduleOption(given["wasm"]),
   };
   if (settings.writeBufferBytes > memoryBytes / 2) {

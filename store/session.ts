@@ -2,10 +2,11 @@
  * The session: what an open store is beneath its faces. One core at a time with its commit groups, cursors and cold
  * reads; whether it takes calls, and how it ends.
  */
+import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import { BUFFER_FULL, CHECKPOINT_DUE, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
@@ -43,6 +44,7 @@ export class Session {
   readonly durability: Durability;
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
+  readonly checkpointer: Checkpointer;
   readonly writes: Writes;
   /** Whether the function of a transaction runs: then only it writes. */
   transacting = false;
@@ -83,6 +85,15 @@ export class Session {
       error: (status, operation, cause) => this.error(status, operation, cause),
       guard: (run) => this.guard(run),
       report: (report) => this.emit({ type: "compacted", ...report }),
+      progress: settings.onProgress,
+    });
+    this.checkpointer = new Checkpointer({
+      core,
+      isOpen: () => this.open && this.committer.poisoned === undefined,
+      wrote: () => this.committer.wrote(),
+      error: (status, operation) => this.error(status, operation),
+      guard: (run) => this.guard(run),
+      report: (report) => this.emit({ type: "checkpointed", ...report }),
     });
     this.sweeper = new Sweeper({
       core,
@@ -146,7 +157,10 @@ export class Session {
     const committer = new Committer(
       core,
       settings.durability === "manual" ? 0 : settings.flushIntervalMs,
-      (event) => this.emit(event),
+      (event) => {
+        this.emit(event);
+        if (event.type === "flushed") this.checkpointer.landed();
+      },
       (error) => this.emit({ type: "poisoned", error }),
     );
     const guard = <T>(run: () => T): T => {
@@ -248,6 +262,7 @@ export class Session {
       this.sweeper.arm();
     }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
+    if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
     if (!committer.busy) committer.begin();

@@ -29,7 +29,7 @@ export interface StoreStats {
   /** Longest chain of buckets in the hash index. More than 8 means that something is wrong with the keys' hashes. */
   hashChainLongest: number;
   orderedIndexHeight: number;
-  /** The device: its size, its segments, bytes of records that are live. */
+  /** The device: its size, its segments, those of records that are in use, bytes of records that are live. */
   deviceBytes: number;
   segmentCount: number;
   segmentFreeCount: number;
@@ -43,6 +43,21 @@ export interface StoreStats {
   compactedSegmentCount: number;
   freedSegmentCount: number;
   compactionLongestMs: number;
+  /**
+   * Checkpoints: kept ones (two, once two were made), the version that the newest one is of, its keys and its bytes, bytes of
+   * the segments of all, bytes of log behind the newest one.
+   */
+  checkpointCount: number;
+  checkpointVersion: number;
+  checkpointKeyCount: number;
+  checkpointBytes: number;
+  checkpointSegmentBytes: number;
+  checkpointLogBytes: number;
+  /** Since opening: checkpoints made and given up, the longest step in milliseconds; damaged ones that opening met. */
+  checkpointMadeCount: number;
+  checkpointGivenUpCount: number;
+  checkpointLongestMs: number;
+  checkpointFallbackCount: number;
   /** Written since opening: groups, blocks, record bytes; bytes that wait in the write buffer. */
   flushCount: number;
   blockWriteCount: number;
@@ -105,6 +120,15 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   expiringKeyCount: 130,
   expiredKeyCount: 131,
   readAheadBlockCount: 64,
+  checkpointMadeCount: 80,
+  checkpointVersion: 81,
+  checkpointSegmentBytes: 82,
+  checkpointFallbackCount: 83,
+  checkpointGivenUpCount: 84,
+  checkpointCount: 85,
+  checkpointBytes: 86,
+  checkpointLogBytes: 87,
+  checkpointKeyCount: 89,
   relocatedBytes: 37,
   compactedSegmentCount: 38,
   freedSegmentCount: 39,
@@ -113,13 +137,19 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
 const STAT_SEGMENTS_USED = 42;
 
 /** Reads all counters and gauges of a core. */
-export function readStats(core: Core, oldestSnapshotAgeMs: number, compactionLongestMs: number): StoreStats {
+export function readStats(
+  core: Core,
+  oldestSnapshotAgeMs: number,
+  compactionLongestMs: number,
+  checkpointLongestMs: number,
+): StoreStats {
   const stats: Partial<StoreStats> = {};
   for (const [name, number] of Object.entries(NUMBERS)) {
     stats[name as Gauge] = core.exports.stat(number);
   }
   stats.oldestSnapshotAgeMs = oldestSnapshotAgeMs;
   stats.compactionLongestMs = compactionLongestMs;
+  stats.checkpointLongestMs = checkpointLongestMs;
   const { segmentBytes = 0, liveBytes = 0 } = stats;
   stats.segmentUsedCount = core.exports.stat(STAT_SEGMENTS_USED);
   stats.garbageRatio =

@@ -407,7 +407,8 @@ export class Store<K = string, V = string> {
   stats(): StoreStats {
     const { session } = this;
     session.ready("stats");
-    return readStats(session.core, session.cursors.oldestAgeMs(), session.compactor.longestMs);
+    const { core, cursors, compactor, checkpointer } = session;
+    return readStats(core, cursors.oldestAgeMs(), compactor.longestMs, checkpointer.longestMs);
   }
 
   /**

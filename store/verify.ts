@@ -13,6 +13,7 @@ const PHASE_LOG = 1;
 const PHASE_ORDERED_INDEX = 2;
 const PHASE_HASH_INDEX = 3;
 const PHASE_DONE = 5;
+const PHASE_CHECKPOINTS = 6;
 export const BLOCK_SIZE = 4096;
 export const SEGMENTS_OFFSET = 1_048_576;
 const FAULT_SIZE = 32;
@@ -51,7 +52,9 @@ export type VerifyFaultKind =
   /** A key leads to a place where no record can be. */
   | "key-node"
   /** A total of the store is not what is counted. */
-  | "total";
+  | "total"
+  /** A kept checkpoint is damaged, or it and the log behind it do not make the state. */
+  | "checkpoint";
 
 /** Where on the device a fault lies. */
 export interface FaultPlace {
@@ -213,7 +216,7 @@ function takeFaults(core: Core, faults: VerifyFault[]): void {
 }
 
 function tell(core: Core, phase: number, { onProgress }: VerifyOptions): void {
-  if (onProgress === undefined || phase < PHASE_LOG) return;
+  if (onProgress === undefined || phase < PHASE_LOG || phase === PHASE_CHECKPOINTS) return;
   const figure = (name: keyof typeof FIGURE): number => core.exports.verifyFigure(FIGURE[name]);
   const read = figure("blocksRead") + figure("blocksBuffered");
   const entries = figure("entries");
@@ -274,6 +277,18 @@ const KINDS: readonly [VerifyFaultKind, (details: Details) => string][] = [
     "total",
     ({ a, b }) => `${TOTALS[a] ?? `total ${a}`} differ: ${b > 0 ? `${b} more kept` : `${-b} less kept`} than counted`,
   ],
+  [
+    "checkpoint",
+    ({ a, b }) => `the ${b === 0 ? "newer" : "older"} checkpoint ${CHECKPOINT_TROUBLES[a] ?? `has trouble ${a}`}`,
+  ],
+];
+
+/** See CheckpointTrouble in the core. */
+const CHECKPOINT_TROUBLES = [
+  "cannot be read, or its checks fail: opening falls back on the other one, or reads the whole log",
+  "is not in order: its blocks are sound, but they do not make a checkpoint",
+  "and the log behind it say something else of this key than the indexes",
+  "lacks keys that the log behind it would not bring",
 ];
 
 /** See TreeFault and TreeTrouble in the core. */

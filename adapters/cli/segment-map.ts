@@ -7,8 +7,8 @@ import { formatCount } from "./text.ts";
 
 /** What the map shows of a segment. */
 export interface MapSegment {
-  /** `used` holds something that counts; `unknown` when nobody could tell, since the store cannot be opened. */
-  state: "free" | "used" | "damaged" | "unknown";
+  /** `used` holds records that count, `checkpoint` a checkpoint; `unknown` when nobody could tell, since the store cannot be opened. */
+  state: "free" | "used" | "checkpoint" | "damaged" | "unknown";
   /** Bytes of live records, and of all that was written. */
   liveBytes: number;
   usedBytes: number;
@@ -22,6 +22,7 @@ const SHADES = ["░", "▒", "▓", "█"];
 /** From all garbage to all live. */
 const HEAT = [124, 160, 166, 172, 178, 142, 106, 70, 34, 28];
 const FREE_COLOR = 237;
+const CHECKPOINT_COLOR = 24;
 const UNKNOWN_COLOR = 60;
 const DAMAGED_COLOR = 90;
 
@@ -52,6 +53,7 @@ function cellOf(segments: readonly MapSegment[], painter: Painter): string {
   if (segments.some(({ state }) => state === "damaged")) return painted(painter, DAMAGED_COLOR, "!", "!");
   if (used.length === 0) {
     if (segments.some(({ state }) => state === "unknown")) return painted(painter, UNKNOWN_COLOR, " ", "?");
+    if (segments.some(({ state }) => state === "checkpoint")) return painted(painter, CHECKPOINT_COLOR, "=", "=");
     return painted(painter, FREE_COLOR, " ", "·");
   }
   const share = shareOf(used);
@@ -75,11 +77,11 @@ function legendOf(painter: Painter): string[] {
   if (!painter.hasColors) {
     return [
       "  live  ░ to 25 %   ▒ to 50 %   ▓ to 75 %   █ above",
-      "  > end of the log   · free   ! damaged   ? unknown",
+      "  > end of the log   = checkpoint   · free   ! damaged   ? unknown",
     ];
   }
   const scale = HEAT.map((color) => painter.on(color, "  ")).join("");
   const end = painter.on(HEAT.at(-1) as number, "> ");
-  const rest = `${painter.on(FREE_COLOR, "  ")} free   ${painter.on(DAMAGED_COLOR, "! ")} damaged   ${painter.on(UNKNOWN_COLOR, "  ")} unknown`;
+  const rest = `${painter.on(CHECKPOINT_COLOR, "= ")} checkpoint   ${painter.on(FREE_COLOR, "  ")} free   ${painter.on(DAMAGED_COLOR, "! ")} damaged   ${painter.on(UNKNOWN_COLOR, "  ")} unknown`;
   return [`  garbage ${scale} live`, `  ${end} end of the log   ${rest}`];
 }

@@ -42,6 +42,7 @@ import { Status } from "../status";
 import { nodeHidden } from "./expiry";
 import { blockIs, blocksFetch } from "./fetch";
 import { laterApply } from "./later";
+import { valueKeep } from "./promote";
 import { Snapshot, versionAt } from "./snapshots";
 import { ValueAt, valueOpen, valuePart } from "./value";
 
@@ -100,6 +101,7 @@ export function getAhead(keySize: u32, ask: u32, handle: usize): i32 {
   }
   const opened = valueOpen(shown, keySize, body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
   root.cacheMode = CacheMode.SINGLE;
+  if (!(node.flags & NodeFlags.INLINE)) valueKeep(slot, node, keySize, opened);
   return opened;
 }
 

@@ -37,6 +37,7 @@ import { Status } from "../status";
 import { MAYBE_HIDDEN, nodeHidden } from "./expiry";
 import { laterAdd, laterApply, laterTakes } from "./later";
 import { recordsDead, recordsLive } from "./live";
+import { valueKeep } from "./promote";
 import { roomFor, roomMake } from "./reclaim";
 import { nodeGive, snapshotSees, versionKeep, versionsFollow, versionTake } from "./snapshots";
 import { valueOpen } from "./value";
@@ -94,7 +95,9 @@ export function get(keySize: u32): i32 {
   if (!slot) return 0;
   const node = changetype<KeyNode>(<usize>load<u32>(slot));
   if (node.flags & MAYBE_HIDDEN && nodeHidden(node)) return 0;
-  return valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
+  const opened = valueOpen(node, keySize, node.body, EXCHANGE_OUT, EXCHANGE_SIZE, true);
+  if (!(node.flags & NodeFlags.INLINE)) valueKeep(slot, node, keySize, opened);
+  return opened;
 }
 
 /** Whether the key in KEY_A is there: 1 or 0. Never reads the device. */
@@ -522,12 +525,12 @@ function repeatedInBatch(node: KeyNode): bool {
   return root.batchOpen != 0 && node.sequence == root.batchSequence;
 }
 
-function nodeHolds(node: KeyNode, keySize: u32, bodySize: u32): bool {
+export function nodeHolds(node: KeyNode, keySize: u32, bodySize: u32): bool {
   return slabClassSize(node.sizeClass) >= nodeSizeOf(keySize, bodySize);
 }
 
 /** Moves a node to memory that holds a larger body; both indexes and its versions follow. */
-function nodeMove(slot: usize, node: KeyNode, keySize: u32, bodySize: u32): KeyNode {
+export function nodeMove(slot: usize, node: KeyNode, keySize: u32, bodySize: u32): KeyNode {
   const taken = changetype<KeyNode>(nodeTake(keySize, bodySize));
   const sizeClass = taken.sizeClass;
   const oldSize = slabClassSize(node.sizeClass);

@@ -30,9 +30,19 @@ export function recordsLive(node: KeyNode, keySize: u32, body: usize): void {
   }
 }
 
+/** Records of a node whose place is not known, while opening: they count for nothing. */
+export function recordsUnplaced(node: KeyNode, body: usize): u32 {
+  if (!(node.flags & NodeFlags.EXTENTS)) return node.address ? 0 : 1;
+  const table = <usize>load<u32>(body);
+  let count: u32 = 0;
+  for (let part: u32 = 0; part < extentCount(table); part++) if (!extentAddress(table, part)) count++;
+  return count;
+}
+
 /** Counts the records of a node as garbage. */
 export function recordsDead(node: KeyNode, keySize: u32, body: usize): void {
   if (!(node.flags & NodeFlags.EXTENTS)) {
+    if (!node.address) return;
     liveSubtract(node.address, recordSizeOf(node, keySize, node.valueSize));
     return;
   }

@@ -62,7 +62,7 @@ export function paceSet(): void {
   const capacity = <f64>capacityOf();
   const kept = (<f64>root.surveyLive + <f64>root.surveyTombstones) / capacity;
   const beyond = segmentsBeyond();
-  const oldest = root.surveyTombstones * TOMBSTONE_SHARE > root.surveyCount * <u64>capacity;
+  const oldest = root.surveyTombstonesHeld * TOMBSTONE_SHARE > root.surveyCount * <u64>capacity;
   const garbage = 1.0 - kept / <f64>root.surveyCount;
   if ((beyond <= -SPAN || garbage * <f64>LEAST_GAIN_SHARE < 1.0) && !oldest) return;
   root.compactActive = 1;
@@ -138,9 +138,9 @@ export function victimFind(mode: u32): u32 {
 function oldestFind(mode: u32, capacity: u32): u32 {
   if (!root.bornOldestSegment) return 0;
   const used = <u64>root.surveyCount * capacity;
-  if (mode != CompactMode.FULL && root.surveyTombstones * TOMBSTONE_SHARE <= used) return 0;
+  if (mode != CompactMode.FULL && root.surveyTombstonesHeld * TOMBSTONE_SHARE <= used) return 0;
   const oldest = segmentAt(root.bornOldestSegment - 1);
-  if (!movable(oldest) || !root.surveyTombstones || (mode == CompactMode.FULL && !tombstonesWeigh())) return 0;
+  if (!movable(oldest) || !root.surveyTombstonesHeld || (mode == CompactMode.FULL && !tombstonesWeigh())) return 0;
   if (mode == CompactMode.FULL && oldest.generation > root.compactBefore) return 0;
   if (!oldest.liveBytes && oldest.movedTo) return 0;
   return root.bornOldestSegment;
@@ -157,7 +157,7 @@ export function fullIsDue(): bool {
 
 /** Whether deletions that are still needed fill a block. */
 function tombstonesWeigh(): bool {
-  return root.surveyTombstones >= <u64>BLOCK_PAYLOAD_SIZE;
+  return root.surveyTombstonesHeld >= <u64>BLOCK_PAYLOAD_SIZE;
 }
 
 /** Whether moving everything that holds garbage would make a segment free. */

@@ -11,6 +11,7 @@ import { sideClose } from "../log/side";
 import { spaceSurvey } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
+import { checkpointYield } from "./checkpoint";
 import { CompactResult, compactStep, StepWaits, settleGain } from "./compact";
 import { laterApply } from "./later";
 import { CompactMode } from "./pace";
@@ -19,6 +20,9 @@ import { CompactMode } from "./pace";
 const ROUNDS: u32 = 40;
 /** Microseconds of a step that goes on for as long as it takes. */
 const UNBOUNDED: u32 = u32.MAX_VALUE;
+
+/** On a device of fewer segments writes may take the room of every checkpoint. */
+const SMALL_SEGMENTS: u32 = 64;
 
 /** `logReserve`, between operations: surveys what is due, and makes room where there is none. */
 export function roomFor(size: u32, purpose: u32): i32 {
@@ -40,11 +44,18 @@ export function roomMake(purpose: u32): i32 {
   if (root.growable || root.blocked || root.batchOpen || root.streamActive || root.readOnly) return 0;
   laterApply();
   spaceSurvey();
-  if (settleGain(CompactMode.NEED)) return settle();
-  root.deleting = purpose == For.DELETING ? 1 : 0;
-  const made = moveOne();
-  root.deleting = 0;
-  return made;
+  if (root.checkpointWork) return checkpointYield(false);
+  if (settleGain(CompactMode.NEED)) {
+    const settled = settle();
+    if (settled) return settled;
+  } else {
+    root.deleting = purpose == For.DELETING ? 1 : 0;
+    const made = moveOne();
+    root.deleting = 0;
+    if (made) return made;
+  }
+  // A store that is full opens more slowly rather than that it refuses a deletion.
+  return checkpointYield(purpose == For.DELETING || root.segmentCount < SMALL_SEGMENTS);
 }
 
 /** Moves one segment: 1, or 0 when none is worth it or there is no room for copies, or a status. */

@@ -25,10 +25,13 @@
  *   128  highest time       u64, milliseconds since 1970
  *   136  mount salt         16 bytes
  *   152  dropped tombstones u64, highest sequence of a tombstone that is gone
- *   176  roots              8 typed roots of 32 bytes: u32 kind, u32 segment, u64 generation, u64 sequence, u64 check
+ *   176  roots              8 typed roots of 32 bytes, of which two are in use: the kept checkpoints, the newer one first
  *   432  feature name       64 bytes, ASCII, zero-padded: what the newest unknown bit stands for
  *   496  version needed     16 bytes, ASCII, zero-padded
  * ```
+ *
+ * A root names the block that says what a structure is. Feature bit 1 of `compatible` says that roots are kept; a version
+ * that does not know it writes neither, and does without.
  *
  * A superblock is written to one copy, synced, written to the other, synced: at every instant both copies of the
  * generation before are whole. Where what an old generation names is to be reused, a second superblock follows first.
@@ -45,6 +48,17 @@ const CHECK_FROM: usize = 16;
 /** Feature bits that this build knows. */
 export const INCOMPATIBLE_KNOWN: u64 = 0;
 export const READ_COMPATIBLE_KNOWN: u64 = 0;
+
+/** Bits that may be ignored. */
+export namespace Compatible {
+  /** The roots name checkpoints. */
+  export const CHECKPOINTS: u64 = 1;
+}
+
+/** Roots that are in use, and where they lie in a superblock. */
+export const ROOT_COUNT: u32 = 2;
+export const ROOTS_OFFSET: usize = 176;
+export const ROOT_SIZE: usize = 32;
 
 export namespace EngineKind {
   export const DUAL: u32 = 1;
@@ -81,6 +95,24 @@ export class Superblock {
   droppedTombstones: u64;
 }
 
+/** What is named by kind and place: for a checkpoint, its summary. */
+@unmanaged
+export class SuperblockRoot {
+  /** Kind of the segment that it lies in: 3 is a checkpoint; 0 names nothing. */
+  kind: u16;
+  /** Its block in that segment. */
+  block: u16;
+  /** The segment. */
+  segment: u32;
+  /** The segment's life. */
+  generation: u64;
+  /** The state that a checkpoint is of. */
+  sequence: u64;
+  /** The check of that block. */
+  check: u64;
+}
+
+if (offsetof<SuperblockRoot>() != ROOT_SIZE) ERROR("SuperblockRoot layout");
 if (offsetof<Superblock>("check") != 8) ERROR("Superblock.check");
 if (offsetof<Superblock>("epoch") != 80) ERROR("Superblock.epoch");
 if (offsetof<Superblock>("sequenceCeiling") != 104) ERROR("Superblock.sequenceCeiling");

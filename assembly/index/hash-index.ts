@@ -51,6 +51,25 @@ export function hashInitialize(): i32 {
   return Status.OK;
 }
 
+/**
+ * Makes the empty index as large as `count` keys need, so that putting them in splits nothing. OUT_OF_MEMORY; then it is as
+ * large as memory allowed, and whole.
+ */
+export function hashGrow(count: u64): i32 {
+  const wanted = <u32>min<u64>(count / KEYS_PER_BUCKET + 1, (<u64>DIRECTORY_CAPACITY) << BUCKETS_PER_CHUNK_LOG2);
+  while (root.hashBucketCount < wanted) {
+    if (chunksAvailable() < 4) return Status.OUT_OF_MEMORY;
+    const chunk = chunkTake();
+    memory.fill(chunk, 0, CHUNK_SIZE);
+    store<u32>(HASH_DIRECTORY + ((<usize>(root.hashBucketCount >>> BUCKETS_PER_CHUNK_LOG2)) << 2), <u32>chunk);
+    root.hashBucketCount += 1 << BUCKETS_PER_CHUNK_LOG2;
+  }
+  const bits = 32 - <u32>clz(root.hashBucketCount - 1);
+  root.hashMaskHigh = <u32>(((<u64>1) << bits) - 1);
+  root.hashMaskLow = root.hashBucketCount & (root.hashBucketCount - 1) ? root.hashMaskHigh >>> 1 : root.hashMaskHigh;
+  return Status.OK;
+}
+
 /** First bucket of the chain that a hash belongs to. */
 export function hashBucketOf(hash: u64): usize {
   let index = <u32>hash & root.hashMaskHigh;

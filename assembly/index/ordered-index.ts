@@ -50,7 +50,7 @@ const INNER_MERGE_BELOW: u32 = INNER_CAPACITY / 4;
 const INNER_MERGED_MAX: u32 = (INNER_CAPACITY * 3) / 4;
 
 /** Where a full leaf takes a key: beyond all others, before all others, or between. */
-namespace Edge {
+export namespace Edge {
   export const NONE: u32 = 0;
   export const FIRST: u32 = 1;
   export const LAST: u32 = 2;
@@ -213,7 +213,7 @@ function splitLeaf(leaf: TreeNode, index: u32, keyNode: usize, isRun: bool): i32
 }
 
 /** Nodes that the inner levels need when the leaf at the end of the path splits, a new root included. */
-function innerSplitsNeeded(): u32 {
+export function innerSplitsNeeded(): u32 {
   const steps = root.treeHeight - 1;
   let depth = steps;
   while (depth && <u32>pathNode(depth - 1).count == INNER_CAPACITY) depth--;
@@ -224,7 +224,7 @@ function innerSplitsNeeded(): u32 {
  * Makes `child`, the fresh right part of the leaf at the end of the path, known to the inner nodes, which split as need
  * be with the nodes of `spare`: at an edge, too, when the leaf was.
  */
-function putAbove(separator: usize, child: TreeNode, spare: TreeNode, edge: u32): void {
+export function putAbove(separator: usize, child: TreeNode, spare: TreeNode, edge: u32): void {
   let from = INNER_CAPACITY / 2;
   if (edge == Edge.LAST) from = INNER_CAPACITY - 1;
   else if (edge == Edge.FIRST) from = 0;
@@ -303,7 +303,7 @@ function mergeChildren(parent: TreeNode, index: u32): bool {
   return true;
 }
 
-function linkBehind(leaf: TreeNode, right: TreeNode): void {
+export function linkBehind(leaf: TreeNode, right: TreeNode): void {
   right.previous = <u32>changetype<usize>(leaf);
   right.next = leaf.next;
   if (leaf.next) changetype<TreeNode>(<usize>leaf.next).previous = <u32>changetype<usize>(right);
@@ -321,7 +321,7 @@ function unlink(leaf: TreeNode): void {
 }
 
 /** Takes `count` nodes without entries, linked by `next`: the first, or null and none taken when memory is short. */
-function nodesTake(count: u32): TreeNode {
+export function nodesTake(count: u32): TreeNode {
   const sizeClass = slabClassOf(TREE_NODE_SIZE);
   let first = changetype<TreeNode>(0);
   for (let i: u32 = 0; i < count; i++) {
@@ -341,7 +341,7 @@ function nodesTake(count: u32): TreeNode {
 }
 
 /** Gives back a node and those that its `next` leads to. */
-function nodesGive(first: TreeNode): void {
+export function nodesGive(first: TreeNode): void {
   let node = first;
   while (changetype<usize>(node)) {
     const next = changetype<TreeNode>(<usize>node.next);
@@ -352,7 +352,7 @@ function nodesGive(first: TreeNode): void {
 }
 
 /** The shortest separator of two neighbouring keys: what they share and one byte more of the upper one; 0 without room. */
-function separatorTake(below: KeyNode, above: KeyNode): usize {
+export function separatorTake(below: KeyNode, above: KeyNode): usize {
   const shared = commonPrefix(below.key, above.key, min(below.keySize, above.keySize));
   const size = shared + 1;
   const sizeClass = slabClassOf(separatorSizeOf(size));

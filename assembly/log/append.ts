@@ -64,6 +64,8 @@ import { fenceCheck } from "./superblock-store";
 const CHECK_LAG: u64 = 64;
 const WORDS: u32 = RecordFlags.EXPIRY | RecordFlags.TIMESTAMP;
 const WRITE_OUT_BLOCKS: u64 = 64;
+/** Blocks of a checkpoint that a block of the log pays for. */
+const CHECKPOINT_FACTOR: u32 = 4;
 /** Blocks at the log's end that deletions leave to a note, its group and its mark. */
 const NOTE_BLOCKS: u32 = 5;
 
@@ -421,6 +423,13 @@ export function tailSeal(): void {
   if (root.tailOpen) blockSeal();
 }
 
+/** Ends the open block, and lets nothing that was appended so far change in place any more. */
+export function tailCut(): void {
+  if (root.segmentOpenBlock >= root.segmentBlocks) return;
+  tailSeal();
+  mutableBegin(segmentOffset(root.segmentOpen) + ((<u64>root.segmentOpenBlock + 1) << BLOCK_SIZE_LOG2));
+}
+
 /** Leaves the rest of the open segment unused. The caller reserved a block. */
 export function segmentAbandonRest(): void {
   if (root.segmentOpenBlock >= root.segmentBlocks) return;
@@ -479,6 +488,10 @@ function blockNext(): void {
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
   if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
+  if (root.checkpointAuto) {
+    if (root.checkpointWork) root.checkpointCredit += CHECKPOINT_FACTOR;
+    if (root.checkpointWork || root.bytesAppended >= root.checkpointDueAt) root.attention |= Attention.CHECKPOINT_DUE;
+  }
   if (root.compactActive) {
     root.compactCredit += ((<i64>root.compactFactor) << BLOCK_SIZE_LOG2) / 1000;
     root.attention |= Attention.COMPACTION_DUE;
@@ -544,6 +557,7 @@ export function segmentBegin(index: u32, kind: u32, firstBlock: u64): u64 {
   // It is no longer what opening may have found here.
   state.headerGroup = 0;
   state.extents = 0;
+  state.believed = 0;
   state.closedGroup = 0;
   state.movedTo = 0;
   state.packed = 0;

@@ -22,6 +22,7 @@
  * 104  u32 extents              it holds parts of values, while opening
  * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
  * 116  u32 packed               of a segment of copies that was filled to its end: the bytes that were live in it then
+ * 120  u32 believed             while opening: blocks of it whose records the checkpoint tells of; the others are replayed
  * ```
  *
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
@@ -42,6 +43,10 @@ const STATES_PER_CHUNK_MASK: u32 = 511;
 const GROWTH_MAX_BYTES: u64 = 64 << 20;
 /** A growing file of so many segments keeps some free, so that it can be compacted when the disk is full. */
 const GROWABLE_KEEPS_FROM: u32 = 32;
+/** Devices of fewer segments keep none for a checkpoint. */
+const CHECKPOINT_ROOM_FROM: u32 = 64;
+/** What an entry of a checkpoint takes beside its key. */
+const CHECKPOINT_ENTRY_BYTES: u64 = 16;
 
 /** What segments are asked for. Each purpose leaves some to those behind it; the last segment is recovery's. */
 export namespace For {
@@ -49,6 +54,8 @@ export namespace For {
   /** Copies of live records. */
   export const MOVING: u32 = 1;
   export const DELETING: u32 = 2;
+  /** A checkpoint: it is given up rather than that anything else finds no room. */
+  export const CHECKPOINT: u32 = 6;
   /** Copies that make room for deletions. */
   export const RESCUING: u32 = 3;
   /** A note: what turns segments that were emptied into free ones. */
@@ -80,7 +87,8 @@ export class SegmentState {
   headerBlocks: u32;
   end: u32;
   packed: u32;
-  reservedToo: u64;
+  believed: u32;
+  reservedToo: u32;
 }
 
 if (offsetof<SegmentState>() != 128) ERROR("SegmentState layout");
@@ -164,11 +172,14 @@ export function tombstoneAdd(address: u64, size: u32, sequence: u64): void {
 /** Segments that must stay free when some are taken for a purpose. */
 export function segmentsKept(purpose: u32): u32 {
   if (root.growable) {
-    return purpose == For.WRITING && root.segmentCount >= GROWABLE_KEEPS_FROM ? 4 : 0;
+    const keeps = purpose == For.WRITING || purpose == For.CHECKPOINT;
+    return keeps && root.segmentCount >= GROWABLE_KEEPS_FROM ? 4 : 0;
   }
   switch (purpose) {
     case For.WRITING:
-      return 4 + root.segmentCount / 50;
+      return 4 + root.segmentCount / 50 + checkpointRoom();
+    case For.CHECKPOINT:
+      return 4;
     case For.MOVING:
       return 3;
     case For.DELETING:
@@ -179,6 +190,18 @@ export function segmentsKept(purpose: u32): u32 {
     default:
       return 0;
   }
+}
+
+/**
+ * Segments that writes leave to the next checkpoint: as many as it is about to take, less those that it can have of the
+ * ones that are kept; at most one in eight, and none on a small device, where a checkpoint gives little.
+ */
+function checkpointRoom(): u32 {
+  if (root.segmentCount < CHECKPOINT_ROOM_FROM) return 0;
+  const bytes = root.keyBytes + <u64>root.liveKeyCount * CHECKPOINT_ENTRY_BYTES;
+  const needed: u32 = 1 + <u32>(bytes >> root.segmentSizeLog2);
+  const kept: u32 = root.checkpointSegments;
+  return kept >= needed ? 0 : min(needed - kept, root.segmentCount >>> 3);
 }
 
 /**

@@ -5,6 +5,8 @@
  * FREE ─ taken ─> OPEN or COPYING ─ closed ─> LIVE ─ survey ─> EMPTIED ─ note ─> NOTED ─ mark ─> FREE
  * ```
  *
+ * A checkpoint's segments are CHECKPOINT from when they are taken until no superblock names it: notes do not count them.
+ *
  * A segment is EMPTIED when no record of it is live, no deletion in it is needed, and the copies that were made of its
  * records lie in closed segments. The next note no longer counts it: NOTED. It is FREE when a durable group says that the
  * note's group was durable: from then on recovery reads that note or a newer one, whatever a crash does.
@@ -12,7 +14,7 @@
  * Invariants: (1) a segment is written to only when the newest note that is proven does not count it; (2) the blocks of a
  * group in flight that was not reported yet keep their segments; (3) a survey runs only between operations, when
  * every record in the log is applied to its node; (4) a deletion is dropped only when no segment that may still be read
- * was born before it, so none can hold an older record of its key.
+ * was born before it, so none can hold an older record of its key, and when each kept checkpoint is of a later state.
  */
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SegmentKind } from "../format/segment";
@@ -28,6 +30,7 @@ export namespace Space {
   export const LIVE: u32 = 3;
   export const EMPTIED: u32 = 4;
   export const NOTED: u32 = 5;
+  export const CHECKPOINT: u32 = 6;
 }
 
 const FOREVER: u64 = u64.MAX_VALUE;
@@ -117,6 +120,13 @@ function inFlight(state: SegmentState): bool {
 /** Whether the deletions of a segment may still be needed. After a survey. */
 export function tombstonesNeeded(index: u32, newest: u64): bool {
   if (!newest) return false;
+  // Opening may begin with a checkpoint in which the key still is.
+  if (root.checkpointFloor && newest > root.checkpointFloor) return true;
+  return tombstonesHeld(index, newest);
+}
+
+/** Whether the deletions of a segment may hide records of a segment that was born before them. After a survey. */
+function tombstonesHeld(index: u32, newest: u64): bool {
   return newest > (index + 1 == root.bornOldestSegment ? root.bornSecond : root.bornOldest);
 }
 
@@ -132,7 +142,7 @@ export function spaceSurvey(): void {
   let oldestSegment: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
-    if (state.space == Space.FREE) continue;
+    if (state.space == Space.FREE || state.space == Space.CHECKPOINT) continue;
     if (state.born < oldest) {
       second = oldest;
       oldest = state.born;
@@ -146,12 +156,13 @@ export function spaceSurvey(): void {
   root.bornOldestSegment = oldestSegment;
   let live: u64 = 0;
   let tombstones: u64 = 0;
+  let held: u64 = 0;
   let count: u32 = 0;
   let moved: u32 = 0;
   let used: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
-    if (state.space == Space.FREE) continue;
+    if (state.space == Space.FREE || state.space == Space.CHECKPOINT) continue;
     used++;
     if (state.space != Space.LIVE) continue;
     const needed = tombstonesNeeded(i, state.newestTombstone);
@@ -165,10 +176,12 @@ export function spaceSurvey(): void {
     if (!state.liveBytes && !needed) moved++;
     live += state.liveBytes;
     if (needed) tombstones += state.tombstoneBytes;
+    if (needed && tombstonesHeld(i, state.newestTombstone)) held += state.tombstoneBytes;
   }
   root.surveyCount = count;
   root.surveyUsed = used;
   root.surveyMoved = moved;
   root.surveyLive = live;
   root.surveyTombstones = tombstones;
+  root.surveyTombstonesHeld = held;
 }

@@ -3,9 +3,19 @@
  * for the order of the copies.
  */
 import { deviceRead, deviceSync, deviceWrite } from "../device/device";
-import { FORMAT_VERSION, SUPERBLOCK_MAGIC, Superblock, superblockIntact, superblockSeal } from "../format/superblock";
+import {
+  Compatible,
+  FORMAT_VERSION,
+  ROOT_COUNT,
+  ROOT_SIZE,
+  ROOTS_OFFSET,
+  SUPERBLOCK_MAGIC,
+  Superblock,
+  superblockIntact,
+  superblockSeal,
+} from "../format/superblock";
 import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
-import { root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 
 /**
@@ -28,6 +38,7 @@ export function superblockCommit(): i32 {
   }
   // What it says is durable is proven by it.
   if (root.durableGroup > root.provenMark) root.provenMark = root.durableGroup;
+  if (root.checkpointPending) root.checkpointPending--;
   return Status.OK;
 }
 
@@ -76,5 +87,7 @@ function superblockBuild(superblock: Superblock): void {
   superblock.saltLow = root.saltLow;
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
+  superblock.compatible = Compatible.CHECKPOINTS;
+  memory.copy(changetype<usize>(superblock) + ROOTS_OFFSET, KEPT_ROOTS, ROOT_SIZE * ROOT_COUNT);
   superblockSeal(superblock);
 }

@@ -12,10 +12,17 @@ import { root } from "../root";
 import { Status } from "../status";
 import { corruptAt } from "./fault";
 import { livesSort, noteAccept, noteFromHeader, successor } from "./log-scan";
-import { deletedForget, ReplayPass, replayBlock, replayReset } from "./replay";
+import { ReplayPass, replayBlock, replayReset } from "./replay";
+import { deletedForget } from "./replay-deleted";
 
-/** Blocks that are read at a time, to the first frames of the write buffer. */
+/**
+ * Blocks that are read at a time: to the first frames of the write buffer, or, where that is large, a MiB to frames behind
+ * those that opening uses otherwise.
+ */
 const WINDOW_BLOCKS: u32 = 16;
+const LARGE_WINDOW_BLOCKS: u32 = 256;
+const LARGE_WINDOW_FRAME: usize = 64;
+const LARGE_WINDOW_FRAMES_FROM: u32 = 512;
 
 /** Sets all up for a replay. */
 export function replayBegin(): void {
@@ -27,6 +34,8 @@ export function replayBegin(): void {
   root.replayNoteSerial = 0;
   root.replayDeleted = 0;
   root.replayExtents = 0;
+  root.replayFloor = 0;
+  root.unplaced = 0;
   replayReset();
 }
 
@@ -34,16 +43,19 @@ export function replayBegin(): void {
 export function blockAt(index: u32, block: u32, frame: usize): i64 {
   const deviceBlock = (segmentOffset(index) >> BLOCK_SIZE_LOG2) + block;
   const within = deviceBlock - root.windowFrom;
+  const isLarge = root.frameCount >= LARGE_WINDOW_FRAMES_FROM;
+  const window = isLarge ? frame + (LARGE_WINDOW_FRAME << BLOCK_SIZE_LOG2) : frame;
   if (deviceBlock >= root.windowFrom && within < <u64>root.windowCount) {
-    return <i64>(frame + ((<usize>within) << BLOCK_SIZE_LOG2));
+    return <i64>(window + ((<usize>within) << BLOCK_SIZE_LOG2));
   }
-  const count = min(WINDOW_BLOCKS, root.segmentBlocks - block);
+  const count = min(isLarge ? LARGE_WINDOW_BLOCKS : WINDOW_BLOCKS, root.segmentBlocks - block);
   root.windowCount = 0;
-  const status = deviceRead(deviceBlock << BLOCK_SIZE_LOG2, frame, count << (<u32>BLOCK_SIZE_LOG2));
+  const status = deviceRead(deviceBlock << BLOCK_SIZE_LOG2, window, count << (<u32>BLOCK_SIZE_LOG2));
   if (status < 0) return status;
   root.windowFrom = deviceBlock;
   root.windowCount = count;
-  return <i64>frame;
+  root.progressDone += count;
+  return <i64>window;
 }
 
 /** Finds the newest note of a life within groups up to the mark. CORRUPT when there is none. */
@@ -72,20 +84,23 @@ export function noteFind(index: u32, mark: u64, frame: usize): i32 {
   return root.replayNoteSerial ? Status.OK : corruptAt(segmentOffset(index));
 }
 
-/** Replays all segments that the note counts but the last one of the log: the copies, then the log. */
+/**
+ * Replays all segments that the note counts but the last one of the log: the copies, then the log. Where a checkpoint was
+ * loaded, only what it does not tell of.
+ */
 export function countedReplay(copies: u32, logs: u32, proven: u32, frame: usize): i32 {
   root.replayLogs = logs;
   if (!proven) return Status.OK;
   root.replayPass = ReplayPass.COPIES;
   for (let at = copies; at; at = segmentAt(at - 1).next) {
-    if (!noteHas(at - 1)) continue;
+    if (!noteHas(at - 1) || segmentAt(at - 1).believed) continue;
     const status = segmentReplay(at - 1, 0, frame);
     if (status < 0) return status;
   }
   root.replayPass = ReplayPass.LOG;
   for (let at = logs; at; at = segmentAt(at - 1).next) {
-    if (at == proven || !noteHas(at - 1)) continue;
-    const status = segmentReplay(at - 1, 0, frame);
+    if (at == proven || !noteHas(at - 1) || segmentAt(at - 1).believed >= root.segmentBlocks) continue;
+    const status = segmentReplay(at - 1, segmentAt(at - 1).believed, frame);
     if (status < 0) return status;
   }
   return Status.OK;
@@ -150,7 +165,7 @@ export function logWalk(logs: u32, proven: u32, mark: u64, frame: usize): i32 {
       started = true;
       ended = (header.flags & BlockFlags.GROUP_END) != 0;
       const last = (header.flags & BlockFlags.SEGMENT_END) != 0 || block + 1 == root.segmentBlocks;
-      if (!behind) {
+      if (!behind && block >= state.believed) {
         const status = replayBlock(<usize>pointer, offset, root.segmentBlocks - block - 1);
         if (status < 0) return status == Status.CORRUPT ? corruptAt(offset) : status;
         if (ended && root.replayCarry) return corruptAt(offset);
@@ -192,16 +207,30 @@ function partsReplay(first: u32, frame: usize): i32 {
   return Status.OK;
 }
 
+/**
+ * Proves, once all that is durable was replayed, that every node of a checkpoint has the place of its record.
+ * CHECKPOINT_DAMAGED.
+ */
+export function placesCheck(frame: usize): i32 {
+  if (!root.replayFloor || !root.unplaced) return Status.OK;
+  const replayed = extentsReplay(frame);
+  if (replayed < 0) return replayed;
+  return root.unplaced ? Status.CHECKPOINT_DAMAGED : Status.OK;
+}
+
 /** Enters what could not be entered before every record was seen, and forgets what was kept for that. */
 export function replayFinish(frame: usize): i32 {
-  if (root.replayExtents) {
-    root.replayPass = ReplayPass.PARTS;
-    const copied = partsReplay(livesSort(SegmentKind.COPIES), frame);
-    if (copied < 0) return copied;
-    // In the order of the log: where a batch gave a key two values, the parts of the later one stand.
-    const replayed = partsReplay(livesSort(SegmentKind.LOG), frame);
-    if (replayed < 0) return replayed;
-  }
+  const replayed = extentsReplay(frame);
+  if (replayed < 0) return replayed;
   deletedForget();
   return Status.OK;
+}
+
+function extentsReplay(frame: usize): i32 {
+  if (!root.replayExtents) return Status.OK;
+  root.replayPass = ReplayPass.PARTS;
+  const copied = partsReplay(livesSort(SegmentKind.COPIES), frame);
+  if (copied < 0) return copied;
+  // In the order of the log: where a batch gave a key two values, the parts of the later one stand.
+  return partsReplay(livesSort(SegmentKind.LOG), frame);
 }

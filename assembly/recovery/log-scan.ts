@@ -19,12 +19,13 @@ import { noteHas } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
 import { corruptAt } from "./fault";
+import { blockAt } from "./log-replay";
 
 /** What the first look at a segment found. */
 export namespace ScanState {
   /** Nothing that was ever a block of this store. */
   export const BLANK: u32 = 0;
-  /** A header of the log, or of copies. */
+  /** A header of the log, of copies, or of a checkpoint. */
   export const HEADER: u32 = 1;
   /** Bytes that are not an intact header. */
   export const UNREADABLE: u32 = 2;
@@ -53,7 +54,7 @@ export function headersScan(frame: usize): i32 {
     state.previousGeneration = header.previousGeneration;
     state.previousSegment = header.previousSegment;
     state.headerBlocks = header.headerBlocks;
-    const known = header.kind == SegmentKind.LOG || header.kind == SegmentKind.COPIES;
+    const known = header.kind <= SegmentKind.CHECKPOINT;
     state.scan = known && header.headerBlocks < root.segmentBlocks ? ScanState.HEADER : ScanState.FOREIGN;
     // While opening, the kind of a life that may not count; `segmentsTake` frees those that do not.
     state.kind = header.kind;
@@ -144,12 +145,19 @@ function segmentMark(index: u32, generation: u64, frame: usize): u64 {
   const base = segmentOffset(index);
   for (let block: u32 = 0; block < root.segmentBlocks; block++) {
     const offset = base + ((<u64>block) << BLOCK_SIZE_LOG2);
-    if (deviceRead(offset, frame, <u32>BLOCK_SIZE) < 0) continue;
-    const header = changetype<BlockHeader>(frame);
+    let at = blockAt(index, block, frame);
+    if (at < 0) {
+      // What does not come together is asked for block by block.
+      root.windowCount = 0;
+      if (deviceRead(offset, frame, <u32>BLOCK_SIZE) < 0) continue;
+      at = <i64>frame;
+    }
+    const pointer = <usize>at;
+    const header = changetype<BlockHeader>(pointer);
     if (generation && header.generation != generation) continue;
     if (!header.generation || header.generation >> 32 > <u64>root.epoch) continue;
-    if (!blockValid(frame, offset >> BLOCK_SIZE_LOG2) || !(header.flags & BlockFlags.GROUP_END)) continue;
-    mark = max<u64>(mark, (trailerOf(frame).durableGroup << 1) | 1);
+    if (!blockValid(pointer, offset >> BLOCK_SIZE_LOG2) || !(header.flags & BlockFlags.GROUP_END)) continue;
+    mark = max<u64>(mark, (trailerOf(pointer).durableGroup << 1) | 1);
   }
   return mark;
 }
@@ -214,7 +222,7 @@ export function countedCheck(proven: u32): i32 {
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     if (!noteHas(i)) continue;
     const state = segmentAt(i);
-    if (state.scan != ScanState.HEADER) return corruptAt(segmentOffset(i));
+    if (state.scan != ScanState.HEADER || state.kind == SegmentKind.CHECKPOINT) return corruptAt(segmentOffset(i));
     if (state.generation > segmentAt(proven - 1).generation && state.kind == SegmentKind.LOG) {
       return corruptAt(segmentOffset(i));
     }

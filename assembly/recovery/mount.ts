@@ -7,11 +7,16 @@
  */
 import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
+import { checkpointsMounted } from "../engine/checkpoint";
 import { SegmentKind } from "../format/segment";
 import {
+  Compatible,
   FORMAT_VERSION,
   INCOMPATIBLE_KNOWN,
   READ_COMPATIBLE_KNOWN,
+  ROOT_COUNT,
+  ROOT_SIZE,
+  ROOTS_OFFSET,
   SUPERBLOCK_MAGIC,
   Superblock,
   superblockIntact,
@@ -31,10 +36,11 @@ import { logContinue } from "../log/append";
 import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
 import { noteHas, Space } from "../log/space";
 import { superblockCommit } from "../log/superblock-store";
-import { root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
+import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
-import { countedReplay, logEndSealed, logWalk, noteFind, replayBegin, replayFinish } from "./log-replay";
+import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
 import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
 import { segmentsTake, tailSecure } from "./tail";
 
@@ -53,6 +59,10 @@ export namespace MountFlags {
   export const PREDECESSOR_ALIVE: u32 = 4;
   /** Cold blocks are read through the handle that bypasses the host's cache. */
   export const DIRECT_READS: u32 = 8;
+  /** The newer checkpoint was found damaged: it is opened from the older one. */
+  export const OLDER_CHECKPOINT: u32 = 16;
+  /** No checkpoint can be used: the whole log is replayed. */
+  export const NO_CHECKPOINT: u32 = 32;
 }
 
 /**
@@ -131,7 +141,11 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
   return Status.OK;
 }
 
-/** Mounts the store that `probe` found. See the head of this file; statuses of all kinds, none of them an assertion. */
+/**
+ * Mounts the store that `probe` found. See the head of this file; statuses of all kinds, none of them an assertion.
+ * CHECKPOINT_DAMAGED before anything was written: the memory is to be laid out anew, and the mount tried with the next of
+ * the flags OLDER_CHECKPOINT and NO_CHECKPOINT.
+ */
 export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
   const superblock = changetype<Superblock>(SUPERBLOCK_A);
   root.device = device;
@@ -151,6 +165,8 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   wheelBegin(max(clockMs(), root.highestTimeMs));
   const ensured = segmentsEnsure(root.segmentCount);
   if (ensured < 0) return ensured == Status.NO_SPACE ? Status.CORRUPT : ensured;
+  if (flags & MountFlags.NO_CHECKPOINT) checkpointForget(0);
+  if (flags & (MountFlags.NO_CHECKPOINT | MountFlags.OLDER_CHECKPOINT)) checkpointForget(0);
   const replayed = durableReplay(frame);
   if (replayed < 0) return replayed;
   if (root.readOnly) {
@@ -170,8 +186,9 @@ function countedKeep(): void {
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
     if (noteHas(i)) state.space = Space.LIVE;
-    else state.kind = SegmentKind.FREE;
   }
+  checkpointsTake();
+  for (let i: u32 = 0; i < root.segmentCount; i++) if (!segmentAt(i).space) segmentAt(i).kind = SegmentKind.FREE;
   segmentsRecount();
 }
 
@@ -195,12 +212,18 @@ function durableReplay(frame: usize): i32 {
     const checked = countedCheck(proven);
     if (checked < 0) return checked;
   }
+  if (checkpointIsKept(0)) {
+    const loaded = proven ? checkpointLoad(0, frame) : Status.CHECKPOINT_DAMAGED;
+    if (loaded < 0) return loaded;
+  } else {
+    progressSet(0);
+  }
   const replayed = countedReplay(copies, logs, proven, frame);
   if (replayed < 0) return replayed;
   const walked = logWalk(logs, proven, mark, frame);
   if (walked < 0) return walked;
   if (root.previousGroup < mark) return corruptAt(doubtfulOffset());
-  return Status.OK;
+  return placesCheck(frame);
 }
 
 function mountForWriting(flags: u32, frame: usize): i32 {
@@ -222,9 +245,9 @@ function mountForWriting(flags: u32, frame: usize): i32 {
   const settled = !root.tailFromSegment && (!root.logEndSegment || logEndSealed() || orderly);
   // Only when nothing is left to be brought to safety may groups of this mount follow.
   if (settled) root.logEpoch = root.epoch;
+  segmentsTake();
   const committed = superblockCommit();
   if (committed < 0) return committed;
-  segmentsTake();
   if (!settled) {
     const secured = tailSecure(frame);
     if (secured < 0) return secured;
@@ -240,7 +263,20 @@ function mountForWriting(flags: u32, frame: usize): i32 {
   root.sealedGroup = root.durableGroup;
   root.durableSequence = root.sequence;
   root.surveyDue = 1;
+  checkpointsMounted(logBytesReplayed());
   return Status.OK;
+}
+
+/** Bytes of the log's blocks that no checkpoint tells of. */
+function logBytesReplayed(): u64 {
+  let blocks: u64 = 0;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.kind != SegmentKind.LOG || (state.space != Space.LIVE && state.space != Space.OPEN)) continue;
+    const end = i + 1 == root.logEndSegment ? root.logEndBlock : state.end;
+    if (end > state.believed) blocks += end - state.believed;
+  }
+  return blocks << BLOCK_SIZE_LOG2;
 }
 
 /** Takes over what a superblock says. UNSUPPORTED_FORMAT, ENGINE_MISMATCH, CORRUPT when it says what cannot be. */
@@ -266,6 +302,11 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.logEpoch = superblock.logEpoch;
   root.highestTimeMs = superblock.highestTimeMs;
   root.droppedTombstones = superblock.droppedTombstones;
+  if (superblock.compatible & Compatible.CHECKPOINTS) {
+    memory.copy(KEPT_ROOTS, changetype<usize>(superblock) + ROOTS_OFFSET, ROOT_SIZE * ROOT_COUNT);
+  } else {
+    memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  }
   return Status.OK;
 }
 

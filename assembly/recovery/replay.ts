@@ -8,10 +8,13 @@
  * deletion among them keeps its node, marked, until everything was replayed. The log follows in its own order, in which
  * sequences only grow: there, of two records with one sequence the later one stands (a batch may write a key twice), but a
  * copy stands before its original. Further parts of values are entered last, when every first part is in its place.
+ *
+ * Where a checkpoint was loaded, a record up to its sequence (`replayFloor`) only tells where the record lies that a node
+ * of the checkpoint means: it creates nothing, and deletes nothing.
  */
 import { copyBytes, pad8 } from "../bytes/compare";
-import { inlineAllowed, nodeEnter, nodeTake } from "../engine/dual";
-import { recordsDead, recordsLive } from "../engine/live";
+import { inlineAllowed, nodeEnter, nodeHolds, nodeTake } from "../engine/dual";
+import { partRecordSize, recordsDead, recordsLive, recordsUnplaced } from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, NOTE_SEGMENTS_MAX } from "../format/note";
@@ -47,17 +50,17 @@ import {
   placeOf,
   wordsOf,
   wordsSizeInNode,
+  wordsSizeOf,
 } from "../index/key-node";
 import { treeReplace } from "../index/ordered-index";
-import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { liveAdd, liveSubtract, segmentAt, segmentOf, tombstoneAdd } from "../log/segments";
-import { extentRecordSize } from "../log/stream";
 import { chunksAvailable } from "../memory/chunks";
 import { slabClassSize } from "../memory/slab";
-import { KEY_A, KEY_B, root, WORKSPACE } from "../root";
+import { KEY_A, root } from "../root";
 import { Status } from "../status";
 import { noteAccept, noteScratch } from "./log-scan";
+import { recordsTouch } from "./replay-touch";
 
 /**
  * Chunks that one record may take. Less than a write must find free (engine/dual.ts), so that a store whose memory was
@@ -65,8 +68,6 @@ import { noteAccept, noteScratch } from "./log-scan";
  */
 const CHUNKS_PER_RECORD: u32 = 12;
 const NOTE_SIZE_MAX: u32 = NOTE_HEADER_SIZE + NOTE_SEGMENTS_MAX / 8;
-/** Keys looked at in one step when marked nodes are taken away. */
-const SWEEP_COUNT: u32 = 1024;
 
 /** What a replay does with records. */
 export namespace ReplayPass {
@@ -110,6 +111,7 @@ export function replayBlock(frame: usize, deviceOffset: u64, blocksLeft: u32): i
     at = pad8(at);
   }
   if (at < used ? header.first != <u16>at : header.first != <u16>NO_RECORD) return Status.CORRUPT;
+  if (root.replayPass == ReplayPass.COPIES || root.replayPass == ReplayPass.LOG) recordsTouch(frame, blocksLeft);
   while (at < used) {
     const size = replayRecord(
       frame + BLOCK_HEADER_SIZE + at,
@@ -204,7 +206,12 @@ function apply(
   const known = slot ? <usize>load<u32>(slot) : 0;
   if (kind == RecordKind.DELETE) {
     tombstoneAdd(address, pad8(RECORD_HEADER_SIZE + keySize), record.sequence);
+    if (record.sequence <= root.replayFloor) return Status.OK;
     return deleteApply(record, keySize, known, hash);
+  }
+  if (record.sequence <= root.replayFloor) {
+    if (known) placeApply(record, flags, changetype<KeyNode>(known), keySize, part, partSize, address);
+    return Status.OK;
   }
   if (known) {
     const node = changetype<KeyNode>(known);
@@ -224,11 +231,53 @@ function apply(
 function stands(record: Record, node: KeyNode): bool {
   if (record.sequence != node.sequence) return record.sequence > node.sequence;
   if (node.flags & NodeFlags.DELETED) return false;
+  if (!node.address) return true;
   return root.replayPass == ReplayPass.COPIES || segmentAt(segmentOf(node.address)).kind != SegmentKind.COPIES;
+}
+
+/**
+ * Lets a node of the checkpoint lie where its record was found. A record of the same sequence that says something else is
+ * an earlier one, of a batch that wrote the key twice.
+ */
+function placeApply(
+  record: Record,
+  recordFlags: u32,
+  node: KeyNode,
+  keySize: u32,
+  parts: u32,
+  partSize: u32,
+  address: u64,
+): void {
+  const flags = node.flags;
+  const isExtents = (recordFlags & RecordFlags.EXTENTS) != 0;
+  if (flags & NodeFlags.DELETED || node.sequence != record.sequence || node.valueSize != record.valueSize) return;
+  if (isExtents != ((flags & NodeFlags.EXTENTS) != 0) || !stands(record, node)) return;
+  if (recordWordsSize(recordFlags) != wordsSizeOf(flags)) return;
+  if (!isExtents) {
+    if (node.address) recordsDead(node, keySize, node.body);
+    else root.unplaced--;
+    node.place = placeOf(address, node.sizeClass, flags);
+    recordsLive(node, keySize, node.body);
+    return;
+  }
+  const table = <usize>load<u32>(node.body);
+  if (extentCount(table) != parts || extentSize(table, 0) != partSize) return;
+  node.place = placeOf(address, node.sizeClass, flags);
+  partPlace(node, table, 0, keySize, partSize, address);
+}
+
+/** Lets a part of a value lie where its record was found. */
+function partPlace(node: KeyNode, table: usize, part: u32, keySize: u32, partSize: u32, address: u64): void {
+  const present = extentAddress(table, part);
+  if (present) liveSubtract(present, partRecordSize(node, keySize, table, part));
+  else root.unplaced--;
+  extentSet(table, part, address, partSize);
+  liveAdd(address, partRecordSize(node, keySize, table, part));
 }
 
 /** Takes a node's value out of the accounts. */
 function stateDrop(node: KeyNode, keySize: u32): void {
+  root.unplaced -= recordsUnplaced(node, node.body);
   recordsDead(node, keySize, node.body);
   root.valueBytes -= node.valueSize;
   if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
@@ -274,31 +323,6 @@ function deleteApply(record: Record, keySize: u32, known: usize, hash: u64): i32
   return Status.OK;
 }
 
-/** Takes away the nodes of deleted keys that were kept while older records could still come. O(keys), if there are any. */
-export function deletedForget(): void {
-  let taken: u32 = 0;
-  let keySize: u32 = 0;
-  while (root.replayDeleted) {
-    // Taking nodes away moves entries, so each block starts with a seek.
-    if (keySize ? !treeSeek(KEY_B, keySize, SeekMode.GE) : !treeFirst()) return;
-    taken = treeCollectForward(WORKSPACE, SWEEP_COUNT, 0, 0);
-    if (!taken) return;
-    const last = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>(taken - 1)) << 2)));
-    const end = taken < SWEEP_COUNT;
-    // The next block begins behind the last key of this one.
-    keySize = last.keySize + 1;
-    copyBytes(KEY_B, last.key, pad8(last.keySize));
-    store<u64>(KEY_B + last.keySize, 0);
-    for (let i: u32 = 0; i < taken; i++) {
-      const node = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>i) << 2)));
-      if (!(node.flags & NodeFlags.DELETED)) continue;
-      nodeForget(node);
-      root.replayDeleted--;
-    }
-    if (end) return;
-  }
-}
-
 function setApply(
   record: Record,
   flags: u32,
@@ -323,11 +347,15 @@ function setApply(
     table = extentTableTake(parts);
     if (!table) return Status.CORRUPT;
     extentSet(table, 0, address, partSize);
+    root.unplaced += parts - 1;
     nodeFlags |= NodeFlags.EXTENTS;
   }
-  const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
-  const bodySize: u32 = (table ? 8 : inline ? pad8(valueSize) : 0) + wordsSizeInNode(nodeFlags);
   let node = slot ? <usize>load<u32>(slot) : 0;
+  // A node is not moved for the sake of its value, which comes back to it when it is read.
+  const words = wordsSizeInNode(nodeFlags);
+  const fits = node ? nodeHolds(changetype<KeyNode>(node), keySize, pad8(valueSize) + words) : inlineAllowed();
+  const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && fits;
+  const bodySize: u32 = (table ? 8 : inline ? pad8(valueSize) : 0) + words;
   if (node && slabClassSize(changetype<KeyNode>(node).sizeClass) < nodeSizeOf(keySize, bodySize)) {
     const taken = nodeTake(keySize, bodySize);
     changetype<KeyNode>(taken).identity = changetype<KeyNode>(node).identity;
@@ -351,8 +379,8 @@ function setApply(
     root.replayNode = <u32>(target.body + here);
   }
   if (table) store<u64>(target.body, table);
-  const words = recordWordsSize(flags);
-  if (words) copyBytes(wordsOf(target, target.body), changetype<usize>(record) + RECORD_HEADER_SIZE, words);
+  const wordsSize = recordWordsSize(flags);
+  if (wordsSize) copyBytes(wordsOf(target, target.body), changetype<usize>(record) + RECORD_HEADER_SIZE, wordsSize);
   if (flags & RecordFlags.EXPIRY) wheelEnter(target);
   recordsLive(target, keySize, target.body);
   if (fresh) nodeEnter(target, hash);
@@ -372,14 +400,10 @@ function extentApply(keySize: u32, sequence: u64, part: u32, partSize: u32, addr
   const table = <usize>load<u32>(node.body);
   if (!part) return Status.CORRUPT;
   if (part >= extentCount(table)) return Status.OK;
+  // A copy stands before its original.
   const present = extentAddress(table, part);
-  if (present) {
-    // A copy stands before its original.
-    if (segmentAt(segmentOf(present)).kind == SegmentKind.COPIES) return Status.OK;
-    liveSubtract(present, extentRecordSize(keySize, extentSize(table, part)));
-  }
-  extentSet(table, part, address, partSize);
-  liveAdd(address, extentRecordSize(keySize, partSize));
+  if (present && segmentAt(segmentOf(present)).kind == SegmentKind.COPIES) return Status.OK;
+  partPlace(node, table, part, keySize, partSize, address);
   return Status.OK;
 }
 

@@ -26,6 +26,7 @@ import { noteCounts, noteForgets, noteHas, noteMake, Space } from "../log/space"
 import { superblockCommit } from "../log/superblock-store";
 import { root } from "../root";
 import { Status } from "../status";
+import { checkpointsTake } from "./checkpoint-load";
 import { corruptAt } from "./fault";
 import { blockAt, logEndSealed, segmentReplay } from "./log-replay";
 import { ScanState, successor } from "./log-scan";
@@ -40,6 +41,7 @@ export function segmentsTake(): void {
     const state = segmentAt(i);
     if (noteHas(i)) state.space = Space.LIVE;
   }
+  checkpointsTake();
   let at = lifeFirst();
   while (at) {
     segmentAt(at - 1).space = Space.LIVE;
@@ -93,6 +95,12 @@ export function tailSecure(frame: usize): i32 {
     const records = root.recoveredRecords;
     status = segmentReplay(copy - 1, 0, frame);
     if (status < 0) return status;
+    if (segmentAt(copy - 1).extents) {
+      // Parts whose place a checkpoint told lie in the copy, too, before the original goes.
+      root.replayPass = ReplayPass.PARTS;
+      status = segmentReplay(copy - 1, 0, frame);
+      if (status < 0) return status;
+    }
     // What was replayed from the original already is no record more.
     if (root.tailFromSegment != last || root.tailFromBlock) root.recoveredRecords = records;
     segmentFree(last - 1);

@@ -17,6 +17,7 @@ import { treeNodeFault } from "../index/tree-verify";
 import { KEY_SIZE_MAX } from "../limits";
 import { CHUNK_SIZE } from "../memory/chunks";
 import { root } from "../root";
+import { keptCount } from "./checkpoints";
 import { candidateProve } from "./proof";
 import {
   bufferBlock,
@@ -173,6 +174,7 @@ function nodeProve(state: VerifyState, node: KeyNode): void {
     state.walkKeyBytes += keySize;
     if (node.flags & NodeFlags.EXPIRY) state.walkExpiringCount++;
     state.walkValueBytes += node.valueSize;
+    keptCount(state, node);
     candidateProve(node, key, keySize, node.body);
   }
   let at = <usize>node.older;

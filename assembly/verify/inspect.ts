@@ -24,10 +24,11 @@ import {
   SUPERBLOCK_STRIDE,
 } from "../limits";
 import { segmentAt } from "../log/segments";
+import { Space } from "../log/space";
 import { probe, superblockAccept } from "../recovery/mount";
 import { READ_PLAN, root, SUPERBLOCK_A, SUPERBLOCK_B, WORKSPACE } from "../root";
 import { Status } from "../status";
-import { blockFault, blockIsZero, segmentCounts, segmentEnd } from "./source";
+import { blockFault, blockIsZero, segmentEnd } from "./source";
 import { Fault } from "./state";
 
 const ENTRY_SIZE: usize = 40;
@@ -122,12 +123,16 @@ export function segmentFigure(segment: u32, what: u32): f64 {
   if (segment >= root.segmentCount) return -1;
   switch (what) {
     case 0:
-      return segmentCounts(segment) ? <f64>segmentAt(segment).kind : <f64>SegmentKind.FREE;
+      return isUsed(segment) ? <f64>segmentAt(segment).kind : <f64>SegmentKind.FREE;
     case 1:
-      return segmentCounts(segment) ? <f64>segmentEnd(segment) : 0;
+      return isUsed(segment) ? <f64>segmentEnd(segment) : 0;
     default:
       return <f64>segmentAt(segment).liveBytes;
   }
+}
+
+function isUsed(segment: u32): bool {
+  return segmentAt(segment).space != Space.FREE;
 }
 
 if (WORKSPACE + (<usize>BLOCK_PAYLOAD_SIZE / 24 + 1) * ENTRY_SIZE > READ_PLAN) ERROR("the list outgrew its place");

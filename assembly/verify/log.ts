@@ -54,7 +54,7 @@ export function logStep(deadline: u64): void {
     state.started = 0;
     if (tickMs() >= deadline) return;
   }
-  state.phase = VerifyPhase.ORDERED_INDEX;
+  state.phase = VerifyPhase.CHECKPOINTS;
 }
 
 /** Scans the segment, or goes on with it: whether its end was reached. */
@@ -62,7 +62,7 @@ function segmentScan(state: VerifyState, deadline: u64): bool {
   const index = state.segment;
   const segment = segmentAt(index);
   if (!segmentCounts(index)) {
-    if (!state.started) {
+    if (!state.started && segment.space == Space.FREE) {
       state.segmentsFree++;
       if (segment.liveBytes) faultAt(Fault.LIVE_BYTES, segmentOffset(index), <f64>segment.liveBytes, 0);
     }

@@ -13,9 +13,10 @@ import { Space } from "../log/space";
 import { root } from "../root";
 import { Fault } from "./state";
 
-/** Whether a segment holds anything that counts, or did until a note says otherwise. */
+/** Whether a segment holds records that count, or did until a note says otherwise. */
 export function segmentCounts(index: u32): bool {
-  return segmentAt(index).space != Space.FREE;
+  const space = segmentAt(index).space;
+  return space != Space.FREE && space != Space.CHECKPOINT;
 }
 
 /** Whether a segment is one that the log, or copies, are appended to. */

@@ -40,6 +40,8 @@ export namespace VerifyPhase {
   export const HASH_INDEX: u32 = 3;
   export const SUMS: u32 = 4;
   export const DONE: u32 = 5;
+  /** Comes behind the log. */
+  export const CHECKPOINTS: u32 = 6;
 }
 
 /** Kinds of faults, and their details (a, b). The store has a name and a sentence for each, in this order. */
@@ -78,6 +80,20 @@ export namespace Fault {
   export const KEY_NODE: u32 = 16;
   /** A total is not what is counted. a: which (Total), b: the difference, kept minus counted. */
   export const TOTAL: u32 = 17;
+  /** A kept checkpoint is not what opening could rely on. a: CheckpointTrouble, b: 0 the newer one, 1 the older one. */
+  export const CHECKPOINT: u32 = 18;
+}
+
+/** What is wrong with a checkpoint. */
+export namespace CheckpointTrouble {
+  /** It cannot be read, or its checks fail. */
+  export const DAMAGED: u32 = 0;
+  /** Its blocks are sound, but they do not make a checkpoint. */
+  export const MALFORMED: u32 = 1;
+  /** An entry is not what the key's node says, and replay would not make up for it. */
+  export const DIFFERS: u32 = 2;
+  /** Keys are missing in it that replay would not find. */
+  export const LACKS: u32 = 3;
 }
 
 /** Troubles of the ordered index beside those of TreeFault. */
@@ -158,6 +174,25 @@ export class VerifyState {
   /** What the buffer's first block holds: device block plus 1, and the generation that it was checked for. */
   proofBlock: u64;
   proofGeneration: u64;
+
+  // The checkpoint that is read back, 0 the newer one
+  kept: u32;
+  keptStarted: u32;
+  /** The segment of it, index plus 1, and the next block there. */
+  keptSegment: u32;
+  keptBlock: u32;
+  keptGeneration: u64;
+  keptCheck: u64;
+  keptEntries: u64;
+  keptKeyBytes: u64;
+  /** Where the store stood when it was begun. */
+  keptSequence: u64;
+  keptMoved: u64;
+  /** Nodes that each checkpoint must have, and that it has. */
+  newerExpected: u64;
+  newerFound: u64;
+  olderExpected: u64;
+  olderFound: u64;
 
   // Results
   blocksRead: u64;

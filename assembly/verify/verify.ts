@@ -3,7 +3,7 @@
  * device are the same and sound.
  *
  * ```
- * superblocks → log, segment by segment → ordered index, key by key → hash index → sums
+ * superblocks → log, segment by segment → checkpoints → ordered index, key by key → hash index → sums
  * ```
  *
  * A fault is noted and the walk goes on; only want of memory for the walk itself is a status. Each record that the
@@ -18,6 +18,7 @@ import { BLOCK_SIZE, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../limits";
 import { segmentAt, segmentOffset } from "../log/segments";
 import { root } from "../root";
 import { Status } from "../status";
+import { checkpointsStep, keptSums } from "./checkpoints";
 import { hashStep, indexSums, orderedStep, total } from "./indexes";
 import { logBlocks, logStep } from "./log";
 import {
@@ -64,6 +65,9 @@ export function verifyStep(milliseconds: u32): i32 {
     case VerifyPhase.LOG:
       logStep(deadline);
       break;
+    case VerifyPhase.CHECKPOINTS:
+      checkpointsStep(deadline);
+      break;
     case VerifyPhase.ORDERED_INDEX:
       orderedStep(deadline);
       break;
@@ -73,6 +77,7 @@ export function verifyStep(milliseconds: u32): i32 {
     case VerifyPhase.SUMS:
       indexSums();
       segmentSums();
+      keptSums(state);
       state.phase = VerifyPhase.DONE;
       break;
   }

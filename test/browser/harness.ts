@@ -2,6 +2,7 @@
 import { afterAll } from "vitest";
 import { open as openInBrowser } from "../../hosts/browser.ts";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
+import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
@@ -33,9 +34,11 @@ export function host(): Promise<CoreHost> {
 export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   device: BlockDevice,
   options: OpenOptions<K, V> = {},
+  segmentBlocks = 16,
+  checkpoints: CheckpointPace = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
-  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks: 16 };
+  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks, checkpoints };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }
 

@@ -78,9 +78,14 @@ test("segments: what is live in them, as numbers and as a map", () => {
   const { out } = cairn(["inspect", path, "segments"]);
   const map = /^ +0 {2}(\S+)$/m.exec(out)?.[1] as string;
   expect(map).toHaveLength(segments.length);
-  expect(map).toMatch(/^░░[▓█]+>·*$/);
+  expect(map).toMatch(/^░░[▓█]+>=+·*$/);
   expect(map.indexOf(">")).toBe(used.length - 1);
-  expect(out).toContain(`${segments.length} of 1.0 MiB: ${used.length} in use, ${segments.length - used.length} free`);
+  const kept = segments.filter((segment: { kind: string }) => segment.kind === "checkpoint");
+  expect(map.split("=").length - 1).toBe(kept.length);
+  const free = segments.length - used.length - kept.length;
+  expect(out).toContain(
+    `${segments.length} of 1.0 MiB: ${used.length} in use, ${kept.length} of checkpoints, ${free} free`,
+  );
   expect(out).toMatch(/MiB live of .* written \(\d+ %\)/);
 });
 

@@ -31,6 +31,8 @@ interface Kind {
   operations: number;
   /** Of the positions, how many are crashed at. */
   share: number;
+  /** Whether checkpoints are made all the time, a block at a step. */
+  checkpoints?: boolean;
 }
 
 const KINDS: readonly Kind[] = [
@@ -47,14 +49,37 @@ const KINDS: readonly Kind[] = [
     share: 0.08,
   },
   { name: "a compacted file", growable: true, size: 0, compacts: true, ballast: 0, operations: 120, share: 0.25 },
+  {
+    name: "a compacted file with checkpoints",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 160,
+    share: 0.07,
+    checkpoints: true,
+  },
+  {
+    name: "a compacted device with checkpoints",
+    growable: false,
+    size: 2.75 * MIB,
+    compacts: true,
+    ballast: 6,
+    operations: 160,
+    share: 0.06,
+    checkpoints: true,
+  },
 ];
+/** A checkpoint whenever a segment is full. */
+const OFTEN = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
+const SELDOM = {};
 
 interface Progress {
   acknowledged: number;
   issued: number;
 }
 
-async function mount(device: RecordingDevice, auto = false): Promise<Store> {
+async function mount(device: RecordingDevice, kind: Kind, auto = false): Promise<Store> {
   const settings = readOptions({
     memoryBytes: 16 * MIB,
     writeBufferBytes: 256 * 1024,
@@ -62,11 +87,15 @@ async function mount(device: RecordingDevice, auto = false): Promise<Store> {
     durability: "manual",
     compaction: { auto, garbageRatio: 0.05 },
   });
-  return openStore<string, string>({ device, host, release: () => undefined, segmentBlocks: 16 }, settings);
+  const checkpoints = kind.checkpoints === true ? OFTEN : SELDOM;
+  return openStore<string, string>(
+    { device, host, release: () => undefined, segmentBlocks: 16, checkpoints },
+    settings,
+  );
 }
 
 /** A run of random operations on a fresh store: the device's record with marks of what was issued and acknowledged. */
-async function run(seed: number, kind: Kind): Promise<{ device: RecordingDevice; history: History; freed: number }> {
+async function run(seed: number, kind: Kind) {
   const random = randomFrom(seed);
   const device = new RecordingDevice(new Uint8Array(kind.size), random, kind.growable);
   const history = new History();
@@ -97,9 +126,10 @@ async function run(seed: number, kind: Kind): Promise<{ device: RecordingDevice;
     return progress.issued;
   };
   const auto = kind.compacts && random() < 0.5;
-  let store = await mount(device, auto);
+  let store = await mount(device, kind, auto);
   const pending: Promise<unknown>[] = [];
   let freed = 0;
+  let checkpoints = 0;
   /** Does what was issued last, unless a full device refuses it: then it never was. */
   const attempt = (write: () => void): void => {
     try {
@@ -207,15 +237,17 @@ async function run(seed: number, kind: Kind): Promise<{ device: RecordingDevice;
     } else {
       const number = progress.issued;
       freed += store.stats().freedSegmentCount;
+      checkpoints += store.stats().checkpointMadeCount;
       await store.close();
       acknowledge(number);
-      store = await mount(device, auto);
+      store = await mount(device, kind, auto);
     }
   }
   freed += store.stats().freedSegmentCount;
+  checkpoints += store.stats().checkpointMadeCount;
   if (random() < 0.5) await store.close();
   else await Promise.all(pending);
-  return { device, history, freed };
+  return { device, history, freed, checkpoints };
 }
 
 function contents(store: Store): Map<string, string> {
@@ -256,7 +288,7 @@ async function check(
   const device = new RecordingDevice(image, random, kind.growable);
   let store: Store;
   try {
-    store = await mount(device);
+    store = await mount(device, kind);
   } catch (cause) {
     // What a power cut left of a formatting that never ended is no store, and nothing was lost with it.
     if (progress.issued === 0 && cause instanceof CairnError && HALF_FORMATTED.includes(cause.code)) return 0;
@@ -267,6 +299,8 @@ async function check(
     const faults = (await store.verify()).faults.filter(({ kind }) => kind !== "superblock");
     if (faults.length > 0) throw new Error(`what was recovered is not sound: ${JSON.stringify(faults.slice(0, 3))}`);
   }
+  // A crash damages no checkpoint that a superblock names.
+  if (store.stats().checkpointFallbackCount > 0) throw new Error("a checkpoint was damaged");
   const found = contents(store);
   const count = history.find(found, progress.acknowledged, progress.issued);
   if (count < 0) {
@@ -284,7 +318,7 @@ async function check(
     const mode = CRASH_MODES[Math.floor(random() * CRASH_MODES.length)] as (typeof CRASH_MODES)[number];
     await check(images.image(mode, random), history, progress, random, depth - 1, kind);
   }
-  const again = await mount(new RecordingDevice(device.snapshot(), random, kind.growable));
+  const again = await mount(new RecordingDevice(device.snapshot(), random, kind.growable), kind);
   if (history.find(contents(again), count, count) < 0) throw new Error("mounting again gave another state");
   // What is written after a recovery survives the next one.
   try {
@@ -299,14 +333,17 @@ async function check(
   }
   if (kind.compacts && random() < 0.5) await store.compact({ full: true });
   store.flushSync();
-  const later = await mount(new RecordingDevice(device.snapshot(), random, kind.growable));
+  const later = await mount(new RecordingDevice(device.snapshot(), random, kind.growable), kind);
   const after = contents(later);
   if (difference(found, after) !== "") throw new Error(`after a write and a recovery: ${difference(found, after)}`);
   return count;
 }
 
-async function crashEverywhere(seed: number, kind: Kind): Promise<{ mounted: number; freed: number }> {
-  const { device, history, freed } = await run(seed, kind);
+async function crashEverywhere(
+  seed: number,
+  kind: Kind,
+): Promise<{ mounted: number; freed: number; checkpoints: number }> {
+  const { device, history, freed, checkpoints } = await run(seed, kind);
   const random = randomFrom(seed ^ 0x5eed);
   const images = new CrashImages(new Uint8Array(kind.size), device.events);
   let progress: Progress = { acknowledged: 0, issued: 0 };
@@ -330,7 +367,7 @@ async function crashEverywhere(seed: number, kind: Kind): Promise<{ mounted: num
       mounted += 1;
     }
   }
-  return { mounted, freed };
+  return { mounted, freed, checkpoints };
 }
 
 const { CAIRN_SEED, CAIRN_CRASH_RUNS } = process.env;
@@ -342,13 +379,16 @@ for (const kind of KINDS) {
   test(`every prefix of a recorded run mounts as a state between acknowledged and issued (${kind.name}, seed ${SEED})`, async () => {
     let mounted = 0;
     let freed = 0;
+    let checkpoints = 0;
     for (let i = 0; i < RUNS; i++) {
       const result = await crashEverywhere(SEED + i, kind);
       mounted += result.mounted;
       freed += result.freed;
+      checkpoints += result.checkpoints;
     }
     expect(mounted).toBeGreaterThan(20 * RUNS);
     // Segments were used anew, or no crash could have met it.
     if (kind.compacts) expect(freed).toBeGreaterThan(2 * RUNS);
+    if (kind.checkpoints === true) expect(checkpoints).toBeGreaterThan(2 * RUNS);
   }, 600_000);
 }

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
+import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
@@ -46,9 +47,10 @@ export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEn
   device: BlockDevice,
   options: OpenOptions<K, V> = {},
   segmentBlocks = 16,
+  checkpoints: CheckpointPace = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
-  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks };
+  const opening = { device, host: await host(), release: () => device.close(), segmentBlocks, checkpoints };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }
 

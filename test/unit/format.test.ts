@@ -192,9 +192,10 @@ describe(`format, seed ${SEED}`, () => {
         const held = size === 4 ? BigInt(block.readUInt32LE(offset)) : block.readBigUInt64LE(offset);
         expect(held, name).toBe(wanted.get(offset));
       }
-      // Feature bits, roots, names: none yet.
+      // Two roots, which a bit that may be ignored tells of; no other feature bits, no names.
+      expect(block.readBigUInt64LE(40)).toBe(1n);
       for (const [from, to] of [
-        [24, 48],
+        [24, 40],
         [160, BLOCK_SIZE],
       ] as const) {
         expect(block.subarray(from, to).every((byte) => byte === 0)).toBe(true);

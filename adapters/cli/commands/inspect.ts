@@ -142,9 +142,11 @@ function segmentLines({ target, inspector, output, painter, width }: Page, segme
   const free = map.filter(({ state }) => state === "free").length;
   const unknown = map.filter(({ state }) => state === "unknown").length;
   const damaged = map.filter(({ state }) => state === "damaged").length;
+  const checkpoints = map.filter(({ state }) => state === "checkpoint").length;
   output.write(
     `${painter.bold("segments")}  ${formatCount(segments.length)} of ${formatBytes(segmentBlocks * BLOCK_SIZE)}: ` +
-      `${refusal === undefined ? `${formatCount(used.length)} in use` : `${formatCount(unknown)} unknown`}, ${formatCount(free)} free` +
+      `${refusal === undefined ? `${formatCount(used.length)} in use` : `${formatCount(unknown)} unknown`}, ` +
+      `${checkpoints > 0 ? `${formatCount(checkpoints)} of checkpoints, ` : ""}${formatCount(free)} free` +
       `${damaged > 0 ? `, ${painter.bad(`${formatCount(damaged)} damaged`)}` : ""}\n\n`,
   );
   for (const line of mapOf(map, painter, width)) output.write(`${line}\n`);
@@ -173,7 +175,9 @@ function mapSegmentOf(segment: SegmentView, all: readonly SegmentView[]): MapSeg
         ? "free"
         : isDamaged
           ? "damaged"
-          : "used";
+          : kind === "checkpoint"
+            ? "checkpoint"
+            : "used";
   const usedBytes = Math.max(0, blocks - 1) * (BLOCK_SIZE - BLOCK_HEADER_SIZE);
   return { state, liveBytes, usedBytes, isEnd: state === "used" && isNewest(segment, all) };
 }
