@@ -75,6 +75,25 @@ test.for(RUNTIMES)("the programs of the document run on $name", async ({ file, f
   }
 });
 
+test.for([
+  { name: "the newest LTS of Node", file: peer("node"), flags: [], needs: "node" },
+  { name: "Bun", file: peer("bun"), flags: ["run"], needs: "bun" },
+])("the notes of automerge-repo are kept, on $name", async ({ file, flags, needs }, context) => {
+  const missing = peerMissing(needs);
+  if (missing !== undefined) context.skip(missing);
+  link("@automerge/automerge-repo");
+  for (const name of ["notes.ts", "storage.ts"]) {
+    writeFileSync(join(folder, name), readFileSync(join(ROOT, "examples/automerge", name)));
+  }
+  const path = `notes-${needs}.cairn`;
+  const ends = [];
+  for (const note of ["buy milk", "call Ada"]) ends.push(await run(folder, file, [...flags, "notes.ts", path, note]));
+  expect(ends.map(({ out, status }) => [out, status])).toEqual([
+    ["buy milk\n", 0],
+    ["buy milk\ncall Ada\n", 0],
+  ]);
+});
+
 const TYPED = `
 import Keyv from "keyv";
 import { createStorage } from "unstorage";
