@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, defineProject, type Plugin } from "vitest/config";
-import { binaryOfBuild } from "./vitest.config.ts";
+import { binaryOfBuild, sourcesOf } from "./vitest.config.ts";
 
 const ROOT = fileURLToPath(new URL("./", import.meta.url));
 const IN_WORKER = "?in-worker";
@@ -22,12 +22,16 @@ function filesInWorkers(): Plugin {
     enforce: "pre",
     load(id) {
       const [path = "", query = ""] = id.split("?");
-      if (!/\/test\/store\/[^/]+\.test\.ts$/.test(path) || `?${query}`.startsWith(IN_WORKER)) return undefined;
+      if (!/\/test\/(store|adapters)\/[^/]+\.test\.ts$/.test(path) || `?${query}`.startsWith(IN_WORKER))
+        return undefined;
       const file = `/${path.slice(ROOT.length)}${IN_WORKER}`;
       return `import { runInWorker } from "/test/browser/suite-on-page.ts";\nawait runInWorker(${JSON.stringify(file)});`;
     },
     async resolveId(source, importer) {
-      if (source !== "./harness.ts" || importer?.includes("/test/store/") !== true) return undefined;
+      const isHarness = importer?.includes("/test/store/")
+        ? source === "./harness.ts"
+        : source === "../store/harness.ts";
+      if (!isHarness || !/\/test\/(store|adapters)\//.test(importer ?? "")) return undefined;
       return this.resolve("/test/browser/harness.ts");
     },
   };
@@ -39,12 +43,13 @@ process.on("exit", () => rmSync(profile, { recursive: true, force: true }));
 
 const store = defineProject({
   plugins: [binaryOfBuild(), filesInWorkers()],
+  resolve: { alias: sourcesOf("browser") },
   // Pages that share memory between threads have to be isolated.
   server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
-  optimizeDeps: { include: ["buffer/"] },
+  optimizeDeps: { include: ["abstract-level", "abstract-level/test", "buffer/", "devalue", "unstorage"] },
   test: {
     name: "store",
-    include: ["test/store/*.test.ts"],
+    include: ["test/store/*.test.ts", "test/adapters/*.test.ts"],
     exclude: ["**/node-*"],
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -1,4 +1,5 @@
 import "./scripts/node20.mjs";
+import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vitest/config";
 
 /** Tests run the sources, whose binary the build leaves in build/: the path that an entry point gives holds there only. */
@@ -18,8 +19,17 @@ export function binaryOfBuild(): Plugin {
   };
 }
 
+/** The package by its own name, as adapters import it: the sources of the entry point of `runtime`. */
+export function sourcesOf(runtime: "node" | "bun" | "deno" | "browser"): { find: RegExp; replacement: string }[] {
+  const entry = new URL(`hosts/${runtime}.ts`, import.meta.url);
+  return [{ find: /^cairn-kv$/, replacement: fileURLToPath(entry) }];
+}
+
+const runtime = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node";
+
 export default defineConfig({
   plugins: [binaryOfBuild()],
+  resolve: { alias: sourcesOf(runtime) },
   test: {
     environment: "node",
     include: ["test/**/*.test.ts"],

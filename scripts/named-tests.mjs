@@ -11,14 +11,15 @@ const ROOT = new URL("../", import.meta.url);
 const DOCUMENTS = ["docs/runtimes.md", "docs/bundlers.md"];
 
 /** Which test files prove something about a runtime: those that run on it, and those that start it. */
-const SHARED = /^test\/(store|hosts|crash)\//;
+const SHARED = /^test\/(store|hosts|crash|adapters)\//;
 /** @type {Record<string, (file: string, text: string) => boolean>} */
 const COLUMNS = {
   "Node 20": () => true,
   "Node 24": (file, text) => SHARED.test(file) || text.includes('"node-lts"') || text.includes('peer("node")'),
   Bun: (file, text) => SHARED.test(file) || /"bun"/.test(text),
   Deno: (file, text) => SHARED.test(file) || /"deno"/.test(text),
-  Chromium: (file, text) => /^test\/(browser|sandbox|store(?=\/(?!node-)))\//.test(file) || /chromium/i.test(text),
+  Chromium: (file, text) =>
+    /^test\/(browser|sandbox|(store|adapters)(?=\/(?!node-)))\//.test(file) || /chromium/i.test(text),
   Firefox: (file, text) => file.startsWith("test/browser/") || /firefox/i.test(text),
   "WASI component": (file) => file.startsWith("test/component/"),
   workerd: (file, text) => /workerd/.test(text) || file === "test/hosts/memory-host.test.ts",

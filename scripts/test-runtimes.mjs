@@ -21,8 +21,8 @@ const ROOT = new URL("../", import.meta.url);
  * @property {string} [browser] the program of the browser that is driven
  */
 
-/** Of each further runtime: the store, the devices and locks, crashes of fewer runs. */
-const FOLDERS = ["test/store", "test/hosts", "test/crash"];
+/** Of each further runtime: the store, the devices and locks, crashes of fewer runs, adapters with the suites of others. */
+const FOLDERS = ["test/store", "test/hosts", "test/crash", "test/adapters"];
 
 const BROWSER_CONFIG = "vitest.browser.config.ts";
 
@@ -33,7 +33,7 @@ export const RUNTIMES = {
   bun: { command: peer("bun"), args: ["--bun"], folders: FOLDERS, env: { CAIRN_CRASH_RUNS: "1" } },
   deno: {
     command: peer("deno"),
-    args: ["run", "--allow-all", "--no-prompt"],
+    args: ["run", "--allow-all", "--no-prompt", "--unstable-kv"],
     folders: FOLDERS,
     env: { CAIRN_CRASH_RUNS: "1", DENO_NO_UPDATE_CHECK: "1" },
   },
