@@ -93,6 +93,7 @@ const STORE_OPTIONS: Record<keyof Omit<OpenOptions, "keyEncoding" | "valueEncodi
   directReads: true,
   compaction: true,
   onEvent: true,
+  onProgress: true,
   compression: true,
   wasm: true,
 };
