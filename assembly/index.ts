@@ -66,7 +66,9 @@ export { valueRead } from "./engine/value";
 export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { sideBegin, sideFinish } from "./log/side-flight";
+export { rebuildBytes, rebuildEnd, rebuildFinish, rebuildRecord } from "./recovery/rebuild";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
+export { salvageBegin, salvageLook, salvageNote, salvageRecords, salvageSeed } from "./verify/salvage";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
 

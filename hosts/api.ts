@@ -17,6 +17,8 @@ export type {
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
 export type { CompactionOptions, Durability, OpenOptions, StoreEvent, StoreProgress } from "../store/options.ts";
 export type { Range } from "../store/range.ts";
+export type { BlockCounts } from "../store/repair/lives.ts";
+export type { RepairDoubt, RepairGap, RepairKey, RepairProgress, RepairReport } from "../store/repair/report.ts";
 export type { Snapshot, SnapshotRange } from "../store/snapshot.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";
@@ -34,3 +36,4 @@ export type {
 export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
+export type { Repair, RepairOptions } from "./repairing.ts";

@@ -16,8 +16,8 @@ export const MEMORY_BYTES_DEFAULT = 512 * 1024 * 1024;
 export function browserRuntime(patienceMs: number): Runtime {
   return {
     loadModule: () => load(new URL("../cairn.wasm", import.meta.url)),
-    async openTarget(target, { create, readOnly }) {
-      if (typeof target === "string") return openOpfs(target, { create, readOnly, patienceMs });
+    async openTarget(target, { create, readOnly, locks = !readOnly }) {
+      if (typeof target === "string") return openOpfs(target, { create, readOnly, locks, patienceMs });
       const message = "open: the target is neither the name of a file nor a BlockDevice; browsers have no file: URLs.";
       throw new CairnError("INVALID_ARGUMENT", "open", message);
     },

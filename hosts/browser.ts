@@ -5,6 +5,7 @@ import { browserRuntime } from "./browser-runtime.ts";
 import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
+import { type Repair, repairOn } from "./repairing.ts";
 
 export * from "./api.ts";
 
@@ -24,6 +25,12 @@ export const open: Open = openOn(browserRuntime(0));
 
 /** Looks at what lies on a target as it is, damaged or not, in a dedicated worker. Writes nothing. */
 export const inspect: Inspect = inspectOn(open);
+
+/**
+ * Rebuilds a store from what is left of a damaged one, in a dedicated worker: into another file of the origin private file
+ * system, with `.repaired` behind the name unless `output` says otherwise. See docs/repair.md.
+ */
+export const repair: Repair = repairOn(open);
 
 /**
  * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that

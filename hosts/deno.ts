@@ -8,6 +8,7 @@
  * at once by `flock` when it is Deno too, and a dead one's lock is taken over when 10 s have brought no heartbeat.
  */
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
+import { type Repair, repairOn } from "./repairing.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -45,6 +46,9 @@ export const open: Open = openOn(
 
 /** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
 export const inspect: Inspect = inspectOn(open);
+
+/** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/repair.md. */
+export const repair: Repair = repairOn(open);
 
 /** Takes `flock` on a file through a descriptor of its own: how it is given up, or `undefined` when another has it. */
 function tryLock(path: string): (() => void) | undefined {

@@ -5,6 +5,7 @@
 import { CairnError } from "../store/error.ts";
 import { builtinText } from "./builtin-text.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
+import { type Repair, repairOn } from "./repairing.ts";
 
 export * from "./api.ts";
 export { connect } from "./no-page.ts";
@@ -44,3 +45,6 @@ export const open: Open = openOn({
 
 /** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
 export const inspect: Inspect = inspectOn(open);
+
+/** Rebuilds a store from what is left of a damaged one: from a `BlockDevice` into another, `output`. See docs/repair.md. */
+export const repair: Repair = repairOn(open);

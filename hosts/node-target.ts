@@ -49,7 +49,8 @@ export async function openTarget(
   throw new CairnError("LOCKED", "open", `${path} is created and removed again by another process. Stop it first.`);
 }
 
-function pathOf(target: string | URL): string {
+/** The path that a target names. `INVALID_ARGUMENT` when it cannot be one. */
+export function pathOf(target: string | URL): string {
   if (target instanceof URL) {
     if (target.protocol === "file:") {
       try {
@@ -91,10 +92,11 @@ async function openExisting(
   const { readOnly } = options;
   try {
     const resolved = fs.realpathSync(path);
-    if (stat.isBlockDevice()) return await openBlock(resolved, readOnly, files);
-    const lock = readOnly ? undefined : await acquireLock(resolved);
+    const locks = !readOnly || options.locks === true;
+    if (stat.isBlockDevice()) return await openBlock(resolved, { readOnly, locks }, files);
+    const lock = locks ? await acquireLock(resolved) : undefined;
     const flags = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR;
-    return openFile(resolved, flags, lock, { readOnly, created: false }, files);
+    return openFile(resolved, flags, lock, { readOnly, locks, created: false }, files);
   } catch (cause) {
     if (errnoOf(cause) === "ENOENT") return undefined;
     throw refusal(path, readOnly ? "read" : "write", cause);
@@ -120,7 +122,13 @@ async function createFile(path: string, options: TargetOptions, files: SystemFil
   const { O_RDWR, O_CREAT, O_EXCL } = fs.constants;
   try {
     const lock = await acquireLock(resolved);
-    const target = openFile(resolved, O_RDWR | O_CREAT | O_EXCL, lock, { readOnly: false, created: true }, files);
+    const target = openFile(
+      resolved,
+      O_RDWR | O_CREAT | O_EXCL,
+      lock,
+      { readOnly: false, locks: true, created: true },
+      files,
+    );
     try {
       await syncFolder(folder);
     } catch (cause) {
@@ -139,7 +147,7 @@ function openFile(
   path: string,
   flags: number,
   lock: FileLock | undefined,
-  options: { readOnly: boolean; created: boolean },
+  options: { readOnly: boolean; locks: boolean; created: boolean },
   files: SystemFiles,
 ): Target {
   let descriptor = -1;
@@ -153,7 +161,7 @@ function openFile(
     if (!stat.isFile()) throw invalid(`the target ${path} was replaced by a ${typeOf(stat)} while it was opened.`);
     identity = identityOf(stat);
     lock?.identify(identity);
-    if (!options.readOnly) unlock = lockAlso(path, files);
+    if (options.locks) unlock = lockAlso(path, files);
     hasTail = tailOf(descriptor, stat.size).some((byte) => byte !== 0);
     device = new FileDevice(path, descriptor, { readOnly: options.readOnly });
   } catch (cause) {
@@ -184,13 +192,17 @@ function openFile(
  * Opens a block device. Beside the kernel's own exclusive opening, which not every runtime has, it gets a lock file as
  * well, if `/dev` takes one.
  */
-async function openBlock(path: string, readOnly: boolean, files: SystemFiles): Promise<Target> {
-  const lock = readOnly ? undefined : await acquireDeviceLock(path);
+async function openBlock(
+  path: string,
+  { readOnly, locks }: { readOnly: boolean; locks: boolean },
+  files: SystemFiles,
+): Promise<Target> {
+  const lock = locks ? await acquireDeviceLock(path) : undefined;
   let unlock: (() => void) | undefined;
   let device: RawBlockDevice;
   try {
     lock?.identify(`block ${fs.statSync(path).rdev}`);
-    if (!readOnly) unlock = lockAlso(path, files);
+    if (locks) unlock = lockAlso(path, files);
     device = openBlockDevice(path, { readOnly, exclusive: files.opensExclusively });
   } catch (cause) {
     unlock?.();
@@ -234,7 +246,7 @@ function tailOf(descriptor: number, size: number): Uint8Array {
 }
 
 /** Makes the entries of `folder` durable. Windows opens no folders, and needs no such sync. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await fs.promises.open(folder, "r");
   try {

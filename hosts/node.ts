@@ -1,6 +1,7 @@
 /** Cairn on Node: `open` over files, block devices, memory, and devices that a program brings. */
 import process from "node:process";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
+import { type Repair, repairOn } from "./repairing.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -29,3 +30,6 @@ export const open: Open = openOn(
 
 /** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
 export const inspect: Inspect = inspectOn(open);
+
+/** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/repair.md. */
+export const repair: Repair = repairOn(open);

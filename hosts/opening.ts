@@ -5,8 +5,9 @@ import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import { Inspector } from "../store/inspect.ts";
 import { openStore } from "../store/open.ts";
-import { type KeyOf, type OpenOptions, readOptions, type Settings, type ValueOf } from "../store/options.ts";
+import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
+import type { FileExchange } from "./file-exchange.ts";
 import { MemoryDevice } from "./memory-device.ts";
 import type { Target, TargetOptions } from "./target.ts";
 import { WasiTable } from "./wasi.ts";
@@ -22,6 +23,8 @@ export interface Runtime {
   /** `text`, where it takes the binary to know. */
   textOf?(binary: WebAssembly.Module): Promise<CoreHost["text"]>;
   onExit?: CoreHost["onExit"];
+  /** How files take each other's place; absent: they cannot. */
+  exchange?: FileExchange;
   /** Default of `memoryBytes`, in bytes; absent: 2 GiB. */
   memoryBytesDefault?: number;
 }
@@ -115,7 +118,8 @@ function moduleOf(runtime: Runtime): Promise<WebAssembly.Module> {
   return module;
 }
 
-function placeOf(runtime: Runtime, target: unknown, settings: Settings): Target | Promise<Target> {
+/** The target that a program names, open. */
+export function placeOf(runtime: Runtime, target: unknown, settings: TargetOptions): Target | Promise<Target> {
   if (target === ":memory:") return deviceTarget(new MemoryDevice(), true);
   if (isDevice(target)) return deviceTarget(target, false);
   return runtime.openTarget(target as string | URL, settings);

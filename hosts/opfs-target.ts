@@ -13,6 +13,8 @@ import type { Target } from "./target.ts";
 export interface OpfsOptions {
   create: boolean;
   readOnly: boolean;
+  /** Whether the file's lock is taken. Default: unless `readOnly`. */
+  locks?: boolean;
   /** Milliseconds in which a handle that a worker just ended held is waited for. Default 0. */
   patienceMs?: number;
 }
@@ -62,7 +64,8 @@ export async function openOpfs(name: string, options: OpfsOptions): Promise<Targ
     throw unsupported(`the browser refuses the origin private file system here (${reasonOf(cause)})`, cause);
   }
   const end = performance.now() + (options.patienceMs ?? 0);
-  const unlock = options.readOnly ? () => undefined : await lockFile(parts.join("/"), name, end);
+  const { locks = !options.readOnly } = options;
+  const unlock = locks ? await lockFile(parts.join("/"), name, end) : () => undefined;
   try {
     return await openFile(root, parts, name, options, unlock, end);
   } catch (cause) {

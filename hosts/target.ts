@@ -8,6 +8,8 @@ export interface TargetOptions {
   readOnly: boolean;
   /** Whether the target may be formatted though it is not blank: the store's decision, once the device is open. */
   format: boolean;
+  /** Whether a `readOnly` opening takes the lock all the same, so that nobody writes meanwhile. Default `false`. */
+  locks?: boolean;
 }
 
 /** An open target. */

@@ -93,6 +93,15 @@ export interface CoreExports {
   inspectBlock(deviceBlock: number): number;
   inspectRecords(): number;
   segmentFigure(segment: number, what: number): number;
+  salvageBegin(seedLow: number, seedHigh: number, segmentBlocks: number): number;
+  salvageLook(index: number, deviceBlock: number): number;
+  salvageSeed(index: number, deviceBlock: number): number;
+  salvageRecords(index: number): number;
+  salvageNote(index: number, from: number): number;
+  rebuildRecord(head: number, total: number): number;
+  rebuildBytes(size: number): number;
+  rebuildEnd(): void;
+  rebuildFinish(sequence: number, highestTimeMs: number): number;
   verifyBegin(): number;
   verifyStep(milliseconds: number): number;
   verifyEnd(): void;
@@ -217,7 +226,8 @@ const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   NOT_A_STORE: "the target holds something that is not a Cairn store. Check the path; format: true would erase it.",
   UNSUPPORTED_FORMAT: "the store was written by a newer version of Cairn.",
   ENGINE_MISMATCH: "the store was formatted with another engine. Open it with that one.",
-  CORRUPT: "the device gave bytes that are not what was written.",
+  CORRUPT:
+    'the device gave bytes that are not what was written. "cairn verify" says where, "cairn repair" saves what is whole.',
   DEVICE_READ: "the device failed to read.",
   DEVICE_WRITE: "the device failed to write or to sync. Open the store again: what was acknowledged is there.",
   DEVICE_SHRUNK: "the device is smaller than the store on it. Restore its size, or restore a backup.",

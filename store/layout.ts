@@ -295,10 +295,10 @@ export const LAYOUT = {
       meaning: "blocks that the header and its note take; records begin behind them",
     },
     {
-      name: "reserved",
+      name: "checkSeed",
       offset: 32,
       size: 8,
-      meaning: "reserved",
+      meaning: "what the checks of this store's blocks are seeded with, so that they can be told without a superblock",
     },
     {
       name: "saltLow",

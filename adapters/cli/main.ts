@@ -21,6 +21,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
   scan: { summary: "print a range of keys and values as NDJSON", load: () => import("./commands/scan.ts") },
   stats: { summary: "print the store's counters and gauges", load: () => import("./commands/stats.ts") },
   verify: { summary: "prove that a store is sound, or say what is not", load: () => import("./commands/verify.ts") },
+  repair: {
+    summary: "rebuild a store from what is left of a damaged one",
+    load: () => import("./commands/repair.ts"),
+  },
   compact: {
     summary: "give the space of overwritten and deleted records back",
     load: () => import("./commands/compact.ts"),

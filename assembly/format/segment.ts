@@ -7,7 +7,7 @@
  *  16  previous generation  the life of the segment before it in the log; 0 for the first, and for copies
  *  24  previous segment     its index
  *  28  header blocks        blocks that the header and its note take; records begin behind them
- *  32  reserved
+ *  32  check seed           what the checks of this store's blocks are seeded with, so that they can be told without a superblock
  *  40  mount salt           16 random bytes of the mount that opened the segment
  *  56  former generation    the life of this segment that ended when it was opened; 0 when it had none
  * ```
@@ -36,7 +36,7 @@ export class SegmentHeader {
   previousGeneration: u64;
   previousSegment: u32;
   headerBlocks: u32;
-  reserved: u64;
+  checkSeed: u64;
   saltLow: u64;
   saltHigh: u64;
   formerGeneration: u64;

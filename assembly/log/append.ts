@@ -615,7 +615,7 @@ export function segmentHeaderFill(header: SegmentHeader, index: u32, former: u64
   header.previousGeneration = state.previousGeneration;
   header.previousSegment = state.previousSegment;
   header.headerBlocks = state.headerBlocks;
-  header.reserved = 0;
+  header.checkSeed = root.checkSeed;
   header.saltLow = root.saltLow;
   header.saltHigh = root.saltHigh;
   header.formerGeneration = former;

@@ -8,7 +8,7 @@
 import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { checkpointsMounted } from "../engine/checkpoint";
-import { SegmentKind } from "../format/segment";
+import { SegmentKind, segmentHeaderValid } from "../format/segment";
 import {
   Compatible,
   FORMAT_VERSION,
@@ -43,6 +43,9 @@ import { corruptAt } from "./fault";
 import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
 import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
 import { segmentsTake, tailSecure } from "./tail";
+
+/** How far into its segments a device is looked at before it counts as blank. */
+const SEARCHED: u64 = 64 << 20;
 
 /** What `probe` answers beside a status. */
 export namespace Probe {
@@ -335,12 +338,19 @@ function isZero(frame: usize): bool {
   return any == 0;
 }
 
-/** BLANK when the device's first MiB is zero, else NOT_A_STORE. */
+/**
+ * BLANK when the device's first MiB is zero, and so is every place in the next 64 MiB where a segment can begin: a store
+ * that lost its superblocks is CORRUPT, and anything else NOT_A_STORE.
+ */
 function restIsZero(size: u64): i32 {
-  for (let offset: u64 = 0; offset + BLOCK_SIZE <= min<u64>(size, SEGMENTS_OFFSET); offset += BLOCK_SIZE) {
+  for (let offset: u64 = 0; offset + BLOCK_SIZE <= min<u64>(size, SEGMENTS_OFFSET + SEARCHED); ) {
     const status = deviceRead(offset, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
-    if (!isZero(SUPERBLOCK_B)) return Status.NOT_A_STORE;
+    if (!isZero(SUPERBLOCK_B)) {
+      const isSegment = offset >= SEGMENTS_OFFSET && segmentHeaderValid(SUPERBLOCK_B);
+      return isSegment ? corruptAt(0) : Status.NOT_A_STORE;
+    }
+    offset += offset < SEGMENTS_OFFSET ? BLOCK_SIZE : (<u64>SEGMENT_BLOCKS_MIN) << BLOCK_SIZE_LOG2;
   }
   return Probe.BLANK;
 }

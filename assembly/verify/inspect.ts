@@ -89,7 +89,12 @@ export function inspectBlock(deviceBlock: f64): i32 {
  * is -1 minus the count. Of a damaged block, it is what its bytes can be taken for.
  */
 export function inspectRecords(): i32 {
-  const header = changetype<BlockHeader>(SUPERBLOCK_B);
+  return recordsList(SUPERBLOCK_B);
+}
+
+/** `inspectRecords` of the block in any frame. */
+export function recordsList(frame: usize): i32 {
+  const header = changetype<BlockHeader>(frame);
   if (header.flags & BlockFlags.SEGMENT_HEADER || header.first == <u16>NO_RECORD) return 0;
   const used = min(<u32>header.used, BLOCK_PAYLOAD_SIZE);
   // Without a geometry any value may fit.
@@ -98,7 +103,7 @@ export function inspectRecords(): i32 {
   const blocksLeft = segmentBlocks - 1 - (first & (segmentBlocks - 1));
   let count: i32 = 0;
   for (let at = <u32>header.first; at < used; ) {
-    const record = SUPERBLOCK_B + BLOCK_HEADER_SIZE + at;
+    const record = frame + BLOCK_HEADER_SIZE + at;
     if (!recordValid(record, used - at, blocksLeft)) return -1 - count;
     const entry = WORKSPACE + <usize>count * ENTRY_SIZE;
     const view = changetype<Record>(record);

@@ -86,6 +86,19 @@ describe("superblocks", () => {
     await fresh.close();
   });
 
+  test("that are all zeros make no store a blank device: it is CORRUPT, and never formatted over", async () => {
+    const image = await storeImage();
+    for (let copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+      image.fill(0, copy * SUPERBLOCK_STRIDE, copy * SUPERBLOCK_STRIDE + BLOCK);
+    }
+    const error = await expectRefused(image, "CORRUPT");
+    expect(error.message).toContain("repair");
+    await expectRefused(image, "CORRUPT", { create: false });
+    // Whatever else lies where a segment would is no reason to write over it, either.
+    image.fill(7, SEGMENTS_OFFSET, SEGMENTS_OFFSET + BLOCK);
+    await expectRefused(image, "NOT_A_STORE");
+  });
+
   test("of a newer format are refused, and the feature and the version are named", async () => {
     const image = await storeImage();
     changeSuperblocks(image, (superblock) => {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
+import { type Repair, repairOn } from "../../hosts/repairing.ts";
 import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
@@ -33,6 +34,9 @@ export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
   return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
 }
+
+/** `repair` of this runtime. */
+export const repair: Repair = repairOn(openHere);
 
 /** `open` with nothing added: for what is wrong with its arguments. */
 export const openRaw = openHere as (target?: unknown, options?: unknown) => Promise<Store>;

@@ -1,0 +1,91 @@
+/** What `repair` says of its work. */
+import type { FaultPlace } from "../verify.ts";
+import type { BlockCounts } from "./lives.ts";
+
+/** How far a repair is. `done` and `total` count blocks of the damaged device, each of which is read up to three times. */
+export interface RepairProgress {
+  phase: "repair";
+  step: "survey" | "collect" | "copy" | "verify";
+  done: number;
+  total: number;
+}
+
+/** Something that counted and is not there. */
+export interface RepairGap {
+  /**
+   * `blocks`: blocks that held records. `header`: the header of a segment, or the note in it, which says what counts.
+   * `segment`: all of a segment, or so much that nobody can tell what it was. `end`: the newest part of the log, which was
+   * durable.
+   */
+  kind: "blocks" | "header" | "segment" | "end";
+  /** Absent for `end`. */
+  place?: FaultPlace;
+  /** How many blocks, where that is known. */
+  blocks?: number;
+  /** No record that it held had a higher version; absent when nothing says so. */
+  version?: number;
+}
+
+/** A key that needs attention. */
+export interface RepairKey {
+  /** As encoded. */
+  key: Uint8Array;
+  /** Version of the record. */
+  version: number;
+  /** Where the record lies on the damaged device. */
+  place: FaultPlace;
+  /** For unproven ones. */
+  reason?: RepairDoubt;
+}
+
+/**
+ * Why a value went to the unproven output:
+ *
+ * - `exposed`: it is whole and counted, and no newer one was found; but something that is missing may have held a later
+ *   write of this key, or its deletion. `keepExposed` puts these into the repaired store.
+ * - `batch`: it is of a batch of which a part is missing.
+ * - `older`: the newest value of this key is lost; this is the newest one that is whole.
+ * - `apart`: it lies where nothing counts any more, or does not count yet: in space that was freed, or behind the end of the
+ *   log. It may have been overwritten or deleted long ago, or never have been acknowledged.
+ */
+export type RepairDoubt = "exposed" | "batch" | "older" | "apart";
+
+/** What `repair` resolves with. */
+export interface RepairReport {
+  /** Whether everything that was durable is in the repaired store, as far as the device can tell. */
+  complete: boolean;
+  /** Where the repaired store is; `undefined` for a device of the program's own. */
+  output: string | undefined;
+  /** Where unproven values are; `undefined` when there are none, or for a device of the program's own. */
+  unproven: string | undefined;
+  /** Where the damaged store is kept after a repair in place. */
+  damaged: string | undefined;
+  /** Copies of the superblock that were intact, of four. Without any it was worked out from the segments. */
+  superblocksIntact: number;
+  superblockRebuilt: boolean;
+  /** Blocks of 4,096 bytes, the superblock's copies apart, by what they are. */
+  blocks: BlockCounts;
+  /** Records met in sound blocks, garbage included. */
+  recordsRead: number;
+  /** Keys in the repaired store; in the unproven one, in all and by reason; and keys whose newest value is lost. */
+  keysRepaired: number;
+  keysUnproven: number;
+  doubts: Record<RepairDoubt, number>;
+  keysLost: number;
+  /** Versions of the repaired store's records, lowest and highest; 0 when it is empty. */
+  versionFirst: number;
+  versionLast: number;
+  /**
+   * The highest version that anything missing can have had: values that are not known to be the newest above it are
+   * `exposed`. Absent when nothing is missing, or nothing says how new it was.
+   */
+  horizon: number | undefined;
+  /** What is missing; at most 1,000. */
+  gaps: RepairGap[];
+  gapCount: number;
+  /** Keys whose newest value is lost, and unproven ones; at most 1,000 each. */
+  lost: RepairKey[];
+  unprovenKeys: RepairKey[];
+  /** How long it took, in milliseconds. */
+  ms: number;
+}
