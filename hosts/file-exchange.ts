@@ -4,19 +4,7 @@ import { dirname } from "node:path";
 import { CairnError } from "../store/error.ts";
 import { pathOf, syncFolder } from "./node-target.ts";
 import { errnoOf, reasonOf } from "./positioned-io.ts";
-
-/** What a host with files offers to a repair. */
-export interface FileExchange {
-  /** The path of a target, through symbolic links where it is there. */
-  resolve(target: string | URL): string;
-  exists(path: string): boolean;
-  /**
-   * Puts the file at `replacement` in the place of the one at `path`, at once and durably. With `kept`, the old file has
-   * that name afterwards. At every instant there is a file at `path`, unless the file system has no hard links.
-   */
-  replace(path: string, replacement: string, kept: string | undefined): Promise<void>;
-  remove(path: string): void;
-}
+import type { FileExchange } from "./target.ts";
 
 /** The exchange over `node:fs`. */
 export const fileExchange: FileExchange = {

@@ -7,9 +7,8 @@ import { Inspector } from "../store/inspect.ts";
 import { openStore } from "../store/open.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
-import type { FileExchange } from "./file-exchange.ts";
 import { MemoryDevice } from "./memory-device.ts";
-import type { Target, TargetOptions } from "./target.ts";
+import type { FileExchange, Target, TargetOptions } from "./target.ts";
 import { WasiTable } from "./wasi.ts";
 
 /** What one runtime brings. */

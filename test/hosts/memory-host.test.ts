@@ -98,7 +98,7 @@ describe("the option wasm", () => {
 });
 
 test("every entry point exports the same", async () => {
-  const names = ["CAIRN_ERROR_CODES", "CairnError", "connect", "inspect", "open"];
+  const names = ["CAIRN_ERROR_CODES", "CairnError", "connect", "inspect", "open", "repair"];
   for (const entry of ["node", "bun", "memory", "browser"]) {
     const loaded: object = await import(`../../hosts/${entry}.ts`);
     expect(Object.keys(loaded).sort(), entry).toEqual(names);
