@@ -1,6 +1,6 @@
 /** `test/store/harness.ts` for a browser's dedicated worker: `open` over the origin private file system. */
 import { afterAll } from "vitest";
-import { open as openInBrowser } from "../../hosts/browser.ts";
+import { open as openInBrowser, repair as repairInBrowser } from "../../hosts/browser.ts";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
 import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
@@ -24,6 +24,9 @@ export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "
 }
 
 export const openRaw = openInBrowser as (target?: unknown, options?: unknown) => Promise<Store>;
+
+/** `repair` of this runtime. */
+export const repair = repairInBrowser;
 
 /** What the core needs of a browser. */
 export function host(): Promise<CoreHost> {
