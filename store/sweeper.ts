@@ -62,11 +62,15 @@ export class Sweeper {
   }
 
   private wait(ms: number): void {
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      this.turn();
-    }, ms);
+    // A store that was dropped without a close is not kept by its timer.
+    const dropped = new WeakRef(this);
+    this.timer = setTimeout(() => dropped.deref()?.fire(), ms);
     (this.timer as { unref?: () => void }).unref?.();
+  }
+
+  private fire(): void {
+    this.timer = undefined;
+    this.turn();
   }
 
   private turn(): void {
