@@ -6,14 +6,14 @@
  * exchange area. What needs code of the program's own (a codec, `fn`) runs here; should that code write the same key, the
  * call is refused, for one of the two writes would be lost.
  */
-import { ASCII_VALUE, AT_MEMORY, RESULT_ASCII_VALUE, TOO_LARGE } from "./core.ts";
+import { ASCII_VALUE, AT_MEMORY, type Core, RESULT_ASCII_VALUE, TOO_LARGE } from "./core.ts";
 import type { Format } from "./encoding.ts";
-import { type Facts, factsOf, type WriteWords, wordsOf } from "./entry.ts";
+import { type Facts, factsOf, wordsOf } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import { readPieces } from "./iterator.ts";
 import { mergePatch } from "./merge-patch.ts";
 import { VALUE_SIZE_MAX } from "./refusals.ts";
-import type { Face } from "./scope.ts";
+import type { Face, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
 const STAT_HIGHEST_TIME = 31;
@@ -49,8 +49,7 @@ export class Partials {
   /** See `Store.increment`. */
   increment(key: unknown, by: unknown): bigint {
     const { session, face } = this;
-    session.ready("increment");
-    session.writes.checkWritable("increment");
+    this.ready("increment");
     if (by !== 1n) {
       if (typeof by !== "bigint") throw invalid("increment", `by must be a bigint, not ${nameOf(by)}.`);
       if (BigInt.asIntN(64, by) !== by) throw outOfRange("increment", "by is no integer of 64 bits.");
@@ -63,25 +62,21 @@ export class Partials {
       core.integers[core.exchangeIn >> 3] = by as bigint;
       return core.exports.increment(keySize, flags);
     }, "increment");
-    session.afterWrite();
-    if (session.durability === "sync") session.committer.flushSync("increment");
+    this.wrote("increment");
     return core.integers[core.incremented] as bigint;
   }
 
   /** See `Store.merge`. */
   merge(key: unknown, patch: unknown): true {
-    const { place } = this;
-    place.ready("merge");
-    const { valueFormat } = place;
-    const merged = merging(valueFormat, key, patch);
-    this.replace(key, "merge", merged, (value) => encodeOf(valueFormat, value, key, "merge"));
+    this.ready("merge");
+    const { values } = this.face;
+    this.replace(key, "merge", merging(values, key, patch), (value) => encodeOf(values, value, key, "merge"));
     return true;
   }
 
   /** See `Store.update`. */
   update(key: unknown, fn: unknown): unknown {
-    const { place } = this;
-    place.ready("update");
+    this.ready("update");
     if (typeof fn !== "function") throw invalid("update", "fn must be a function.");
     return this.replace(
       key,
@@ -91,86 +86,69 @@ export class Partials {
         refusePromise(next);
         return next;
       },
-      (value) => encodeOf(place.valueFormat, value, key, "update"),
+      (value) => encodeOf(this.face.values, value, key, "update"),
     );
   }
 
-  /** What a call works with: the present core, and what goes with it. */
-  private get place() {
-    const { session, face } = this;
-    const { scope } = face;
-    const { writes } = session;
-    return {
-      core: scope.core,
-      keyFormat: face.keys,
-      valueFormat: face.values,
-      valueReader: scope.valueReader,
-      ready: (operation: string): void => {
-        session.ready(operation);
-        writes.checkWritable(operation);
-      },
-      keyIn: (key: unknown, operation: string) => scope.keyEncodedIn(key, operation),
-      keyFlags: () => scope.keyFlags,
-      textIn: (text: string) => writes.textIn(scope, text),
-      write: (key: Encoded, value: Encoded, operation: string, words: WriteWords | undefined) =>
-        writes.writeEncoded(scope, key, value, operation, words),
-      erase: (key: Encoded, operation: string) => writes.eraseIn(scope.keyEncodedIn(key, operation), operation),
-      call: (run: () => number, operation: string) => writes.call(run, operation),
-      guard: <T>(run: () => T): T => session.guard(run),
-      error: (status: number, operation: string) => session.error(status, operation),
-      wrote: (operation: string): void => {
-        session.afterWrite();
-        if (session.durability === "sync") session.committer.flushSync(operation);
-      },
-    };
+  /** Throws when no write may begin. */
+  private ready(operation: string): void {
+    this.session.ready(operation);
+    this.session.writes.checkWritable(operation);
+  }
+
+  /** What follows a write. */
+  private wrote(operation: string): void {
+    const { session } = this;
+    session.afterWrite();
+    if (session.durability === "sync") session.committer.flushSync(operation);
   }
 
   /** Appends bytes, or without an offset writes them there. */
   private splice(key: unknown, offset: number | undefined, bytes: unknown, operation: string): true {
-    const { place } = this;
-    place.ready(operation);
+    const { session, face } = this;
+    this.ready(operation);
     if (typeof bytes !== "string" && !(bytes instanceof Uint8Array)) {
       throw invalid(operation, `the bytes must be a string or a Uint8Array, not ${nameOf(bytes)}.`);
     }
-    const encoded = place.keyFormat.encode(key, "key", operation);
-    const { core } = place;
-    const size = this.pieceIn(bytes);
-    const keySize = place.keyIn(encoded, operation);
-    const flags = place.keyFlags() | (typeof bytes === "string" && size === bytes.length ? ASCII_VALUE : 0);
+    const encoded = face.keys.encode(key, "key", operation);
+    const { scope } = face;
+    const { core } = scope;
+    const size = this.pieceIn(scope, bytes);
+    const keySize = scope.keyEncodedIn(encoded, operation);
+    const flags = scope.keyFlags | (typeof bytes === "string" && size === bytes.length ? ASCII_VALUE : 0);
     // A larger one could not be appended to anything.
     const beyond = offset !== undefined && offset > VALUE_SIZE_MAX;
     let status = TOO_LARGE;
     if (size >= 0 && !beyond) {
       let isIn = true;
-      status = place.call(() => {
+      status = session.writes.call(() => {
         // What was refused for want of room may have moved the piece.
-        if (!isIn) this.pieceIn(bytes);
+        if (!isIn) this.pieceIn(scope, bytes);
         isIn = false;
         return offset === undefined
           ? core.exports.append(keySize, size, flags)
           : core.exports.patch(keySize, offset, size, flags);
       }, operation);
     }
-    if (status === TOO_LARGE) this.spliceLarge(encoded, offset, bytes, operation);
-    else place.wrote(operation);
+    if (status === TOO_LARGE) this.spliceLarge(scope, encoded, offset, bytes, operation);
+    else this.wrote(operation);
     return true;
   }
 
   /** Puts a piece into the exchange area: its size, or -1 when it does not fit. */
-  private pieceIn(bytes: Encoded): number {
-    const { core } = this.place;
-    if (typeof bytes === "string") return this.place.textIn(bytes);
+  private pieceIn(scope: Scope, bytes: Encoded): number {
+    const { core } = scope;
+    if (typeof bytes === "string") return this.session.writes.textIn(scope, bytes);
     if (bytes.length > core.exchangeSize) return -1;
     core.bytes.set(bytes, core.exchangeIn);
     return bytes.length;
   }
 
   /** The same for a value that is too large for one call: it comes out, and goes in again, in pieces. */
-  private spliceLarge(key: Encoded, offset: number | undefined, bytes: Encoded, operation: string): void {
-    const { place } = this;
+  private spliceLarge(scope: Scope, key: Encoded, offset: number | undefined, bytes: Encoded, operation: string): void {
     const piece = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-    const facts = factsOf(place.core, place.keyIn(key, operation));
-    const { valueSize, read } = this.valueOf(place.keyIn(key, operation), operation);
+    const facts = factsOf(scope.core, scope.keyEncodedIn(key, operation));
+    const { valueSize, read } = this.valueOf(scope.core, scope.keyEncodedIn(key, operation), operation);
     const from = offset ?? valueSize;
     if (from > valueSize)
       throw outOfRange(operation, `the value has ${valueSize} bytes, so none can be written at ${from}.`);
@@ -182,20 +160,19 @@ export class Partials {
     const value = new Uint8Array(newSize);
     value.set(read());
     value.set(piece, from);
-    place.write(key, value, operation, wordsOf(facts));
-    place.wrote(operation);
+    this.session.writes.writeEncoded(scope, key, value, operation, wordsOf(facts));
+    this.wrote(operation);
   }
 
   /** The size of the value of the key in KEY_A, 0 when it is absent, and how to get its bytes. */
-  private valueOf(keySize: number, operation: string): { valueSize: number; read(): Uint8Array } {
-    const { place } = this;
-    const { core } = place;
-    const status = place.guard(() => core.exports.get(keySize));
-    if (status < 0) throw place.error(status, operation);
+  private valueOf(core: Core, keySize: number, operation: string): { valueSize: number; read(): Uint8Array } {
+    const { session } = this;
+    const status = session.guard(() => core.exports.get(keySize));
+    if (status < 0) throw session.error(status, operation);
     if (status === 0) return { valueSize: 0, read: () => new Uint8Array(0) };
     const valueSize = core.words[core.result + 1] as number;
     if (status !== AT_MEMORY) {
-      return { valueSize, read: () => readPieces(core, valueSize, (failed) => place.error(failed, operation)) };
+      return { valueSize, read: () => readPieces(core, valueSize, (failed) => session.error(failed, operation)) };
     }
     const at = (core.words[core.result] as number) >>> 0;
     return { valueSize, read: () => core.bytes.slice(at, at + valueSize) };
@@ -208,15 +185,15 @@ export class Partials {
     next: (value: unknown) => unknown,
     encode: (value: unknown) => Encoded,
   ): unknown {
-    const { place } = this;
-    const given = place.keyFormat.encode(key, "key", operation);
+    const { session, face } = this;
+    const given = face.keys.encode(key, "key", operation);
     // The program may change its buffer meanwhile.
     const encoded = typeof given === "string" ? given : new Uint8Array(given);
     const facts = this.facts(encoded, operation);
     const before = facts === undefined ? undefined : this.decoded(encoded, key, operation);
     const value = next(before);
     const bytes = value === undefined ? undefined : encode(value);
-    place.ready(operation);
+    this.ready(operation);
     const now = this.facts(encoded, operation);
     if (now?.version !== facts?.version) {
       // It has expired since it was read: the write comes before that, and is gone as well.
@@ -224,43 +201,45 @@ export class Partials {
       const message = `${operation}: the key was written while its new value was being made, by fn or by a codec. Return the value instead of writing it.`;
       throw new CairnError("REENTRANT", operation, message);
     }
-    if (bytes !== undefined) place.write(encoded, bytes, operation, wordsOf(now));
-    else if (now !== undefined) place.erase(encoded, operation);
+    const { scope } = face;
+    if (bytes !== undefined) session.writes.writeEncoded(scope, encoded, bytes, operation, wordsOf(now));
+    else if (now !== undefined) session.writes.eraseIn(scope.keyEncodedIn(encoded, operation), operation);
     else return value;
-    place.wrote(operation);
+    this.wrote(operation);
     return value;
   }
 
   private facts(key: Encoded, operation: string): Facts | undefined {
-    const { place } = this;
-    const keySize = place.keyIn(key, operation);
-    return place.guard(() => factsOf(place.core, keySize));
+    const { scope } = this.face;
+    const keySize = scope.keyEncodedIn(key, operation);
+    return this.session.guard(() => factsOf(scope.core, keySize));
   }
 
   private hasExpired(facts: Facts | undefined): boolean {
     if (facts?.expiresAt === undefined) return false;
-    return facts.expiresAt <= Math.max(Date.now(), this.place.core.exports.stat(STAT_HIGHEST_TIME));
+    return facts.expiresAt <= Math.max(Date.now(), this.session.core.exports.stat(STAT_HIGHEST_TIME));
   }
 
   private decoded(key: Encoded, given: unknown, operation: string): unknown {
-    const { place } = this;
-    const { core } = place;
-    const keySize = place.keyIn(key, operation);
-    const status = place.guard(() => core.exports.get(keySize));
+    const { session } = this;
+    const { scope } = this.face;
+    const { core, valueReader } = scope;
+    const keySize = scope.keyEncodedIn(key, operation);
+    const status = session.guard(() => core.exports.get(keySize));
     if (status === 0) return undefined;
-    if (status < 0) throw place.error(status, operation);
+    if (status < 0) throw session.error(status, operation);
     const size = core.words[core.result + 1] as number;
     try {
       if (status !== AT_MEMORY) {
-        return place.valueReader.own(
-          readPieces(core, size, (failed) => place.error(failed, operation)),
+        return valueReader.own(
+          readPieces(core, size, (failed) => session.error(failed, operation)),
           operation,
         );
       }
       const isAscii = ((core.words[core.result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
-      return place.valueReader.read((core.words[core.result] as number) >>> 0, size, isAscii, operation);
+      return valueReader.read((core.words[core.result] as number) >>> 0, size, isAscii, operation);
     } catch (error) {
-      throw named(error, given, place.valueFormat.name);
+      throw named(error, given, this.face.values.name);
     }
   }
 }
