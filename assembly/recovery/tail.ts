@@ -146,6 +146,7 @@ function lastCopy(frame: usize): i64 {
   if (blocks + max<u32>(kept, 1) > root.segmentBlocks) return Status.NO_SPACE;
   root.previousSegment = from.previousSegment;
   root.previousGeneration = from.previousGeneration;
+  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
   const index = segmentTake();
   const former = segmentBegin(index, SegmentKind.LOG, 0);
   const state = segmentAt(index);
@@ -154,15 +155,8 @@ function lastCopy(frame: usize): i64 {
   state.born = from.born;
   noteForgets(source);
   noteCounts(index);
-  const noteSize = noteMake();
-  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
-  let noted: u32 = 0;
-  for (let block: u32 = 0; block < blocks; block++) {
-    blockMake(made, index, block);
-    noted = headerBlockFill(made, index, former, block, noted, noteSize);
-    const written = blockWrite(made);
-    if (written < 0) return written;
-  }
+  const headed = headerWrite(made, index, former, blocks);
+  if (headed < 0) return headed;
   for (let i: u32 = 0; i < kept; i++) {
     const pointer = blockChecked(source, from.headerBlocks + i, frame);
     if (pointer < 0) return pointer;
@@ -184,12 +178,7 @@ function lastCopy(frame: usize): i64 {
     if (written < 0) return written;
   }
   if (!kept) {
-    blockMake(made, index, blocks);
-    groupEnd(made);
-    const trailer = trailerOf(made);
-    trailer.sequence = root.replaySequence;
-    trailer.highestTimeMs = root.highestTimeMs;
-    const written = blockWrite(made);
+    const written = endWrite(made, index, blocks, root.replaySequence);
     if (written < 0) return written;
   }
   root.copyBlocks = blocks + max<u32>(kept, 1);
@@ -212,14 +201,24 @@ function noteStart(frame: usize): i64 {
   root.previousSegment = last;
   root.previousGeneration = segmentAt(last).generation;
   const blocks = headerBlocks();
+  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
   const index = segmentTake();
   const former = segmentBegin(index, SegmentKind.LOG, 0);
   const state = segmentAt(index);
   state.space = Space.LIVE;
   state.scan = ScanState.HEADER;
   noteCounts(index);
+  const headed = headerWrite(made, index, former, blocks);
+  if (headed < 0) return headed;
+  const written = endWrite(made, index, blocks, sequence);
+  if (written < 0) return written;
+  root.copyBlocks = blocks + 1;
+  return <i64>index;
+}
+
+/** Writes the header of a segment that was begun, with the note of how things stand now, through the frame `made`. */
+function headerWrite(made: usize, index: u32, former: u64, blocks: u32): i32 {
   const noteSize = noteMake();
-  const made = <usize>root.frames + (MAKE_FRAME << BLOCK_SIZE_LOG2);
   let noted: u32 = 0;
   for (let block: u32 = 0; block < blocks; block++) {
     blockMake(made, index, block);
@@ -227,15 +226,17 @@ function noteStart(frame: usize): i64 {
     const written = blockWrite(made);
     if (written < 0) return written;
   }
-  blockMake(made, index, blocks);
+  return Status.OK;
+}
+
+/** Writes a block that holds nothing but the end of a group. */
+function endWrite(made: usize, index: u32, block: u32, sequence: u64): i32 {
+  blockMake(made, index, block);
   groupEnd(made);
   const trailer = trailerOf(made);
   trailer.sequence = sequence;
   trailer.highestTimeMs = root.highestTimeMs;
-  const written = blockWrite(made);
-  if (written < 0) return written;
-  root.copyBlocks = blocks + 1;
-  return <i64>index;
+  return blockWrite(made);
 }
 
 function groupEnd(frame: usize): void {
