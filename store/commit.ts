@@ -18,8 +18,6 @@ interface Waiter {
 /** Turns of the microtask queue that a group waits for company: as many as an `await` or two of its writers take. */
 const COMPANY_TURNS = 3;
 
-/** The size in a piece of the plan; the bit above says that it will hardly be read back. */
-const PIECE_SIZE_MASK = 0x7fff_ffff;
 type Timer = ReturnType<typeof setTimeout>;
 
 /** Hands groups to the device for one store. */
@@ -98,7 +96,7 @@ export class Committer {
       return;
     }
     this.flying = this.take();
-    this.flight = this.fly(this.plan(pieces));
+    this.flight = this.fly(core.piecesAt(core.plan, pieces));
   }
 
   /** Makes everything durable before it returns; throws what `flushSync` of the store throws. */
@@ -198,19 +196,6 @@ export class Committer {
       else this.begin();
     };
     queueMicrotask(turn);
-  }
-
-  private plan(count: number): DevicePiece[] {
-    const { core } = this;
-    const pieces: DevicePiece[] = [];
-    for (let i = 0; i < count; i++) {
-      const at = core.plan + i * 4;
-      const pointer = (core.words[at + 2] as number) >>> 0;
-      const word = core.words[at + 3] as number;
-      const source = core.bytes.subarray(pointer, pointer + (word & PIECE_SIZE_MASK));
-      pieces.push({ offset: core.floats[at >> 1] as number, source, uncached: word < 0 });
-    }
-    return pieces;
   }
 
   private async fly(pieces: readonly DevicePiece[]): Promise<void> {

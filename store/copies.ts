@@ -57,7 +57,7 @@ export class Copies {
     }
     const count = guard(() => exports.sideBegin());
     if (count < 0) throw this.store.error(count, "compact");
-    if (count > 0) this.write(this.plan(count));
+    if (count > 0) this.write(core.piecesAt(core.sidePlan, count));
   }
 
   /** Resolves when something has landed; at once when nothing is in flight. */
@@ -69,17 +69,6 @@ export class Copies {
   /** Resolves when nothing is in flight. */
   async idle(): Promise<void> {
     while (this.inFlightCount > 0) await this.next();
-  }
-
-  private plan(count: number): DevicePiece[] {
-    const { core } = this.store;
-    const pieces: DevicePiece[] = [];
-    for (let at = core.sidePlan; at < core.sidePlan + count * 4; at += 4) {
-      const pointer = (core.words[at + 2] as number) >>> 0;
-      const source = core.bytes.subarray(pointer, pointer + (core.words[at + 3] as number));
-      pieces.push({ offset: core.floats[at >> 1] as number, source, uncached: true });
-    }
-    return pieces;
   }
 
   private read(offset: number, target: Uint8Array, window: number): void {

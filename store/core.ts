@@ -5,7 +5,7 @@
  * 2. Pointers over 2 GiB arrive as negative numbers: `>>> 0`.
  * 3. After a trap, or a status that poisons, no export that writes is called again.
  */
-import type { BlockDevice } from "./device.ts";
+import type { BlockDevice, DevicePiece } from "./device.ts";
 import { CairnError, type CairnErrorCode } from "./error.ts";
 
 /** The exports of `cairn.wasm`; see `assembly/index.ts`. */
@@ -147,6 +147,9 @@ export interface TextAccess {
 
 const PAGE_SIZE = 65_536;
 const READ_CALL = "[method]descriptor.read";
+/** A piece of a plan of writes. The bit above its size says that it will hardly be read back. */
+const PIECE_WORDS = 4;
+const PIECE_SIZE_MASK = 0x7fff_ffff;
 
 /** Bits of a call's flags. */
 export const ASCII_VALUE = 1;
@@ -360,6 +363,18 @@ export class Core {
   /** Whether a host call of the core is under way: then nothing may call the core. */
   get entered(): boolean {
     return this.table.entered;
+  }
+
+  /** The pieces of a plan of writes that stands at a word place; see `assembly/log/group.ts`. */
+  piecesAt(plan: number, count: number): DevicePiece[] {
+    const pieces: DevicePiece[] = [];
+    for (let at = plan; at < plan + count * PIECE_WORDS; at += PIECE_WORDS) {
+      const pointer = (this.words[at + 2] as number) >>> 0;
+      const word = this.words[at + 3] as number;
+      const source = this.bytes.subarray(pointer, pointer + (word & PIECE_SIZE_MASK));
+      pieces.push({ offset: this.floats[at >> 1] as number, source, uncached: word < 0 });
+    }
+    return pieces;
   }
 
   /** What a status below zero means, with the cause that the host kept. */

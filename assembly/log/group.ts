@@ -22,7 +22,7 @@ import { fenceCheck } from "./superblock-store";
 
 const PIECE_SIZE_LOG2: usize = 4;
 /** In a piece's size: it will hardly be read back. */
-const UNCACHED_BIT: u32 = 0x80000000;
+export const UNCACHED_BIT: u32 = 0x80000000;
 
 /** How the host says that a group in flight ended. */
 export namespace FlightResult {

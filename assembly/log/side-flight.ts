@@ -6,14 +6,14 @@
  * group is issued later still.
  *
  * ```
- * piece of the plan, 16 bytes:  0 f64 device offset    8 u32 pointer    12 u32 size
+ * piece of the plan, 16 bytes:  0 f64 device offset    8 u32 pointer    12 u32 size, and UNCACHED_BIT
  * ```
  */
 import { BlockHeader } from "../format/block";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { root, SIDE_PLAN, SIDE_PLAN_MAX } from "../root";
 import { Status } from "../status";
-import { FlightResult } from "./group";
+import { FlightResult, UNCACHED_BIT } from "./group";
 import { flightFrameOf, runOf, sideFrameOf, sideFrames, sideSealedEnd, sideSettle } from "./side";
 import { fenceCheck } from "./superblock-store";
 
@@ -78,7 +78,7 @@ function planBuild(): i32 {
     const piece = SIDE_PLAN + ((<usize>count) << 4);
     store<f64>(piece, <f64>(changetype<BlockHeader>(frame).deviceBlock << BLOCK_SIZE_LOG2));
     store<u32>(piece, <u32>frame, 8);
-    store<u32>(piece, run << (<u32>BLOCK_SIZE_LOG2), 12);
+    store<u32>(piece, (run << (<u32>BLOCK_SIZE_LOG2)) | UNCACHED_BIT, 12);
     count++;
     block += run;
   }
