@@ -4,13 +4,12 @@
  */
 import type { Core } from "./core.ts";
 import type { CairnError } from "./error.ts";
+import { throwUnlessHarmless } from "./refusals.ts";
 
 const CHECKPOINT_DONE = 3;
 const STAT_KEYS = 89;
 const STAT_BYTES = 86;
 const STAT_UNDER_WAY = 88;
-/** What a step may meet without harm: it goes on when that has changed. */
-const HARMLESS = ["NO_SPACE", "CORRUPT", "DEVICE_READ", "OUT_OF_MEMORY"];
 
 /** When a checkpoint is due, and how large a step of one is. Tests ask for more of them than anybody wants. */
 export interface CheckpointPace {
@@ -71,8 +70,7 @@ export class Checkpointer {
     const now = performance.now();
     this.longestMs = Math.max(this.longestMs, now - start);
     if (result < 0) {
-      const error = store.error(result, "checkpoint");
-      if (!HARMLESS.includes(error.code)) throw error;
+      throwUnlessHarmless(store.error(result, "checkpoint"));
       return;
     }
     const { stat } = store.core.exports;

@@ -24,6 +24,7 @@ import {
   WAITS_UNLESS_BEHIND,
 } from "./core.ts";
 import { CairnError } from "./error.ts";
+import { throwUnlessHarmless } from "./refusals.ts";
 import { nextTurn } from "./turn.ts";
 
 /** What `compact` takes. */
@@ -68,8 +69,6 @@ const STEP_LEAST_MS = 0.25;
 const TURNLESS_MS = 20;
 /** Milliseconds of steps after which the event loop turns. */
 const TURN_MS = 1;
-/** What a step may meet without harm: it goes on when that has changed. */
-const HARMLESS = ["NO_SPACE", "CORRUPT", "DEVICE_READ", "OUT_OF_MEMORY"];
 
 /** What compaction needs of its store. */
 export interface CompactorStore extends CopiesStore {
@@ -102,10 +101,7 @@ export class Compactor {
   /** One automatic step, if one is due. Throws only what poisons the store. */
   auto(): void {
     const status = this.step(COMPACT_AUTO, STEP_MS);
-    if (status < 0) {
-      const error = this.store.error(status, "compact");
-      if (!HARMLESS.includes(error.code)) throw error;
-    }
+    if (status < 0) throwUnlessHarmless(this.store.error(status, "compact"));
     // What is left to do goes on in the event loop's turns, also when nobody writes any more.
     if (status === COMPACT_MOVED) this.schedule();
     const now = tally(this.store.core);

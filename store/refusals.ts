@@ -6,6 +6,14 @@ export const KEY_SIZE_MAX = 2048;
 /** Longest value, in bytes as encoded. */
 export const VALUE_SIZE_MAX = 64 * 1024 * 1024;
 
+/** What a step of the store's own work may meet without harm: it goes on when that has changed. */
+const HARMLESS = ["NO_SPACE", "CORRUPT", "DEVICE_READ", "OUT_OF_MEMORY"];
+
+/** Throws what a step met, unless it may go on later. */
+export function throwUnlessHarmless(error: CairnError): void {
+  if (!HARMLESS.includes(error.code)) throw error;
+}
+
 /** The store takes no calls any more. */
 export function closedError(operation: string): CairnError {
   return new CairnError("CLOSED", operation, `${operation}: the store is closed. Open it again.`);

@@ -76,32 +76,28 @@ export class Session {
       settings.compaction.auto && !settings.readOnly,
       Math.round(settings.compaction.garbageRatio * 1000),
     );
-    this.compactor = new Compactor({
+    // What the work that the store does by itself needs of it.
+    const own = {
       core,
+      isOpen: () => this.open && this.committer.poisoned === undefined,
+      wrote: () => this.committer.wrote(),
+      error: (status: number, operation: string, cause?: unknown) => this.error(status, operation, cause),
+      guard: <T>(run: () => T): T => this.guard(run),
+    };
+    this.compactor = new Compactor({
+      ...own,
       committer: this.committer,
       isDirect: settings.directReads,
       isUsable: () => this.committer.poisoned === undefined && !this.isEnded,
       ready: (operation) => this.ready(operation),
-      error: (status, operation, cause) => this.error(status, operation, cause),
-      guard: (run) => this.guard(run),
       report: (report) => this.emit({ type: "compacted", ...report }),
       progress: settings.onProgress,
     });
     this.checkpointer = new Checkpointer({
-      core,
-      isOpen: () => this.open && this.committer.poisoned === undefined,
-      wrote: () => this.committer.wrote(),
-      error: (status, operation) => this.error(status, operation),
-      guard: (run) => this.guard(run),
+      ...own,
       report: (report) => this.emit({ type: "checkpointed", ...report }),
     });
-    this.sweeper = new Sweeper({
-      core,
-      isOpen: () => this.open && this.committer.poisoned === undefined,
-      guard: (run) => this.guard(run),
-      error: (status, operation) => this.error(status, operation),
-      wrote: () => this.committer.wrote(),
-    });
+    this.sweeper = new Sweeper(own);
     if (settings.readOnly) this.sweeper.stop();
     else if (core.exports.stat(STAT_EXPIRING) > 0) this.sweeper.arm();
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
