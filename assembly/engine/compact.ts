@@ -34,7 +34,7 @@ import {
   tombstoneAdd,
 } from "../log/segments";
 import { SIDE_WAITS, sideAdmit, sideAlign, sideBytes, sideClose, sidePlace, sideReady } from "../log/side";
-import { Space, spaceSurvey, tombstonesNeeded } from "../log/space";
+import { notedAwaitsMark, Space, spaceSurvey, tombstonesNeeded } from "../log/space";
 import { Attention, KEY_C, root } from "../root";
 import { Status } from "../status";
 import { laterApply } from "./later";
@@ -163,7 +163,9 @@ function idle(mode: u32): i32 {
 
 /** Whether a note, now, would make segments free, and more of them than it costs. */
 export function settleGain(mode: u32): bool {
-  return root.emptiedCount != 0 || root.notedCount != 0 || sourcesWait(mode);
+  // Who needs room now cannot wait for the host's reports.
+  const noted = mode == CompactMode.NEED ? notedAwaitsMark() : root.notedCount != 0;
+  return root.emptiedCount != 0 || noted || sourcesWait(mode);
 }
 
 /** Whether enough sources wait for the open segment of copies to close it early. */

@@ -8,7 +8,7 @@ import { groupTouch, logReserve, noteAppend, surveyWhenDue } from "../log/append
 import { flushSync, groupPending } from "../log/group";
 import { For } from "../log/segments";
 import { sideClose } from "../log/side";
-import { spaceSurvey } from "../log/space";
+import { notedAwaitsMark, spaceSurvey } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
 import { checkpointYield } from "./checkpoint";
@@ -46,14 +46,14 @@ export function roomMake(purpose: u32): i32 {
   spaceSurvey();
   if (root.checkpointWork) return checkpointYield(false);
   if (settleGain(CompactMode.NEED)) {
+    // What waits for a report of the host frees nothing now: then another segment may.
     const settled = settle();
     if (settled) return settled;
-  } else {
-    root.deleting = purpose == For.DELETING ? 1 : 0;
-    const made = moveOne();
-    root.deleting = 0;
-    if (made) return made;
   }
+  root.deleting = purpose == For.DELETING ? 1 : 0;
+  const made = moveOne();
+  root.deleting = 0;
+  if (made) return made;
   // A store that is full opens more slowly rather than that it refuses a deletion.
   return checkpointYield(purpose == For.DELETING || root.segmentCount < SMALL_SEGMENTS);
 }
@@ -80,14 +80,22 @@ function finish(result: i32): i32 {
   return result < 0 ? result : 1;
 }
 
-/** Notes what is emptied, and makes the note and its mark durable. */
+/** Makes segments free that are emptied or noted, else those whose records were copied: 1 when there were any, or a status. */
 function settle(): i32 {
-  const before = root.segmentFreeCount;
-  if (!root.emptiedCount && !root.notedCount) {
-    const closed = sideClose();
-    if (closed < 0) return closed == Status.NO_SPACE ? 0 : closed;
-    spaceSurvey();
+  if (root.emptiedCount || notedAwaitsMark()) {
+    const proven = noteProve();
+    if (proven) return proven;
   }
+  // Copies that are closed let their sources go.
+  const closed = sideClose();
+  if (closed < 0) return closed == Status.NO_SPACE ? 0 : closed;
+  spaceSurvey();
+  return root.emptiedCount ? noteProve() : 0;
+}
+
+/** Notes what is emptied, and makes the note and its mark durable: 1 when that freed segments, or a status. */
+function noteProve(): i32 {
+  const before = root.segmentFreeCount;
   if (root.emptiedCount) {
     const noted = noteAppend();
     if (noted < 0) return noted == Status.NO_SPACE ? 0 : noted;

@@ -95,6 +95,16 @@ export function noteTakeBack(group: u64): void {
   }
 }
 
+/** Whether a mark would make segments free: not when all that is noted only waits for the report on a group in flight. */
+export function notedAwaitsMark(): bool {
+  if (!root.notedCount) return false;
+  for (let i: u32 = 0; i < root.segmentCount; i++) {
+    const state = segmentAt(i);
+    if (state.space == Space.NOTED && state.noteGroup > root.provenMark) return true;
+  }
+  return false;
+}
+
 /** Frees what proven notes no longer count. */
 export function spaceSettle(): void {
   if (!root.notedCount) return;
