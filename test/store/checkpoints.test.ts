@@ -5,6 +5,7 @@ import type { StoreEvent, StoreProgress } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
 import { openTiny, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { expectSame, MapModel } from "./map-model.ts";
 import { Random } from "./random.ts";
 
 const seed = runSeed();
@@ -16,14 +17,6 @@ const TWENTY = 2.25 * MIB;
 /** A checkpoint as often as a segment is filled, in steps of a block. */
 const OFTEN: CheckpointPace = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
 const MANUAL = { ...SMALL, durability: "manual" } as const;
-
-function expectSame(store: Store, model: ReadonlyMap<string, string>): void {
-  expect(store.count()).toBe(model.size);
-  for (const [key, value] of store.entries()) {
-    if (model.get(key) !== value) throw new Error(`${key} is ${value.slice(0, 20)} of ${value.length} bytes`);
-  }
-  for (const [key, value] of model) if (store.get(key) !== value) throw new Error(`${key} is lost`);
-}
 
 async function expectSound(store: Store): Promise<void> {
   const report = await store.verify();
@@ -39,30 +32,22 @@ describe(`checkpoints, seed ${seed}`, () => {
       let made = 0;
       const again = async (): Promise<Store> => openTiny(device.reopen(), options, 16, OFTEN);
       let store = await again();
-      const model = new Map<string, string>();
+      const writes = new MapModel(random);
+      const model = writes.map;
       let durable = new Map<string, string>();
       const leave = (): void => {
         made += store.stats().checkpointMadeCount;
       };
       for (let i = 0; i < 1500; i++) {
-        const key = `key ${random.below(60)}`;
+        const key = writes.key();
         const choice = random.below(100);
         try {
           if (choice < 55) {
-            const value = `${i}`.padEnd(random.pick([5, 100, 1000, 5000, random.below(30_000)]), ".");
-            store.set(key, value);
-            model.set(key, value);
+            writes.set(store, key, i);
           } else if (choice < 75) {
-            expect(store.delete(key)).toBe(model.delete(key));
+            writes.delete(store, key);
           } else if (choice < 80) {
-            const other = `key ${random.below(60)}`;
-            await store.batch([
-              { type: "set", key, value: "first" },
-              { type: "delete", key: other },
-              { type: "set", key, value: `${i} in a batch` },
-            ]);
-            model.delete(other);
-            model.set(key, `${i} in a batch`);
+            await writes.batch(store, key, i);
           } else if (choice < 92) {
             store.flushSync();
             durable = new Map(model);

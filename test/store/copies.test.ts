@@ -5,6 +5,7 @@ import { CairnError } from "../../store/error.ts";
 import type { Store } from "../../store/store.ts";
 import { codeOf, errorOf, openTiny, pause } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { expectSame } from "./map-model.ts";
 
 const MIB = 1_048_576;
 const SMALL = { writeBufferBytes: 262_144, cacheBytes: 262_144, memoryBytes: 16 * MIB } as const;
@@ -47,11 +48,6 @@ class CopyDevice extends ImageDevice {
     if (this.failure !== undefined) throw this.failure;
     await super.writeAsync(pieces);
   }
-}
-
-function expectSame(store: Store, model: ReadonlyMap<string, string>): void {
-  expect(store.count()).toBe(model.size);
-  for (const [key, value] of model) if (store.get(key) !== value) throw new Error(`${key} is not what it was`);
 }
 
 /** A store of which every other record is garbage: 60 keys are left, of 3,000 bytes each. */
