@@ -285,7 +285,7 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       codes["long"] = await code(store.put("k".repeat(2049), "1"));
       codes["value"] = await code(store.set("k", undefined as unknown as string));
       codes["large"] = await code(store.put("k", "v".repeat(64 * 1024 * 1024 + 1)));
-      codes["option"] = await code(store.set("k", "v", { expiresIn: 5 }));
+      codes["option"] = await code(store.set("k", "v", { sync: true } as object));
       codes["range"] = await code(store.count({ from: "a" } as object));
       codes["batch"] = await code(store.batch([{ type: "set", key: "", value: "" }]));
       codes["options"] = await code(cairn.connect(name, { durability: "never" as "sync" }));
@@ -307,7 +307,7 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       long: "KEY_SIZE",
       value: "INVALID_ARGUMENT",
       large: "VALUE_SIZE",
-      option: "UNSUPPORTED",
+      option: "INVALID_ARGUMENT",
       range: "INVALID_ARGUMENT",
       batch: "KEY_SIZE",
       options: "INVALID_ARGUMENT",
