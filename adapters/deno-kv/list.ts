@@ -1,5 +1,7 @@
 /** Lists of entries: what a selector and a cursor name, read a batch at a time. */
+
 import { CairnError } from "cairn-kv";
+import { behind, compareKeys, startsWith } from "../key-bytes.ts";
 import { decodeKey, encodeKey } from "./keys.ts";
 import type { KvEntry, KvListIterator, KvListOptions, KvListSelector } from "./types.ts";
 
@@ -111,7 +113,7 @@ function selectionOf(selector: KvListSelector): Selection {
   if (start === undefined || end === undefined) throw invalid("a selector has a prefix, or both start and end.");
   const lower = encodeKey(start, "list");
   const upper = encodeKey(end, "list");
-  if (compare(lower, upper) > 0) throw invalid("the start of a selector lies behind its end.");
+  if (compareKeys(lower, upper) > 0) throw invalid("the start of a selector lies behind its end.");
   let commonSize = 0;
   while (commonSize < lower.length && lower[commonSize] === upper[commonSize]) commonSize++;
   return { lower, upper, commonSize };
@@ -129,7 +131,8 @@ function keyOfCursor(cursor: string, { lower, upper, commonSize }: Selection): U
   const key = new Uint8Array(commonSize + rest.length);
   key.set(lower.subarray(0, commonSize));
   key.set(rest, commonSize);
-  if (compare(key, lower) < 0 || compare(key, upper) >= 0) throw invalid("the cursor lies outside of the selector.");
+  if (compareKeys(key, lower) < 0 || compareKeys(key, upper) >= 0)
+    throw invalid("the cursor lies outside of the selector.");
   return key;
 }
 
@@ -149,23 +152,6 @@ function withByte(bytes: Uint8Array, byte: number): Uint8Array {
   longer.set(bytes);
   longer[bytes.length] = byte;
   return longer;
-}
-
-function behind(bytes: Uint8Array): Uint8Array {
-  return withByte(bytes, 0);
-}
-
-function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
-  return bytes.length >= prefix.length && compare(bytes.subarray(0, prefix.length), prefix) === 0;
-}
-
-function compare(a: Uint8Array, b: Uint8Array): number {
-  const size = Math.min(a.length, b.length);
-  for (let i = 0; i < size; i++) {
-    const difference = (a[i] as number) - (b[i] as number);
-    if (difference !== 0) return difference;
-  }
-  return a.length - b.length;
 }
 
 function invalid(message: string, cause?: unknown): CairnError {

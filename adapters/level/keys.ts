@@ -6,6 +6,7 @@
  */
 // The runtime's own, or, in a browser, the package that abstract-level brings.
 import { Buffer } from "buffer";
+import { behind, compareKeys } from "../key-bytes.ts";
 import { textOf } from "../text-or-bytes.ts";
 
 /** A key or value in one of the formats that the adapter takes from Level without a detour. */
@@ -68,24 +69,9 @@ export function spanOf({ gt, gte, lt, lte }: LevelBounds): LevelSpan {
 /** Whether a target of `seek` lies outside of a span; its marked bytes otherwise. Level's walk ends there. */
 export function targetIn(target: LevelData, { gte, lt }: LevelSpan): Uint8Array | undefined {
   const marked = markedBytes(target);
-  return compare(marked, gte) < 0 || compare(marked, lt) >= 0 ? undefined : marked;
+  return compareKeys(marked, gte) < 0 || compareKeys(marked, lt) >= 0 ? undefined : marked;
 }
 
 function markedBytes(key: LevelData): Uint8Array {
   return markedKey(typeof key === "string" ? encoder.encode(key) : key) as Uint8Array;
-}
-
-function behind(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1);
-  next.set(key);
-  return next;
-}
-
-function compare(a: Uint8Array, b: Uint8Array): number {
-  const size = Math.min(a.length, b.length);
-  for (let i = 0; i < size; i++) {
-    const difference = (a[i] as number) - (b[i] as number);
-    if (difference !== 0) return difference;
-  }
-  return a.length - b.length;
 }

@@ -48,13 +48,3 @@ export function labelOf(key: Uint8Array): string {
   const text = textOf(key, "one") ?? `0x${hexOf(key.subarray(0, 64)).replaceAll(" ", "")}`;
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }
-
-/** Order of two keys. */
-export function compareKeys(a: Uint8Array, b: Uint8Array): number {
-  const size = Math.min(a.length, b.length);
-  for (let index = 0; index < size; index++) {
-    const difference = (a[index] as number) - (b[index] as number);
-    if (difference !== 0) return difference;
-  }
-  return a.length - b.length;
-}

@@ -5,7 +5,7 @@
  * that are known, counting up to it, and going on in the half that holds the rank; the last steps are walked. Places
  * that were found are kept, so that scrolling on from one costs a single short walk.
  */
-import { compareKeys } from "./bytes.ts";
+import { compareKeys } from "../key-bytes.ts";
 import type { Connection } from "./session.ts";
 
 /** So many keys are walked rather than guessed at. */

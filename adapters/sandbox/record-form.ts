@@ -1,5 +1,6 @@
 /** One record, to be read and changed. Writes are durable before the form says so. */
-import { bytesOf, compareKeys, type Form, hexOf, labelOf, textOf } from "./bytes.ts";
+import { compareKeys } from "../key-bytes.ts";
+import { bytesOf, type Form, hexOf, labelOf, textOf } from "./bytes.ts";
 import { button, element, input } from "./elements.ts";
 import { sized } from "./figures.ts";
 import { ask, report, say } from "./messages.ts";

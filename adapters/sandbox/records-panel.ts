@@ -1,4 +1,5 @@
 /** The records: keys by prefix in a list of any length, and the one that is chosen in a form. */
+import { startsWith } from "../key-bytes.ts";
 import { bytesOf, hexOf, textOf } from "./bytes.ts";
 import { button, element, input } from "./elements.ts";
 import { counted } from "./figures.ts";
@@ -156,8 +157,4 @@ export function startRecords(session: Session): void {
       if (session.connection === connection) fail(error);
     }
   }
-}
-
-function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
-  return key.length >= prefix.length && prefix.every((byte, index) => key[index] === byte);
 }
