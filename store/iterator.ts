@@ -11,7 +11,7 @@
 import { AHEAD_READS, type Core } from "./core.ts";
 import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
-import { behind, bytesOf, compareBytes, type Span } from "./range.ts";
+import { bytesOf, placeOfSeek, type Span } from "./range.ts";
 import type { Scope } from "./scope.ts";
 
 const KEYS = 1;
@@ -126,11 +126,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     this.position = 0;
     this.size = 0;
     const { core } = cursors;
-    const limit = span.reverse ? span.upper : span.lower;
-    let place = span.reverse ? behind(target) : target;
-    if (limit !== undefined && (span.reverse ? compareBytes(place, limit) > 0 : compareBytes(place, limit) < 0)) {
-      place = limit;
-    }
+    const place = placeOfSeek(span, target);
     core.bytes.set(place, core.keyA);
     const status = core.exports.cursorSeek(this.state.handle, place.length);
     if (status < 0) throw cursors.error(status, "seek");

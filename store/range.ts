@@ -151,6 +151,12 @@ export function behind(key: Uint8Array): Uint8Array {
   return next;
 }
 
+/** Where a walk over a span goes on for a key: the bound that it seeks from, no further out than the span's own end. */
+export function placeOfSeek({ reverse, lower, upper }: Span, key: Uint8Array): Uint8Array {
+  if (!reverse) return lower === undefined ? key : later(key, lower);
+  return upper === undefined ? behind(key) : earlier(behind(key), upper);
+}
+
 /** Order of two encoded keys. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const size = Math.min(a.length, b.length);

@@ -7,7 +7,7 @@
  */
 import { CairnError } from "./error.ts";
 import { EntryIterator, KeyIterator } from "./iterator.ts";
-import { behind, bytesOf, compareBytes, type Span } from "./range.ts";
+import { behind, bytesOf, placeOfSeek, type Span } from "./range.ts";
 import { latin1, type Scope } from "./scope.ts";
 import { firstAt, type Looked, type Pending, type TransactionWork } from "./transaction-work.ts";
 
@@ -113,11 +113,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     const target = bytesOf(key, this.scope, "seek");
     if (this.isOver) return;
     const { span, pending } = this;
-    const limit = span.reverse ? span.upper : span.lower;
-    let place = span.reverse ? behind(target) : target;
-    if (limit !== undefined && (span.reverse ? compareBytes(place, limit) > 0 : compareBytes(place, limit) < 0)) {
-      place = limit;
-    }
+    const place = placeOfSeek(span, target);
     const at = firstAt(pending, latin1(place));
     this.pendingAt = span.reverse ? at - 1 : at;
     this.looked = this.looksFrom(place);
