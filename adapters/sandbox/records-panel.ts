@@ -47,11 +47,12 @@ export function startRecords(session: Session): void {
   const form = new RecordForm(
     session,
     (key) => {
+      const { choices } = list;
       void find(true).then(async () => {
         if (!ranks || !form.shows(key)) return;
         const rank = await ranks.rankOf(key);
-        // Another record may have been chosen meanwhile.
-        if (!form.shows(key) || !startsWith(key, typedPrefix())) return;
+        // Another record may have been chosen meanwhile, which the form shows once it is fetched.
+        if (choices !== list.choices || !form.shows(key) || !startsWith(key, typedPrefix())) return;
         chosen = { key, rank };
         await list.select(rank, true);
       });

@@ -29,6 +29,8 @@ export interface ListSource<T> {
 export class VirtualList<T> {
   /** Index of the chosen item, -1 when none is. */
   chosen = -1;
+  /** How often something was chosen: the last choice counts. */
+  choices = 0;
   private readonly box: HTMLElement;
   private readonly source: ListSource<T>;
   private readonly rows = document.createElement("div");
@@ -41,8 +43,6 @@ export class VirtualList<T> {
   private fetching = false;
   /** Pages fetched under another generation are dropped. */
   private generation = 0;
-  /** How often something was chosen: the last choice counts. */
-  private choices = 0;
   private rest: ReturnType<typeof setTimeout> | undefined;
 
   constructor(box: HTMLElement, source: ListSource<T>) {

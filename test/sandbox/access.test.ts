@@ -60,6 +60,35 @@ describe.skipIf(NO_CHROMIUM)("keyboard", () => {
     expect(await focusedId()).toBe("keys");
   });
 
+  it("shows what is chosen while the list is being read again after a record was saved", async () => {
+    await createByKeyboard("keys.cairn");
+    for (const key of ["bear", "bee"]) {
+      await press("n");
+      await type(key);
+      await press("Control+Enter");
+      await page.getByText("Saved 0 bytes, durably.").waitFor();
+      await press("Escape");
+      await expect.poll(() => shownKeys(page)).toContain(key);
+    }
+    await press("Home", "ArrowDown", "Enter");
+    await expect.poll(focusedId).toBe("record-value");
+    await type("!");
+    // Home comes when the keys have been counted anew, and none of them is there yet.
+    await page.evaluate(() => {
+      const keys = document.getElementById("keys");
+      if (keys === null) throw new Error("the page has no list");
+      const observer = new MutationObserver(() => {
+        if (!keys.querySelector(".loading")) return;
+        observer.disconnect();
+        keys.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
+      });
+      observer.observe(keys, { childList: true, subtree: true });
+    });
+    await press("Control+Enter");
+    await expect.poll(() => page.locator("#record-key").inputValue()).toBe("bear");
+    expect(await page.locator("#keys").getAttribute("aria-activedescendant")).toBe("keys-0");
+  });
+
   it("reaches every panel, the stores and the list of keys", async () => {
     await createByKeyboard("keys.cairn");
     for (const [key, tab] of [
