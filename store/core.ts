@@ -71,6 +71,7 @@ export interface CoreExports {
   sideFinish(result: number): number;
   checkpointConfigure(auto: boolean, logBytes: number, liveThousandths: number, stepBlocks: number): void;
   checkpointStep(): number;
+  shrink(mode: number): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
@@ -165,6 +166,10 @@ export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
 export const COMPACT_FULL = 2;
 export const COMPACT_IDLE = 0;
+export const COMPACT_LOWER = 4;
+/** When a file is made smaller: by itself, or because somebody asked. */
+export const SHRINK_AUTO = 0;
+export const SHRINK_FULL = 2;
 export const COMPACT_MOVED = 1;
 export const COMPACT_SETTLE = 2;
 export const COMPACT_WAITS = 3;
