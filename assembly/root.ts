@@ -185,6 +185,8 @@ export class Root {
   /** Free segments of this mount's allotment, and where the search for the next one starts. */
   segmentFreeCount: u32 = 0;
   segmentSearch: u32 = 0;
+  /** Index plus 1 of the segment that a batch set aside for itself to take next; 0 when there is none. */
+  takeFirst: u32 = 0;
   /** Most segments that were used at once, of late and in the period before, and segments taken in this one. */
   usedPeak: u32 = 0;
   usedPeakBefore: u32 = 0;

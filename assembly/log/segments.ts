@@ -15,7 +15,8 @@
  *  64  u64 newest tombstone     highest sequence of a deletion in it; 0 when there is none
  *  72  u32 tombstone bytes      76  u32 previous segment
  *  80  u32 kind                 84  u32 space: log/space.ts
- *  88  u32 next                 index of the next one in a list plus 1, or 0; while opening
+ *  88  u32 next                 index of the next one in a list plus 1, or 0; while opening, and while a batch has
+ *                               segments set aside: log/prove.ts
  *  92  u32 scan state           while opening
  *  96  u32 moved to             number of the segment of copies that its records were last moved to
  * 100  u32 stuck                1 an older version pins a record, 2 it cannot be read: compaction passes it by
@@ -220,7 +221,9 @@ export function segmentsReserve(count: u32, purpose: u32): i32 {
 
 /** Takes a free segment of the allotment: its index. The caller reserved it. */
 export function segmentTake(): u32 {
-  const index = segmentNextFree(root.segmentSearch);
+  const listed = root.takeFirst;
+  const index = listed ? listed - 1 : segmentNextFree();
+  if (listed) root.takeFirst = segmentAt(index).next;
   root.segmentSearch = index + 1;
   root.segmentFreeCount--;
   peakNote();
@@ -246,11 +249,11 @@ export function segmentsPeak(): u32 {
 }
 
 /**
- * The free segment of the allotment that would be taken next by a search from `from` on. At least one is free. They take
- * turns, so that a reader beside this writer has time; but where a file has much more room than it needs, only those near
- * its beginning do, so that its end comes free (log/shrink.ts).
+ * The next free segment of the allotment. They take turns, so that a reader beside this writer has time; but where a file
+ * has much more room than it needs, only those near its beginning do, so that its end comes free (log/shrink.ts).
  */
-export function segmentNextFree(from: u32): u32 {
+function segmentNextFree(): u32 {
+  const from = root.segmentSearch;
   const start = root.allotmentStart;
   const limit = takeLimit();
   let index = from >= limit || from < start || root.takesLowest ? start : from;
