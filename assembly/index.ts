@@ -365,6 +365,10 @@ export function stat(what: u32): f64 {
     // Space
     case 110:
       return <f64>root.segmentsCut;
+    case 111:
+      return <f64>root.replaySegments;
+    case 112:
+      return <f64>root.replayedSegments;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

@@ -420,6 +420,9 @@ export class Root {
   windowFrom: u64 = 0;
   windowCount: u32 = 0;
   replayNoteSize: u32 = 0;
+  /** Segments that are to be replayed, and that were. */
+  replaySegments: u32 = 0;
+  replayedSegments: u32 = 0;
   replayExtents: u32 = 0;
   /** The newest note that was found so far. */
   replayNoteSerial: u64 = 0;

@@ -12,6 +12,7 @@
  * Invariants: (1) only segments whose last group is durable are read; (2) a segment that is being moved is not emptied
  * before its last block was looked at; (3) a record's copy is complete before its node says so.
  */
+
 import { copyBytes, pad8 } from "../bytes/compare";
 import { monotonicClockNow } from "../device/imports";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";

@@ -6,6 +6,7 @@
  * anything, so a refused write leaves no trace. The order is: record into the log, then node, then indexes.
  */
 import { copyWords, pad8 } from "../bytes/compare";
+import { memoryEnsure } from "../cache/block-cache";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { wheelEnter, wheelLeave } from "../index/expiry-wheel";
@@ -225,6 +226,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   const keep = snapshotSees(node);
   let version: usize = 0;
   if (keep) {
+    memoryEnsure(1);
     version = versionTake(node);
     if (!version) return Status.OUT_OF_MEMORY;
   }
@@ -274,7 +276,9 @@ export function batchBegin(
   if (!givesBack || root.snapshotCount) {
     const each = root.snapshotCount ? KEY_OVERHEAD + VERSION_SIZE_MAX : KEY_OVERHEAD;
     const chunks = (resident + <f64>count * <f64>each) / <f64>CHUNK_SIZE;
-    if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
+    if (!memoryEnsure(<u32>min<f64>(chunks, <f64>(CHUNKS_PER_WRITE << 20)) + CHUNKS_PER_WRITE + 1)) {
+      return Status.OUT_OF_MEMORY;
+    }
   }
   const purpose: u32 = givesBack ? For.DELETING : For.WRITING;
   for (let round: u32 = 0; ; round++) {
@@ -523,7 +527,7 @@ function refuse(): i32 {
 
 /** What every write needs beside room in the log. */
 function writeReady(): i32 {
-  if (chunksAvailable() < CHUNKS_PER_WRITE) return Status.OUT_OF_MEMORY;
+  if (!memoryEnsure(CHUNKS_PER_WRITE)) return Status.OUT_OF_MEMORY;
   if (root.sequence + 1 >= root.sequenceCeiling) return sequencesReserve(1);
   return Status.OK;
 }
