@@ -10,6 +10,7 @@ import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cu
 import { visibleKeyCount } from "./engine/expiry";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
+import { sourceIsRead } from "./engine/source";
 import { viewOpen as viewTake } from "./engine/views";
 import { ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
 import { hashBytes, hashInitialize } from "./index/hash-index";
@@ -232,6 +233,8 @@ export function markDue(): void {
 /** Gives free space at a file's end back: segments that were cut off, or a status. `mode` as in log/shrink.ts. */
 export function shrink(mode: u32): i32 {
   if (mode == Shrink.FULL) root.takesLowest = 0;
+  // A read behind the new end would find nothing there.
+  if (sourceIsRead()) return 0;
   return shrinkFile(mode);
 }
 
@@ -369,6 +372,10 @@ export function stat(what: u32): f64 {
       return <f64>root.replaySegments;
     case 112:
       return <f64>root.replayedSegments;
+    case 113:
+      return <f64>root.keysToLoad;
+    case 114:
+      return <f64>root.keyBytesToLoad;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

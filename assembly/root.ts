@@ -426,6 +426,9 @@ export class Root {
   replayExtents: u32 = 0;
   /** The newest note that was found so far. */
   replayNoteSerial: u64 = 0;
+  /** Keys of the checkpoint that is loaded, and their bytes. */
+  keysToLoad: u64 = 0;
+  keyBytesToLoad: u64 = 0;
   /** That note counts segments behind the device's last one. */
   replayNoteBeyond: u32 = 0;
   // Where the log ends: index plus 1 of its last segment, and blocks of it that belong to complete groups

@@ -18,6 +18,10 @@ const STAT_TREE_BYTES = 9;
 const STAT_USED = 12;
 const STAT_REPLAY_SEGMENTS = 111;
 const STAT_REPLAYED_SEGMENTS = 112;
+const STAT_KEYS_TO_LOAD = 113;
+const STAT_KEY_BYTES_TO_LOAD = 114;
+/** What a key takes beside its bytes, in its node, padded, and in both indexes: see `bench -- point`. */
+const BESIDE_KEY_BYTES = 64;
 
 /** The message of `OUT_OF_MEMORY` for an operation that the core refused; `budget` is its memory, in bytes. */
 export function memoryMessage({ stat }: Pick<CoreExports, "stat">, budget: number, operation: string): string {
@@ -25,6 +29,15 @@ export function memoryMessage({ stat }: Pick<CoreExports, "stat">, budget: numbe
   const keyBytes = stat(STAT_NODE_BYTES) + stat(STAT_HASH_BYTES) + stat(STAT_TREE_BYTES);
   const others = Math.max(0, stat(STAT_USED) - keyBytes);
   if (operation === "open") {
+    // A checkpoint says at once how many keys there are.
+    const toLoad = stat(STAT_KEYS_TO_LOAD);
+    if (toLoad > 0) {
+      const needed = others + (toLoad * BESIDE_KEY_BYTES + stat(STAT_KEY_BYTES_TO_LOAD)) * MARGIN;
+      return (
+        `the memory budget of ${mib(budget)} MiB (memoryBytes) does not hold the keys: the store has about ${count(toLoad)}. ` +
+        `Nothing was changed. ${advice(Math.max(needed, budget + 1))} ${ENGINES}`
+      );
+    }
     const share = Math.min(1, (stat(STAT_REPLAYED_SEGMENTS) + 0.5) / (stat(STAT_REPLAY_SEGMENTS) || 1));
     if (keys === 0) {
       return `the memory budget of ${mib(budget)} MiB (memoryBytes) is too small for the write buffer, the cache and the tables of the store. Pass a larger one.`;

@@ -107,6 +107,7 @@ export function memoryEnsure(count: u32): bool {
 /** Gives the last chunk of frames back. */
 function framesGive(): bool {
   const count = root.cacheFrameCount;
+  if (count <= FRAMES_MIN) return false;
   const from = (count - 1) & ~((1 << FRAMES_PER_CHUNK_LOG2) - 1);
   if (from < FRAMES_MIN) return false;
   for (let frame = from; frame < count; frame++) if (load<u32>(infoOf(frame), PINS)) return false;

@@ -9,6 +9,7 @@ import { sideClose } from "../log/side";
 import { Space } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
+import { checkpointYield } from "./checkpoint";
 import { movable } from "./pace";
 
 /** Free segments before the last one that moving it asks for: for its records, and for the note that frees it. */
@@ -17,9 +18,14 @@ const HOLES_MIN: u32 = 3;
 /** Index plus 1 of the last segment that is used, if it lies behind free ones that take what it holds; else 0. */
 function lastBehindHoles(): u32 {
   if (!root.growable) return 0;
-  const end = occupiedEnd();
-  const behind = root.segmentCount - end;
-  return root.segmentFreeCount >= behind + HOLES_MIN ? end : 0;
+  while (true) {
+    const end = occupiedEnd();
+    const behind = root.segmentCount - end;
+    if (root.segmentFreeCount < behind + HOLES_MIN) return 0;
+    // A checkpoint is not moved but made anew, when it is due or at close.
+    if (segmentAt(end - 1).space != Space.CHECKPOINT) return end;
+    if (checkpointYield(true) <= 0) return 0;
+  }
 }
 
 /** The last segment, index plus 1, if it can be moved to free ones before it; else 0. */
