@@ -10,6 +10,7 @@ import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cu
 import { visibleKeyCount } from "./engine/expiry";
 import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
+import { sourceIsRead } from "./engine/source";
 import { viewOpen as viewTake } from "./engine/views";
 import { ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
 import { hashBytes, hashInitialize } from "./index/hash-index";
@@ -18,6 +19,7 @@ import { BLOCK_SIZE } from "./limits";
 import { groupTouch, logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
+import { Shrink, shrinkEnd, shrink as shrinkFile, shrinkTo } from "./log/shrink";
 import { Space } from "./log/space";
 import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
@@ -193,9 +195,10 @@ export function close(): i32 {
   if (flushed < 0) return flushed;
   const kept = checkpointAtClose();
   if (kept < 0) return kept;
+  const end = shrinkEnd(Shrink.CLOSE);
   root.closed = 1;
   root.sequenceCeiling = root.sequence + 1;
-  const committed = superblockCommit();
+  const committed = end ? shrinkTo(end) : superblockCommit();
   if (committed < 0) return committed;
   root.opened = 0;
   root.blocked = Status.POISONED;
@@ -225,6 +228,14 @@ export function cursorClose(handle: u32): void {
 /** Makes the present group worth writing for its mark alone, so that what an earlier note no longer counts becomes free. */
 export function markDue(): void {
   groupTouch();
+}
+
+/** Gives free space at a file's end back: segments that were cut off, or a status. `mode` as in log/shrink.ts. */
+export function shrink(mode: u32): i32 {
+  if (mode == Shrink.FULL) root.takesLowest = 0;
+  // A read behind the new end would find nothing there.
+  if (sourceIsRead()) return 0;
+  return shrinkFile(mode);
 }
 
 /** Frees a bounded number of old versions that no snapshot sees. */
@@ -354,6 +365,17 @@ export function stat(what: u32): f64 {
       return <f64>root.expiringCount;
     case 131:
       return <f64>root.expiredRemoved;
+    // Space
+    case 110:
+      return <f64>root.segmentsCut;
+    case 111:
+      return <f64>root.replaySegments;
+    case 112:
+      return <f64>root.replayedSegments;
+    case 113:
+      return <f64>root.keysToLoad;
+    case 114:
+      return <f64>root.keyBytesToLoad;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

@@ -185,6 +185,14 @@ export class Root {
   /** Free segments of this mount's allotment, and where the search for the next one starts. */
   segmentFreeCount: u32 = 0;
   segmentSearch: u32 = 0;
+  /** Index plus 1 of the segment that a batch set aside for itself to take next; 0 when there is none. */
+  takeFirst: u32 = 0;
+  /** Most segments that were used at once, of late and in the period before, and segments taken in this one. */
+  usedPeak: u32 = 0;
+  usedPeakBefore: u32 = 0;
+  peakTaken: u32 = 0;
+  /** The first free segment is taken: a full compaction moves everything towards the beginning. */
+  takesLowest: u32 = 0;
   allotmentStart: u32 = 0;
   allotmentEnd: u32 = 0;
   /** The open segment of the log and the block of it that the tail fills; `segmentBlocks` when none is open. */
@@ -307,6 +315,8 @@ export class Root {
   bytesScanned: u64 = 0;
   segmentsEmptied: u64 = 0;
   segmentsFreed: u64 = 0;
+  /** Segments that were given back to the file system. */
+  segmentsCut: u64 = 0;
 
   // Write buffer: a ring of frames; blocks are numbered from 1 in the order in which they were opened
   frames: u32 = 0;
@@ -410,9 +420,17 @@ export class Root {
   windowFrom: u64 = 0;
   windowCount: u32 = 0;
   replayNoteSize: u32 = 0;
+  /** Segments that are to be replayed, and that were. */
+  replaySegments: u32 = 0;
+  replayedSegments: u32 = 0;
   replayExtents: u32 = 0;
   /** The newest note that was found so far. */
   replayNoteSerial: u64 = 0;
+  /** Keys of the checkpoint that is loaded, and their bytes. */
+  keysToLoad: u64 = 0;
+  keyBytesToLoad: u64 = 0;
+  /** That note counts segments behind the device's last one. */
+  replayNoteBeyond: u32 = 0;
   // Where the log ends: index plus 1 of its last segment, and blocks of it that belong to complete groups
   logEndSegment: u32 = 0;
   logEndBlock: u32 = 0;

@@ -7,7 +7,8 @@
  * next fifteen commits of a block find allocated space. (Filling 1 MiB ahead gains nothing over 64 KiB, and costs a step
  * of 0.3 to 0.8 ms in place of 25 µs.)
  *
- * 1. Only windows that lie wholly in space added by `resize` in this life are filled: nothing below the size at opening.
+ * 1. Only windows that lie wholly in space added by `resize` in this life are filled: nothing below the size at opening,
+ *    or below what was left of it when the file was cut.
  * 2. Within a window only what lies above every write that was ever issued to it is filled; writes are noted when they
  *    are issued, and filling is synchronous, so it meets no write in flight.
  * 3. Only windows that were written in this life are filled. Segments are multiples of 64 KiB and aligned to it, so a
@@ -31,9 +32,9 @@ export class FileDevice extends DescriptorDevice {
   /** Bytes in the file, which may end within a block. */
   private fileSize: number;
   /** Space below is taken as allocated: what the file had of it at opening. */
-  private readonly allocatedAtOpening: number;
-  /** The first window that lies wholly beyond the size at opening. */
-  private readonly freshWindow: number;
+  private allocatedAtOpening: number;
+  /** The first window that lies wholly beyond the size at opening, or beyond the least size since. */
+  private freshWindow: number;
   /** For each window from `freshWindow` on: blocks from its start to the end of the highest write issued to it. */
   private reach = new Uint8Array(0);
   /** Cleared when filling met a full disk, until the next `resize`. */
@@ -64,6 +65,7 @@ export class FileDevice extends DescriptorDevice {
     } finally {
       this.changed();
     }
+    if (size < this.sizeBytes) this.forgetFrom(size);
     this.sizeBytes = size;
     this.fileSize = size;
     this.fills = true;
@@ -73,6 +75,18 @@ export class FileDevice extends DescriptorDevice {
       grown.set(this.reach);
       this.reach = grown;
     }
+  }
+
+  /** What is cut off comes back as a hole. */
+  private forgetFrom(size: number): void {
+    this.allocatedAtOpening = Math.min(this.allocatedAtOpening, size);
+    const window = Math.ceil(size / WINDOW_SIZE);
+    if (window >= this.freshWindow) {
+      this.reach.fill(0, window - this.freshWindow);
+      return;
+    }
+    this.freshWindow = window;
+    this.reach = new Uint8Array(0);
   }
 
   measure(): void {

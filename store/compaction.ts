@@ -16,10 +16,13 @@ import {
   COMPACT_AUTO,
   COMPACT_FULL,
   COMPACT_IDLE,
+  COMPACT_LOWER,
   COMPACT_MOVED,
   COMPACT_SETTLE,
   COMPACT_WAITS,
   type Core,
+  SHRINK_AUTO,
+  SHRINK_FULL,
   WAITS_ALWAYS,
   WAITS_UNLESS_BEHIND,
 } from "./core.ts";
@@ -53,6 +56,7 @@ export interface CompactReport {
   done: boolean;
 }
 
+const STAT_VERSIONS = 6;
 const STAT_SEGMENT_BYTES = 16;
 const STAT_MOVED = 37;
 const STAT_FREED = 39;
@@ -61,12 +65,13 @@ const STAT_SCANNED = 40;
 const STATUS_NO_SPACE = -8;
 const STAT_MOVING = 102;
 const DEFAULT_MS = 10;
-const NO_ROOM = -2;
 /** How long a step takes at most, and what it is granted at least, where little is left of `maxMs`. */
 const STEP_MS = 0.5;
 const STEP_LEAST_MS = 0.25;
 /** After so long without a turn of the event loop, nobody waits for what lands in one. */
 const TURNLESS_MS = 20;
+/** Settlings that may be needed to close the last segment, to empty it and to free it. */
+const LOWER_SETTLE_MAX = 4;
 /** Milliseconds of steps after which the event loop turns. */
 const TURN_MS = 1;
 
@@ -102,6 +107,7 @@ export class Compactor {
   auto(): void {
     const status = this.step(COMPACT_AUTO, STEP_MS);
     if (status < 0) throwUnlessHarmless(this.store.error(status, "compact"));
+    this.shrink(SHRINK_AUTO);
     // What is left to do goes on in the event loop's turns, also when nobody writes any more.
     if (status === COMPACT_MOVED) this.schedule();
     const now = tally(this.store.core);
@@ -112,12 +118,20 @@ export class Compactor {
   async run(options: CompactOptions): Promise<CompactReport> {
     const { full, maxMs } = readCompactOptions(options);
     const { core } = this.store;
-    const mode = full ? COMPACT_FULL : COMPACT_ASKED;
     const start = performance.now();
     const before = tally(core);
     const total = core.exports.stat(STAT_SEGMENTS_USED) * core.exports.stat(STAT_SEGMENT_BYTES);
     const told = (): void => this.told(before, total);
-    const ended = !full || (await this.begin()) ? await this.steps(mode, maxMs, told) : true;
+    let ended = true;
+    if (full) {
+      if (await this.begin()) ended = await this.steps(COMPACT_FULL, maxMs, told);
+      const leftMs = maxMs - (performance.now() - start);
+      if (ended && leftMs > 0) ended = await this.steps(COMPACT_LOWER, leftMs, told);
+      else if (ended) ended = false;
+      this.shrink(SHRINK_FULL);
+    } else {
+      ended = await this.steps(COMPACT_ASKED, maxMs, told);
+    }
     const done = ended && !this.copies.isFull;
     const report = this.report(before, tally(core), performance.now() - start, done);
     if (report.segmentsFreed > 0) this.tell(tally(core), report.ms, done);
@@ -131,10 +145,11 @@ export class Compactor {
 
   /** Steps until nothing is left to do (true), or until they took `maxMs`, or room for copies ran out. */
   private async steps(mode: number, maxMs: number, told: () => void): Promise<boolean> {
-    const { core } = this.store;
     let spentMs = 0;
     let turnMs = 0;
-    let settledAt = -1;
+    // Settlings in a row that freed nothing.
+    let fruitless = 0;
+    const most = mode === COMPACT_LOWER ? LOWER_SETTLE_MAX : 1;
     for (;;) {
       const start = performance.now();
       const result = this.step(mode, Math.min(STEP_MS, Math.max(STEP_LEAST_MS, maxMs - spentMs)));
@@ -149,10 +164,13 @@ export class Compactor {
         turnMs = 0;
         continue;
       }
-      if (result === COMPACT_MOVED) settledAt = -1;
-      else if (result === COMPACT_SETTLE && settledAt !== tally(core).freed) settledAt = await this.settle(mode);
-      else return true;
-      if (settledAt === NO_ROOM) return false;
+      if (result === COMPACT_MOVED) {
+        fruitless = 0;
+      } else if (result === COMPACT_SETTLE && fruitless < most) {
+        const freed = await this.settle(mode);
+        if (freed === undefined) return false;
+        fruitless = freed ? 0 : fruitless + 1;
+      } else return true;
       if (spentMs >= maxMs) return false;
       if (turnMs < TURN_MS) continue;
       await new Promise<void>((resolve) => nextTurn(resolve));
@@ -167,6 +185,8 @@ export class Compactor {
     // What is half done is done first: it is older than what the full compaction leaves alone.
     await this.finishMove();
     await committer.durable(undefined);
+    this.store.ready("compact");
+    this.freeVersions();
     for (;;) {
       this.store.ready("compact");
       const begun = this.store.guard(() => core.exports.compactBegin());
@@ -193,11 +213,8 @@ export class Compactor {
     }
   }
 
-  /**
-   * Makes a note and its mark durable: how many segments were freed until then, or -1 when that changed something; NO_ROOM
-   * when copies found none.
-   */
-  private async settle(mode: number): Promise<number> {
+  /** Makes a note and its mark durable: whether segments were freed by that; undefined when copies found no room. */
+  private async settle(mode: number): Promise<boolean | undefined> {
     const { core, committer } = this.store;
     const before = tally(core).freed;
     for (;;) {
@@ -205,15 +222,31 @@ export class Compactor {
       if (settled < 0 && settled !== STATUS_NO_SPACE) throw this.store.error(settled, "compact");
       if (settled !== COMPACT_WAITS) break;
       this.copies.issue();
-      if (!(await this.landed())) return NO_ROOM;
+      if (!(await this.landed())) return undefined;
     }
     await committer.durable(undefined);
     this.store.ready("compact");
     this.store.guard(() => core.exports.markDue());
     await committer.durable(undefined);
     this.store.ready("compact");
-    const after = tally(core).freed;
-    return after > before ? -1 : after;
+    return tally(core).freed > before;
+  }
+
+  /** Frees the older versions that no snapshot sees any more: they keep their segments. */
+  private freeVersions(): void {
+    const { exports } = this.store.core;
+    for (let count = exports.stat(STAT_VERSIONS); count > 0; ) {
+      this.store.guard(() => exports.maintain());
+      const left = exports.stat(STAT_VERSIONS);
+      if (left === count) return;
+      count = left;
+    }
+  }
+
+  /** Gives free space at a file's end back to the file system. Throws only what poisons the store. */
+  private shrink(mode: number): void {
+    const cut = this.store.guard(() => this.store.core.exports.shrink(mode));
+    if (cut < 0) throw this.store.error(cut, "compact");
   }
 
   /** Waits until something has landed: whether that can help. */

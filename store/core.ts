@@ -7,6 +7,7 @@
  */
 import type { BlockDevice, DevicePiece } from "./device.ts";
 import { CairnError, type CairnErrorCode } from "./error.ts";
+import { memoryMessage } from "./memory.ts";
 
 /** The exports of `cairn.wasm`; see `assembly/index.ts`. */
 export interface CoreExports {
@@ -71,6 +72,7 @@ export interface CoreExports {
   sideFinish(result: number): number;
   checkpointConfigure(auto: boolean, logBytes: number, liveThousandths: number, stepBlocks: number): void;
   checkpointStep(): number;
+  shrink(mode: number): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
@@ -168,6 +170,10 @@ export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
 export const COMPACT_FULL = 2;
 export const COMPACT_IDLE = 0;
+export const COMPACT_LOWER = 4;
+/** When a file is made smaller: by itself, or because somebody asked. */
+export const SHRINK_AUTO = 0;
+export const SHRINK_FULL = 2;
 export const COMPACT_MOVED = 1;
 export const COMPACT_SETTLE = 2;
 export const COMPACT_WAITS = 3;
@@ -235,7 +241,6 @@ const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   DEVICE_WRITE: "the device failed to write or to sync. Open the store again: what was acknowledged is there.",
   DEVICE_SHRUNK: "the device is smaller than the store on it. Restore its size, or restore a backup.",
   NO_SPACE: "no room is left on the device. Free some, or delete records; nothing was changed.",
-  OUT_OF_MEMORY: "the memory budget is used up. Open the store with a larger memoryBytes; nothing was changed.",
   FENCED: "another opener has taken the store over. Close this one.",
   POISONED: "an earlier write or sync failed, so nothing more is accepted. Open the store again.",
   SNAPSHOT_EXPIRED: "what was read has been overwritten by the writer since this store was opened. Call refresh().",
@@ -382,7 +387,9 @@ export class Core {
     const code = STATUS_CODES[-status - 1] ?? "CORRUPT";
     const cause = this.table.lastCause;
     this.table.lastCause = undefined;
-    let message = `${operation}: ${detail ?? MESSAGES[code] ?? code}`;
+    const known =
+      code === "OUT_OF_MEMORY" ? memoryMessage(this.exports, this.memory.buffer.byteLength, operation) : undefined;
+    let message = `${operation}: ${detail ?? known ?? MESSAGES[code] ?? code}`;
     if (code === "CORRUPT" || code === "DEVICE_READ")
       message += ` Device offset ${this.exports.stat(STAT_FAULT_OFFSET)}.`;
     return new CairnError(code, operation, message, cause === undefined ? undefined : { cause });

@@ -3,7 +3,7 @@
  *
  * A frame belongs to one life of one segment: the block's own header says which, so a frame of a former life is a miss
  * and is dropped when met. Frames come from the chunk pool as they are needed, sixteen a chunk, up to the capacity;
- * when the pool is short the cache makes do with what it has.
+ * when the pool is short the cache makes do with what it has, and gives frames back before anything else is refused.
  *
  * ```
  * table      open addressing, u32 frame index + 1, at most half full
@@ -20,7 +20,7 @@
  *    read always finds one. The frame of a read in flight is pinned, and nobody but the device touches its bytes.
  */
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
-import { CHUNK_SIZE, chunksAvailable, chunkTake, chunkTakeRun } from "../memory/chunks";
+import { CHUNK_SIZE, chunkGive, chunksAvailable, chunkTake, chunkTakeRun } from "../memory/chunks";
 import { root } from "../root";
 
 const FRAMES_PER_CHUNK_LOG2: u32 = 4;
@@ -90,6 +90,31 @@ export function cacheReserve(): bool {
   while (root.cacheFrameCount < reserved) {
     if (!frameAdd()) return false;
   }
+  return true;
+}
+
+/**
+ * Makes sure that `count` chunks can be taken, giving frames back for them: false when not even that is enough. Frames of
+ * the first FRAMES_MIN, and of a chunk in which one is pinned, stay.
+ */
+export function memoryEnsure(count: u32): bool {
+  while (chunksAvailable() < count) {
+    if (!framesGive()) return false;
+  }
+  return true;
+}
+
+/** Gives the last chunk of frames back. */
+function framesGive(): bool {
+  const count = root.cacheFrameCount;
+  if (count <= FRAMES_MIN) return false;
+  const from = (count - 1) & ~((1 << FRAMES_PER_CHUNK_LOG2) - 1);
+  if (from < FRAMES_MIN) return false;
+  for (let frame = from; frame < count; frame++) if (load<u32>(infoOf(frame), PINS)) return false;
+  for (let frame = from; frame < count; frame++) cacheDrop(frame + 1);
+  root.cacheFrameCount = from;
+  if (root.cacheHand >= from) root.cacheHand = 0;
+  chunkGive(framePointer(from));
   return true;
 }
 

@@ -36,6 +36,11 @@ export function dueSet(): void {
   root.checkpointDueAt = root.bytesAppended + wanted;
 }
 
+/** No checkpoint is kept: opening reads all that is live, as if it had been logged behind the last one. */
+export function baseForget(): void {
+  root.checkpointBase = min(root.checkpointBase, <i64>root.bytesAppended - <i64>liveBytes());
+}
+
 /** Live bytes of all segments. O(segments). */
 function liveBytes(): u64 {
   let bytes: u64 = 0;

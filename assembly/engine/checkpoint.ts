@@ -40,7 +40,7 @@ import { Space } from "../log/space";
 import { fenceCheck, superblockCommit } from "../log/superblock-store";
 import { Attention, root, WORKSPACE } from "../root";
 import { Status } from "../status";
-import { dueSet, floorSet, isDue, loggedBytes, rootAt } from "./checkpoint-due";
+import { baseForget, dueSet, floorSet, isDue, loggedBytes, rootAt } from "./checkpoint-due";
 import { entryWrite, segmentEntryWrite } from "./checkpoint-entries";
 import { compactStep, StepWaits } from "./compact";
 import { laterApply } from "./later";
@@ -167,6 +167,7 @@ export function checkpointYield(all: bool): i32 {
   root.replacedSegment = segment;
   root.replacedGeneration = generation;
   root.checkpointPending = 2;
+  if (!which) baseForget();
   floorSet();
   const freed = replacedFree();
   return freed < 0 ? freed : 1;

@@ -12,6 +12,7 @@
  * Invariants: (1) only segments whose last group is durable are read; (2) a segment that is being moved is not emptied
  * before its last block was looked at; (3) a record's copy is complete before its node says so.
  */
+
 import { copyBytes, pad8 } from "../bytes/compare";
 import { monotonicClockNow } from "../device/imports";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";
@@ -38,6 +39,7 @@ import { notedAwaitsMark, Space, spaceSurvey, tombstonesNeeded } from "../log/sp
 import { Attention, KEY_C, root } from "../root";
 import { Status } from "../status";
 import { laterApply } from "./later";
+import { lastClose, lastIsOpen, lastMovable } from "./lower";
 import { CompactMode, fullIsDue, paceSet, Stuck, victimFind } from "./pace";
 import { sourceBlock, sourceOpen, WINDOW_BLOCKS } from "./source";
 
@@ -73,6 +75,7 @@ export namespace CompactResult {
 export function compactBegin(): i32 {
   if (root.blocked) return root.blocked;
   laterApply();
+  root.takesLowest = root.growable;
   spaceSurvey();
   if (!fullIsDue() && !sourcesWait(CompactMode.FULL)) return 0;
   root.stepWaits = 1;
@@ -112,7 +115,7 @@ function step(mode: u32): i32 {
   }
   if (root.paceDue) paceSet();
   if (mode == CompactMode.AUTO && (!root.compactActive || root.compactCredit <= 0)) return CompactResult.IDLE;
-  const asked = mode == CompactMode.ASKED || mode == CompactMode.FULL;
+  const asked = mode == CompactMode.ASKED || mode == CompactMode.FULL || mode == CompactMode.LOWER;
   if (!root.moveSegment) {
     // What is emptied becomes free before more is copied, where room is short.
     const short = asked && root.segmentFreeCount <= segmentsKept(For.MOVING) + 2;
@@ -135,7 +138,7 @@ function step(mode: u32): i32 {
 
 /** Begins to move the segment that is worth most: whether there is one. */
 function moveBegin(mode: u32): bool {
-  const victim = victimFind(mode);
+  const victim = mode == CompactMode.LOWER ? lastMovable() : victimFind(mode);
   if (!victim) return false;
   root.moveSegment = victim;
   root.moveBlock = segmentAt(victim - 1).headerBlocks;
@@ -158,7 +161,8 @@ function idle(mode: u32): i32 {
     root.compactCredit = 0;
     return CompactResult.IDLE;
   }
-  return settleGain(mode) ? CompactResult.SETTLE : CompactResult.IDLE;
+  const due = settleGain(mode) || (mode == CompactMode.LOWER && lastIsOpen());
+  return due ? CompactResult.SETTLE : CompactResult.IDLE;
 }
 
 /** Whether a note, now, would make segments free, and more of them than it costs. */
@@ -175,7 +179,7 @@ function sourcesWait(mode: u32): bool {
     const state = segmentAt(i);
     if (state.space == Space.LIVE && !state.liveBytes && state.movedTo > root.sideClosed) waiting++;
   }
-  return waiting > (mode == CompactMode.FULL ? 0 : 1);
+  return waiting > (mode == CompactMode.FULL || mode == CompactMode.LOWER ? 0 : 1);
 }
 
 /**
@@ -192,6 +196,12 @@ export function compactSettle(mode: u32): i32 {
     root.stepWaits = 0;
     if (closed != Status.OK) return closed == SIDE_WAITS ? CompactResult.WAITS : closed;
     spaceSurvey();
+  }
+  if (mode == CompactMode.LOWER && !root.emptiedCount && !(root.moveSegment && root.moveCarry && root.moveTarget)) {
+    root.stepWaits = 1;
+    const closed = lastClose();
+    root.stepWaits = 0;
+    if (closed != Status.OK) return closed == SIDE_WAITS ? CompactResult.WAITS : closed;
   }
   return root.emptiedCount ? noteAppend() : Status.OK;
 }

@@ -13,8 +13,9 @@
  *
  * Pointers hold until the next call. Values that are not inline are gathered behind the entries.
  */
+
 import { copyWords } from "../bytes/compare";
-import { CacheMode } from "../cache/block-cache";
+import { CacheMode, memoryEnsure } from "../cache/block-cache";
 import { RECORD_HEADER_SIZE } from "../format/record";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
@@ -75,6 +76,8 @@ export class Cursor extends Snapshot {
  */
 export function cursorOpen(flags: u32, lowerSize: u32, upperSize: u32, view: usize): i64 {
   laterApply();
+  // The cursor, and its ends.
+  memoryEnsure(3);
   const memory = slabTake(slabClassOf(offsetof<Cursor>()));
   if (!memory) return Status.OUT_OF_MEMORY;
   const cursor = changetype<Cursor>(memory);

@@ -6,6 +6,7 @@
  * anything, so a refused write leaves no trace. The order is: record into the log, then node, then indexes.
  */
 import { copyWords, pad8 } from "../bytes/compare";
+import { memoryEnsure } from "../cache/block-cache";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { wheelEnter, wheelLeave } from "../index/expiry-wheel";
@@ -27,6 +28,7 @@ import { TREE_NODE_SIZE } from "../index/tree-node";
 import { descend } from "../index/tree-path";
 import { INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX, VALUE_SIZE_MAX } from "../limits";
 import { logAppend, logUpdateInPlace, logVoid, segmentRoom } from "../log/append";
+import { roomProve } from "../log/prove";
 import { For, headerBlocks, liveAdd, segmentsReserve, tombstoneAdd } from "../log/segments";
 import { extentRecordSize, streamAbort, streamBegin, streamWrite } from "../log/stream";
 import { sequencesReserve } from "../log/superblock-store";
@@ -48,6 +50,8 @@ const CHUNKS_PER_WRITE: u32 = 24;
 const INLINE_POOL_SHARE: u32 = 8;
 /** A record above this size is cut at a segment's end rather than moved to the next. */
 const WHOLE_RECORD_MAX: u32 = 16384;
+/** Of the segments that a batch wants to see free, those that it does not fill. */
+const AHEAD_FOR_END: u32 = 2;
 /** What an index entry and a node's rounding may take beside key and inline value. */
 const KEY_OVERHEAD: u32 = 152;
 /** What keeping a key's former value for a snapshot takes at most, rounding included. */
@@ -222,6 +226,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   const keep = snapshotSees(node);
   let version: usize = 0;
   if (keep) {
+    memoryEnsure(1);
     version = versionTake(node);
     if (!version) return Status.OUT_OF_MEMORY;
   }
@@ -271,7 +276,9 @@ export function batchBegin(
   if (!givesBack || root.snapshotCount) {
     const each = root.snapshotCount ? KEY_OVERHEAD + VERSION_SIZE_MAX : KEY_OVERHEAD;
     const chunks = (resident + <f64>count * <f64>each) / <f64>CHUNK_SIZE;
-    if (chunks + <f64>CHUNKS_PER_WRITE > <f64>chunksAvailable()) return Status.OUT_OF_MEMORY;
+    if (!memoryEnsure(<u32>min<f64>(chunks, <f64>(CHUNKS_PER_WRITE << 20)) + CHUNKS_PER_WRITE + 1)) {
+      return Status.OUT_OF_MEMORY;
+    }
   }
   const purpose: u32 = givesBack ? For.DELETING : For.WRITING;
   for (let round: u32 = 0; ; round++) {
@@ -283,6 +290,11 @@ export function batchBegin(
   const small = bytes < <f64>(root.frameCount << 10) ? <u32>bytes : 0;
   const framed = roomFor(small + (small >>> 3), purpose);
   if (framed < 0) return framed;
+  if (!small && root.growable) {
+    const segments = batchSegments(bytes, keySizeMax, valueSizeMax, givesBack) - AHEAD_FOR_END;
+    const proven = roomProve(batchBlocks(bytes, keySizeMax), segments);
+    if (proven < 0) return proven;
+  }
   root.batchOpen = 1;
   root.batchSequence = root.sequence + 1;
   return Status.OK;
@@ -294,10 +306,9 @@ export function batchBegin(
  */
 function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack: bool): u32 {
   const head = extentRecordSize(keySizeMax, 0) + WORDS_SIZE_MAX;
-  const inBlock = BLOCK_PAYLOAD_SIZE - head;
   const cut = WHOLE_RECORD_MAX + 2 * BLOCK_PAYLOAD_SIZE + head;
   const atEnd = min<u32>(head + valueSizeMax + 8, cut);
-  const blocks = <u32>(bytes / <f64>inBlock) + 4;
+  const blocks = batchBlocks(bytes, keySizeMax);
   const room = root.segmentBlocks - root.segmentOpenBlock;
   // What is kept on a fixed device lets each operation see more free than it takes; where nothing is kept, a deletion asks
   // for a free segment beyond the open one, or for two when that one is nearly full, and a write for three.
@@ -308,10 +319,16 @@ function batchSegments(bytes: f64, keySizeMax: u32, valueSizeMax: u32, givesBack
   return segments + ahead;
 }
 
+/** Blocks that a batch's records take at most. */
+function batchBlocks(bytes: f64, keySizeMax: u32): u32 {
+  return <u32>(bytes / <f64>(BLOCK_PAYLOAD_SIZE - (extentRecordSize(keySizeMax, 0) + WORDS_SIZE_MAX))) + 4;
+}
+
 /** Ends a batch. Its writes are visible already: nothing else could run in between. */
 export function batchEnd(): void {
   laterApply();
   root.batchOpen = 0;
+  root.takeFirst = 0;
 }
 
 /** Enters a new node in both indexes. Memory was made sure of. */
@@ -510,7 +527,7 @@ function refuse(): i32 {
 
 /** What every write needs beside room in the log. */
 function writeReady(): i32 {
-  if (chunksAvailable() < CHUNKS_PER_WRITE) return Status.OUT_OF_MEMORY;
+  if (!memoryEnsure(CHUNKS_PER_WRITE)) return Status.OUT_OF_MEMORY;
   if (root.sequence + 1 >= root.sequenceCeiling) return sequencesReserve(1);
   return Status.OK;
 }

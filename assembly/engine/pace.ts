@@ -40,6 +40,8 @@ export namespace CompactMode {
   export const FULL: u32 = 2;
   /** Because a write finds no room: the best segment that gives enough. */
   export const NEED: u32 = 3;
+  /** The last segments of a file, to free ones before them: see lower.ts. */
+  export const LOWER: u32 = 4;
 }
 
 /** Why compaction passes a segment by. */
@@ -196,7 +198,8 @@ function keptOf(index: u32, state: SegmentState): u32 {
   return tombstonesNeeded(index, state.newestTombstone) ? kept + state.tombstoneBytes : kept;
 }
 
-function movable(state: SegmentState): bool {
+/** Whether compaction may read a segment now. */
+export function movable(state: SegmentState): bool {
   if (state.space != Space.LIVE || state.closedGroup > root.durableGroup) return false;
   return !state.stuck || (state.stuck == Stuck.PINNED && !root.versionCount);
 }

@@ -19,6 +19,13 @@ import { chunkTake } from "../memory/chunks";
 import { MOVE_WINDOWS, root } from "../root";
 import { Status } from "../status";
 
+/** Whether a window is being read, of the present source or of one that was left. */
+export function sourceIsRead(): bool {
+  for (let i: u32 = 0; i < WINDOWS; i++)
+    if (windowOf(i << WINDOW_BLOCKS_LOG2).state == WindowState.READING) return true;
+  return false;
+}
+
 /** Blocks of a window. */
 export const WINDOW_BLOCKS: u32 = 16;
 const WINDOW_BLOCKS_LOG2: u32 = 4;

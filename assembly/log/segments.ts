@@ -15,7 +15,8 @@
  *  64  u64 newest tombstone     highest sequence of a deletion in it; 0 when there is none
  *  72  u32 tombstone bytes      76  u32 previous segment
  *  80  u32 kind                 84  u32 space: log/space.ts
- *  88  u32 next                 index of the next one in a list plus 1, or 0; while opening
+ *  88  u32 next                 index of the next one in a list plus 1, or 0; while opening, and while a batch has
+ *                               segments set aside: log/prove.ts
  *  92  u32 scan state           while opening
  *  96  u32 moved to             number of the segment of copies that its records were last moved to
  * 100  u32 stuck                1 an older version pins a record, 2 it cannot be read: compaction passes it by
@@ -47,6 +48,10 @@ const GROWABLE_KEEPS_FROM: u32 = 32;
 const CHECKPOINT_ROOM_FROM: u32 = 64;
 /** What an entry of a checkpoint takes beside its key. */
 const CHECKPOINT_ENTRY_BYTES: u64 = 16;
+
+/** Free segments, beyond as many as are used, that take turns in any case. */
+const TURN_SEGMENTS_MIN: u32 = 8;
+const PEAK_PERIOD_MIN: u32 = 16;
 
 /** What segments are asked for. Each purpose leaves some to those behind it; the last segment is recovery's. */
 export namespace For {
@@ -216,20 +221,62 @@ export function segmentsReserve(count: u32, purpose: u32): i32 {
 
 /** Takes a free segment of the allotment: its index. The caller reserved it. */
 export function segmentTake(): u32 {
-  let index = root.segmentSearch;
-  const span = root.allotmentEnd - root.allotmentStart;
-  for (let i: u32 = 0; i < span; i++) {
-    if (index >= root.allotmentEnd || index < root.allotmentStart) index = root.allotmentStart;
-    if (segmentAt(index).kind == SegmentKind.FREE) {
-      root.segmentSearch = index + 1;
-      root.segmentFreeCount--;
-      return index;
-    }
-    index++;
+  const listed = root.takeFirst;
+  const index = listed ? listed - 1 : segmentNextFree();
+  if (listed) root.takeFirst = segmentAt(index).next;
+  root.segmentSearch = index + 1;
+  root.segmentFreeCount--;
+  peakNote();
+  return index;
+}
+
+/** Keeps the peak of what is used, over two periods, each as long as it takes to take as many segments as are used. */
+function peakNote(): void {
+  const used = segmentsUsed();
+  root.peakTaken++;
+  if (root.peakTaken > max<u32>(PEAK_PERIOD_MIN, used)) {
+    root.peakTaken = 0;
+    root.usedPeakBefore = root.usedPeak;
+    root.usedPeak = used;
+  } else if (used > root.usedPeak) {
+    root.usedPeak = used;
   }
-  // Reserved segments are counted exactly: to come here is a bug of this file.
+}
+
+/** Most segments that were used at once of late. */
+export function segmentsPeak(): u32 {
+  return max(segmentsUsed(), max(root.usedPeak, root.usedPeakBefore));
+}
+
+/**
+ * The next free segment of the allotment. They take turns, so that a reader beside this writer has time; but where a file
+ * has much more room than it needs, only those near its beginning do, so that its end comes free (log/shrink.ts).
+ */
+function segmentNextFree(): u32 {
+  const from = root.segmentSearch;
+  const start = root.allotmentStart;
+  const limit = takeLimit();
+  let index = from >= limit || from < start || root.takesLowest ? start : from;
+  for (let i = start; i < limit; i++) {
+    if (segmentAt(index).kind == SegmentKind.FREE) return index;
+    index = index + 1 == limit ? start : index + 1;
+  }
+  // Reserved segments are counted exactly, and below the limit there are more than are used: a bug of this file.
   assert(false);
   return 0;
+}
+
+/** Where the segments end that are taken for now. */
+function takeLimit(): u32 {
+  if (!root.growable) return root.allotmentEnd;
+  const used = segmentsUsed();
+  const room = max(used + max(TURN_SEGMENTS_MIN, used >>> 1), segmentsPeak());
+  return min(root.allotmentEnd, root.allotmentStart + room);
+}
+
+/** Segments of the allotment that are not free. */
+export function segmentsUsed(): u32 {
+  return root.allotmentEnd - root.allotmentStart - root.segmentFreeCount;
 }
 
 /** Gives a segment back: nothing on the device that counts names it any more. */

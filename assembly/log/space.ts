@@ -18,7 +18,7 @@
  */
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SegmentKind } from "../format/segment";
-import { root } from "../root";
+import { Attention, root } from "../root";
 import { SegmentState, segmentAt, segmentFree } from "./segments";
 
 export namespace Space {
@@ -108,6 +108,7 @@ export function notedAwaitsMark(): bool {
 /** Frees what proven notes no longer count. */
 export function spaceSettle(): void {
   if (!root.notedCount) return;
+  if (root.compactAuto) root.attention |= Attention.COMPACTION_DUE;
   const flying = root.flightFrom != root.flightTo || root.sideFlightFrom != root.sideFlightTo;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);

@@ -20,9 +20,12 @@ import { Status } from "../status";
 
 /**
  * Writes the next superblock to its two copies, one after the other, each synced. NO_SPACE (a copy-on-write file
- * system may refuse even an overwrite) leaves a state to go on from; DEVICE_WRITE must poison.
+ * system may refuse even an overwrite) leaves a state to go on from; DEVICE_WRITE must poison. FENCED before anything is
+ * written: a superblock of a successor is never overwritten.
  */
 export function superblockCommit(): i32 {
+  const fenced = fenceCheck();
+  if (fenced < 0) return fenced;
   root.superblockGeneration++;
   superblockBuild(changetype<Superblock>(SUPERBLOCK_A));
   const first = (<u32>root.superblockGeneration & 1) << 1;

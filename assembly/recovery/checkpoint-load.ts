@@ -43,7 +43,15 @@ import {
 } from "../index/key-node";
 import { LEAF_FILL, treeAppend } from "../index/tree-build";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET, VALUE_SIZE_MAX } from "../limits";
-import { liveAdd, segmentAt, segmentBlockOf, segmentOf, segmentOffset, tombstoneAdd } from "../log/segments";
+import {
+  liveAdd,
+  segmentAt,
+  segmentBlockOf,
+  segmentCountMax,
+  segmentOf,
+  segmentOffset,
+  tombstoneAdd,
+} from "../log/segments";
 import { noteHas, Space } from "../log/space";
 import { extentRecordSize } from "../log/stream";
 import { chunksAvailable } from "../memory/chunks";
@@ -159,7 +167,7 @@ export function summaryRead(kept: SuperblockRoot, block: usize, target: usize): 
     summary.version == CHECKPOINT_VERSION &&
     summary.sequence == kept.sequence &&
     summary.sequence < root.sequenceCeiling &&
-    summary.positionSegment < root.segmentCount &&
+    summary.positionSegment < segmentCountMax() &&
     summary.positionBlock <= root.segmentBlocks &&
     summary.entryCount * ENTRY_SIZE_MIN <= <u64>summary.blockCount * BLOCK_PAYLOAD_SIZE;
   return sound ? Status.OK : Status.CHECKPOINT_DAMAGED;
@@ -193,6 +201,9 @@ export function checkpointLoad(which: u32, frame: usize): i32 {
     if (segmentAt(i).believed) loading.old++;
   }
   progressSet(first);
+  // What is missing can be said, should memory not suffice.
+  root.keysToLoad = summary.entryCount;
+  root.keyBytesToLoad = summary.keyBytes;
   if (hashGrow(summary.entryCount) < 0) return Status.OUT_OF_MEMORY;
   for (let at = first; at; at = segmentAt(at - 1).next) {
     const end = at == kept.segment + 1 ? <u32>kept.block : root.segmentBlocks;
@@ -383,7 +394,8 @@ function segmentLoad(at: usize, end: usize, loading: Loading): usize {
   if (at + SEGMENT_ITEM_SIZE > end || loading.table) return 0;
   loading.segments++;
   const index = load<u32>(at, 4);
-  if (index >= root.segmentCount) return 0;
+  // A file may have been cut off since: what lay there was free.
+  if (index >= root.segmentCount) return index < segmentCountMax() ? <usize>SEGMENT_ITEM_SIZE : 0;
   const state = segmentAt(index);
   // One that does not count any more is no matter.
   if (!state.believed || state.generation != load<u64>(at, 8)) return SEGMENT_ITEM_SIZE;

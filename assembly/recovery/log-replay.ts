@@ -90,18 +90,23 @@ export function noteFind(index: u32, mark: u64, frame: usize): i32 {
  */
 export function countedReplay(copies: u32, logs: u32, proven: u32, frame: usize): i32 {
   root.replayLogs = logs;
+  root.replayedSegments = 0;
+  root.replaySegments = 0;
   if (!proven) return Status.OK;
+  for (let i: u32 = 0; i < root.segmentCount; i++) if (noteHas(i)) root.replaySegments++;
   root.replayPass = ReplayPass.COPIES;
   for (let at = copies; at; at = segmentAt(at - 1).next) {
     if (!noteHas(at - 1) || segmentAt(at - 1).believed) continue;
     const status = segmentReplay(at - 1, 0, frame);
     if (status < 0) return status;
+    root.replayedSegments++;
   }
   root.replayPass = ReplayPass.LOG;
   for (let at = logs; at; at = segmentAt(at - 1).next) {
     if (at == proven || !noteHas(at - 1) || segmentAt(at - 1).believed >= root.segmentBlocks) continue;
     const status = segmentReplay(at - 1, segmentAt(at - 1).believed, frame);
     if (status < 0) return status;
+    root.replayedSegments++;
   }
   return Status.OK;
 }

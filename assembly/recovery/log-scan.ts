@@ -14,7 +14,7 @@ import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockValid, trailerOf } fro
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
-import { SegmentState, segmentAt, segmentOffset } from "../log/segments";
+import { SegmentState, segmentAt, segmentCountMax, segmentOffset } from "../log/segments";
 import { noteHas } from "../log/space";
 import { root } from "../root";
 import { Status } from "../status";
@@ -197,14 +197,25 @@ export function noteScratch(): usize {
 /** Takes over the note of `size` bytes in the scratch area, if it is the newest so far. False when it makes no sense. */
 export function noteAccept(size: u32): bool {
   const note = changetype<Note>(noteScratch());
-  if (size < NOTE_HEADER_SIZE || note.segmentCount > root.segmentCount || size != noteSizeFor(note.segmentCount)) {
+  if (size < NOTE_HEADER_SIZE || note.segmentCount > segmentCountMax() || size != noteSizeFor(note.segmentCount)) {
     return false;
   }
   if (note.serial <= root.replayNoteSerial) return true;
   root.replayNoteSerial = note.serial;
-  memory.fill(<usize>root.note, 0, noteSizeFor(root.segmentCount));
-  memory.copy(<usize>root.note, noteScratch(), size);
+  const kept = noteSizeFor(root.segmentCount);
+  root.replayNoteBeyond = countsBeyond(note.segmentCount, size, kept) ? 1 : 0;
+  memory.fill(<usize>root.note, 0, kept);
+  memory.copy(<usize>root.note, noteScratch(), min(size, kept));
   return true;
+}
+
+/** Whether the note in the scratch area counts segments behind the device's last one. */
+function countsBeyond(count: u32, size: u32, kept: u32): bool {
+  for (let i = root.segmentCount; i < count && i & 63; i++) {
+    if (load<u8>(noteScratch() + NOTE_HEADER_SIZE + (i >>> 3)) & <u8>((<u32>1) << (i & 7))) return true;
+  }
+  for (let at = kept; at < size; at += 8) if (load<u64>(noteScratch() + at)) return true;
+  return false;
 }
 
 /** Takes the part of a note that a header block holds: bytes there are now, from `noted` on. */
@@ -218,6 +229,8 @@ export function noteFromHeader(frame: usize, block: u32, noted: u32): u32 {
 
 /** Proves that all segments that the note counts are there. CORRUPT. */
 export function countedCheck(proven: u32): i32 {
+  // The file was cut off only where no note that may rule counts anything.
+  if (root.replayNoteBeyond) return corruptAt(segmentOffset(root.segmentCount));
   let sum: u64 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     if (!noteHas(i)) continue;

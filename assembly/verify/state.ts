@@ -17,7 +17,9 @@
  *  32  key, padded to 8
  * ```
  */
+
 import { copyBytes, pad8 } from "../bytes/compare";
+import { memoryEnsure } from "../cache/block-cache";
 import { BLOCK_SIZE, INLINE_VALUE_SIZE_MAX, KEY_SIZE_MAX } from "../limits";
 import { CHUNK_SIZE, chunkGive, chunkTake } from "../memory/chunks";
 import { root } from "../root";
@@ -221,6 +223,7 @@ export function verifyState(): VerifyState {
 
 /** Takes the memory of a verification. OUT_OF_MEMORY when not even two chunks are left. */
 export function stateTake(): i32 {
+  memoryEnsure(2);
   const buffer = chunkTake();
   if (!buffer) return Status.OUT_OF_MEMORY;
   const memory_ = chunkTake();

@@ -33,6 +33,8 @@ interface Kind {
   share: number;
   /** Whether checkpoints are made all the time, a block at a step. */
   checkpoints?: boolean;
+  /** Whether it is emptied and compacted again and again, so that the file shrinks and grows. */
+  breathes?: boolean;
 }
 
 const KINDS: readonly Kind[] = [
@@ -67,6 +69,27 @@ const KINDS: readonly Kind[] = [
     ballast: 6,
     operations: 160,
     share: 0.06,
+    checkpoints: true,
+  },
+  {
+    name: "a breathing file",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 50,
+    share: 0.03,
+    breathes: true,
+  },
+  {
+    name: "a breathing file with checkpoints",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 50,
+    share: 0.03,
+    breathes: true,
     checkpoints: true,
   },
 ];
@@ -177,6 +200,23 @@ async function run(seed: number, kind: Kind) {
         issue(new Map([[k, v]]));
         attempt(() => store.set(k, v));
       }
+    }
+    if (kind.breathes === true && random() < 0.25) {
+      for (let n = 0; n < 12; n++) {
+        const k = `breath:${n}`;
+        const v = random() < 0.4 ? undefined : `${i},${n}`.padEnd(30_000 * (1 + (n & 1)), "y");
+        issue(new Map([[k, v]]));
+        if (v === undefined) store.delete(k);
+        else store.set(k, v);
+      }
+      for (let n = 11; n >= 0 && random() < 0.9; n--) {
+        issue(new Map([[`breath:${n}`, undefined]]));
+        store.delete(`breath:${n}`);
+      }
+      const number = progress.issued;
+      await store.compact({ full: true });
+      // It makes everything durable that was written before it.
+      acknowledge(number);
     }
     const pick = random();
     if (pick < 0.35) {
@@ -339,20 +379,35 @@ async function check(
   return count;
 }
 
+/** Where in its record a device was made smaller. */
+function cutsOf(device: RecordingDevice): number[] {
+  let size = 0;
+  const cuts: number[] = [];
+  for (const [index, event] of device.events.entries()) {
+    if (event.type !== "resize") continue;
+    if (event.size < size) cuts.push(index);
+    size = event.size;
+  }
+  return cuts;
+}
+
 async function crashEverywhere(
   seed: number,
   kind: Kind,
-): Promise<{ mounted: number; freed: number; checkpoints: number }> {
+): Promise<{ mounted: number; freed: number; checkpoints: number; cuts: number }> {
   const { device, history, freed, checkpoints } = await run(seed, kind);
   const random = randomFrom(seed ^ 0x5eed);
   const images = new CrashImages(new Uint8Array(kind.size), device.events);
+  const cuts = cutsOf(device);
   let progress: Progress = { acknowledged: 0, issued: 0 };
   let mounted = 0;
   for (let position = 1; position <= device.events.length; position++) {
     const event = device.events[position - 1] as (typeof device.events)[number];
     images.advance(position);
     if (event.type === "mark") progress = event.mark as Progress;
-    if (event.type === "mark" || random() > kind.share) continue;
+    // All steps of some cuts, and what follows them until the next sync.
+    const cutting = cuts.some((cut, index) => index % 4 === 0 && position > cut - 9 && position < cut + 6);
+    if (event.type === "mark" || random() > (cutting ? 1 : kind.share)) continue;
     // A crash between an issue and its write may also find the commit that was being issued.
     for (const mode of ["all", CRASH_MODES[Math.floor(random() * CRASH_MODES.length)] as "all"] as const) {
       const image = images.image(mode, random);
@@ -367,7 +422,7 @@ async function crashEverywhere(
       mounted += 1;
     }
   }
-  return { mounted, freed, checkpoints };
+  return { mounted, freed, checkpoints, cuts: cuts.length };
 }
 
 const { CAIRN_SEED, CAIRN_CRASH_RUNS } = process.env;
@@ -380,15 +435,18 @@ for (const kind of KINDS) {
     let mounted = 0;
     let freed = 0;
     let checkpoints = 0;
+    let cuts = 0;
     for (let i = 0; i < RUNS; i++) {
       const result = await crashEverywhere(SEED + i, kind);
       mounted += result.mounted;
       freed += result.freed;
       checkpoints += result.checkpoints;
+      cuts += result.cuts;
     }
     expect(mounted).toBeGreaterThan(20 * RUNS);
     // Segments were used anew, or no crash could have met it.
     if (kind.compacts) expect(freed).toBeGreaterThan(2 * RUNS);
     if (kind.checkpoints === true) expect(checkpoints).toBeGreaterThan(2 * RUNS);
+    if (kind.breathes === true) expect(cuts).toBeGreaterThan(2 * RUNS);
   }, 600_000);
 }

@@ -4,7 +4,8 @@
  * The cache of a real device is the set of writes since the last sync that had completed when it was issued. A crash
  * keeps of it whatever it likes: each 512-byte sector of a pending write independently, whole writes, a prefix, or
  * nothing; and it may garble a sector that was being changed. What a completed sync covered is always kept, also where
- * the same bytes are written again, as a synchronous flush does with a group in flight.
+ * the same bytes are written again, as a synchronous flush does with a group in flight. Changes of size wait for a sync as
+ * well; they happen in their order, so that a crash keeps the first few of them, and writes beyond the size are lost.
  */
 import type { BlockDevice, DevicePiece } from "../../store/device.ts";
 
@@ -117,6 +118,18 @@ function changes(image: Uint8Array, at: number, bytes: Uint8Array, from: number)
   return false;
 }
 
+/** An image with another size: cut off, or with zeros behind it. */
+function sized(image: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const next = new Uint8Array(size);
+  next.set(image.subarray(0, size));
+  return next;
+}
+
+/** Writes what of `bytes` lies within the image. */
+function put(image: Uint8Array, offset: number, bytes: Uint8Array): void {
+  if (offset < image.length) image.set(bytes.subarray(0, image.length - offset), offset);
+}
+
 /** How a crash treats what was not synced. */
 export type CrashMode = "all" | "none" | "sectors" | "writes" | "reverse" | "garble";
 export const CRASH_MODES: readonly CrashMode[] = ["all", "none", "sectors", "writes", "reverse", "garble"];
@@ -127,6 +140,7 @@ export class CrashImages {
   /** The image with everything up to `position` that is certain to be there. */
   private stable: Uint8Array;
   private pending: { index: number; offset: number; bytes: Uint8Array }[] = [];
+  private resizes: { index: number; size: number }[] = [];
   private position = 0;
 
   constructor(image: Uint8Array, events: readonly DeviceEvent[]) {
@@ -141,38 +155,43 @@ export class CrashImages {
       if (event.type === "write") {
         this.pending.push({ index: this.position, offset: event.offset, bytes: event.bytes });
       } else if (event.type === "resize") {
-        // A longer file of zeros and a shorter one cannot be told apart by what a store may rely on before a sync.
-        const next = new Uint8Array(event.size);
-        next.set(this.stable.subarray(0, event.size));
-        this.stable = next;
+        this.resizes.push({ index: this.position, size: event.size });
       } else if (event.type === "sync") {
-        for (const { index, offset, bytes } of this.pending) {
-          if (index < event.covers) this.stable.set(bytes, offset);
+        const kept = (index: number): boolean => index < event.covers;
+        const changes = [...this.pending, ...this.resizes].filter(({ index }) => kept(index));
+        for (const change of changes.sort((a, b) => a.index - b.index)) {
+          if ("size" in change) this.stable = sized(this.stable, change.size);
+          else put(this.stable, change.offset, change.bytes);
         }
-        this.pending = this.pending.filter(({ index }) => index >= event.covers);
+        this.pending = this.pending.filter(({ index }) => !kept(index));
+        this.resizes = this.resizes.filter(({ index }) => !kept(index));
       }
     }
   }
 
   /** One image that a crash now could leave. */
   image(mode: CrashMode, random: () => number): Uint8Array {
-    const image = this.stable.slice();
-    if (mode === "none") return image;
+    if (mode === "none") return this.stable.slice();
+    // What a cut takes away is gone whatever else survives; where it does not happen, the old bytes are there.
+    const happened = mode === "all" ? this.resizes.length : Math.floor(random() * (this.resizes.length + 1));
+    let image = this.stable.slice();
+    for (const { size } of this.resizes.slice(0, happened)) image = sized(image, size);
     const survival = random();
     const pending = mode === "reverse" ? [...this.pending].reverse() : this.pending;
     for (const { offset, bytes } of pending) {
       if (mode === "all" || mode === "reverse") {
-        image.set(bytes, offset);
+        put(image, offset, bytes);
         if (mode === "reverse" && random() < 0.3) break;
         continue;
       }
       if (mode === "writes") {
-        if (random() < survival) image.set(bytes, offset);
+        if (random() < survival) put(image, offset, bytes);
         continue;
       }
       const garbled = mode === "garble" ? Math.floor((random() * bytes.length) / SECTOR_SIZE) : -1;
       for (let sector = 0; sector * SECTOR_SIZE < bytes.length; sector++) {
         const from = sector * SECTOR_SIZE;
+        if (offset + from >= image.length) break;
         if (sector === garbled && changes(image, offset + from, bytes, from)) {
           for (let i = 0; i < SECTOR_SIZE; i++) image[offset + from + i] = Math.floor(random() * 256);
         } else if (random() < survival) {

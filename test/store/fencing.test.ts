@@ -70,6 +70,16 @@ describe("an opener that another one has taken over from", () => {
     await store.close();
   });
 
+  test("is FENCED by close, which leaves the younger one's superblock alone", async () => {
+    const { device, store } = await older();
+    const younger = await open(viewOf(device), true);
+    const image = device.image().slice(0, 1 << 20);
+    expect(await codeOf(() => store.close())).toBe("FENCED");
+    expect(device.image().slice(0, 1 << 20)).toEqual(image);
+    await younger.put("young", "kept");
+    await younger.close();
+  });
+
   test("acknowledges nothing of the group that was in flight, and its late writes harm nothing", async () => {
     const { device, store } = await older();
     // So much that its segments are in space that it may write to, and that nothing on the device names yet.

@@ -39,6 +39,7 @@ const SUPERBLOCK_FIELDS: [string, number, 4 | 8][] = [
   ["mount salt, high half", 144, 8],
   ["dropped tombstones", 152, 8],
 ];
+const EPOCH_OFFSET = 80;
 const COPY = EXCHANGE + BLOCK_SIZE;
 
 /** A sealed block of random bytes at FRAME; the seed of the store's checksums is set. */
@@ -166,7 +167,9 @@ describe(`format, seed ${SEED}`, () => {
       // Every field that a superblock takes from the root view, by its offset in the block.
       const wanted = new Map<number, bigint>();
       for (const [, offset, size] of SUPERBLOCK_FIELDS) {
-        const value = size === 4 ? BigInt(random.word()) : random.long();
+        const drawn = size === 4 ? BigInt(random.word()) : random.long();
+        // An older epoch must not write over a newer one.
+        const value = offset === EPOCH_OFFSET ? BigInt(generation << 16) + (drawn & 0xffffn) : drawn;
         units.rootSetAt(offset, value);
         wanted.set(offset, value);
       }

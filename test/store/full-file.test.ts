@@ -1,0 +1,95 @@
+/** A growing file that fills up anywhere: every call is refused whole, or held whole, and the store goes on from there. */
+import { expect, test } from "vitest";
+import type { Store } from "../../store/store.ts";
+import { openTiny, runSeed } from "./harness.ts";
+import { ImageDevice } from "./image-device.ts";
+import { Random } from "./random.ts";
+
+const seed = runSeed();
+const MIB = 1_048_576;
+const SMALL = { writeBufferBytes: 262_144, cacheBytes: 262_144, memoryBytes: 16 * MIB, durability: "manual" } as const;
+
+function expectSame(store: Store, model: ReadonlyMap<string, string>): void {
+  expect(store.count()).toBe(model.size);
+  for (const [key, value] of store.entries()) {
+    if (model.get(key) !== value) throw new Error(`${key} is ${value.slice(0, 20)} of ${value.length} bytes`);
+  }
+}
+
+test(`no batch poisons a store whose file meets a full disk half-way, seed ${seed}`, async () => {
+  const random = new Random(seed);
+  let refused = 0;
+  let held = 0;
+  for (let round = 0; round < 30; round++) {
+    const device = new ImageDevice();
+    const events: string[] = [];
+    const store = await openTiny(device, { ...SMALL, onEvent: ({ type }) => void events.push(type) });
+    const model = new Map<string, string>();
+    for (let i = 0; i < random.below(60); i++) {
+      store.set(`before ${i}`, `${i}`.padEnd(random.below(9000), "b"));
+      model.set(`before ${i}`, store.get(`before ${i}`) as string);
+    }
+    if (random.chance(0.5)) await store.flush();
+    const sizeMax = random.pick([30, 3000, 30_000, 200_000]);
+    device.capacity = MIB + random.below(random.pick([300_000, 2 * MIB]));
+    for (let turn = 0; turn < 4; turn++) {
+      const bytes = random.pick([20_000, 200_000, 3 * MIB]);
+      const batch = Array.from({ length: 1 + random.below(bytes / (sizeMax + 100)) }, (_, i) =>
+        random.chance(0.1)
+          ? { type: "delete" as const, key: `before ${i}` }
+          : { type: "set" as const, key: `key ${random.below(400)}`, value: "v".repeat(random.below(sizeMax)) },
+      );
+      const version = store.stats().version;
+      const done = store.batch(batch);
+      // Refused at once, or visible: then it is held, or durable.
+      const isVisible = store.stats().version !== version;
+      if (isVisible) {
+        for (const operation of batch) {
+          if (operation.type === "set") model.set(operation.key, operation.value);
+          else model.delete(operation.key);
+        }
+      }
+      const code = await done.then(
+        () => "",
+        (error) => error.code,
+      );
+      if (!isVisible && code === "NO_SPACE") refused++;
+      else if (code === "NO_SPACE") held++;
+      else expect(code).toBe("");
+      expectSame(store, model);
+      expect(events).not.toContain("poisoned");
+      if (random.chance(0.3)) device.capacity += random.below(MIB);
+    }
+    device.capacity = Number.POSITIVE_INFINITY;
+    store.set("after", "1");
+    model.set("after", "1");
+    await store.flush();
+    expectSame(store, model);
+    expect((await store.verify()).faults).toEqual([]);
+    await store.close();
+    const again = await openTiny(device.reopen(), SMALL);
+    expectSame(again, model);
+    await again.close();
+  }
+  expect(refused).toBeGreaterThan(5);
+  expect(held).toBeGreaterThan(0);
+});
+
+test("clear of more deletions than the write buffer takes is refused whole on a full disk, and done when there is room", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, SMALL);
+  for (let i = 0; i < 20_000; i++) store.set(`key ${i}`, "v");
+  await store.flush();
+  device.capacity = device.events.reduce((end, event) => {
+    return event.type === "write" ? Math.max(end, event.offset + event.size) : end;
+  }, 0);
+  // Free segments of the file, which nothing was written to, are not on the disk.
+  expect(() => store.clear()).toThrow(expect.objectContaining({ code: "NO_SPACE" }));
+  expect(store.count()).toBe(20_000);
+  device.capacity = Number.POSITIVE_INFINITY;
+  expect(store.clear()).toBe(20_000);
+  await store.close();
+  const again = await openTiny(device.reopen(), SMALL);
+  expect(again.count()).toBe(0);
+  await again.close();
+});
