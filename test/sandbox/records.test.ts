@@ -196,6 +196,27 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     expect((await seenCount()) - before).toBeLessThan(15_000);
   });
 
+  it("goes where it is scrolled to in the moment an earlier scroll comes to rest", async () => {
+    await createStore(page, "scrolled.cairn");
+    await addSamples(page, 20_000);
+    await page.getByText("20,000 keys").waitFor();
+    const list = page.getByRole("listbox", { name: "Keys" });
+    for (let round = 0; round < 5; round++) {
+      await list.evaluate(async (box) => {
+        const height = box.scrollHeight - box.clientHeight;
+        const isScrolled = new Promise((resolve) => box.addEventListener("scroll", resolve, { once: true }));
+        box.scrollTop = 0.5 * height;
+        await isScrolled;
+        // What the list put off until the scroll rests is due before it can hear of the next one.
+        for (const end = performance.now() + 250; performance.now() < end; );
+        box.scrollTop = 0.25 * height;
+      });
+      await expect
+        .poll(async () => Math.abs(Number((await shownKeys(page))[0]?.slice(5)) - 5_000), { timeout: 5_000 })
+        .toBeLessThan(100);
+    }
+  });
+
   it("lists what another tab writes, and keeps what was chosen", async () => {
     await createStore(page, "shared.cairn");
     await saveRecord(page, "first", "1");
