@@ -74,6 +74,9 @@ export { salvageBegin, salvageLook, salvageNote, salvageRecords, salvageSeed } f
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
 
+/** How often a checkpoint is looked at that a writer may be replacing. */
+const CHECKPOINT_LOOKS_MAX: u32 = 8;
+
 /** Places that the host reads or writes, in the order of `Layout` in the store. */
 export function layout(what: u32): u32 {
   switch (what) {
@@ -153,10 +156,20 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
 /** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
   let damaged: u32 = 0;
+  let looks: u32 = 0;
   let status = mountOnce(device, uncached, engine, flags);
+  let seen = root.scanFold;
   while (status == Status.CHECKPOINT_DAMAGED) {
-    damaged++;
-    flags |= damaged > 1 ? MountFlags.NO_CHECKPOINT : MountFlags.OLDER_CHECKPOINT;
+    // Beside a writer that went on meanwhile it need not be damaged: it is, when all is as it was.
+    const moved = looks == 0 || (looks < CHECKPOINT_LOOKS_MAX && seen != root.scanFold);
+    seen = root.scanFold;
+    if (flags & MountFlags.READ_ONLY && moved) {
+      looks++;
+    } else {
+      looks = 0;
+      damaged++;
+      flags |= damaged > 1 ? MountFlags.NO_CHECKPOINT : MountFlags.OLDER_CHECKPOINT;
+    }
     status = memoryAnew();
     // What the superblock says by now: a writer may have made another checkpoint.
     if (status == Status.OK) status = probeDevice(device);
@@ -366,6 +379,8 @@ export function stat(what: u32): f64 {
     case 131:
       return <f64>root.expiredRemoved;
     // Space
+    case 115:
+      return <f64>(root.scanFold >>> 11);
     case 110:
       return <f64>root.segmentsCut;
     case 111:

@@ -420,6 +420,8 @@ export class Root {
   windowFrom: u64 = 0;
   windowCount: u32 = 0;
   replayNoteSize: u32 = 0;
+  /** Folded from what of the device an opening goes by: another one when a writer has gone on. */
+  scanFold: u64 = 0;
   /** Segments that are to be replayed, and that were. */
   replaySegments: u32 = 0;
   replayedSegments: u32 = 0;

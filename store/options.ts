@@ -47,7 +47,10 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   cacheBytes?: number;
   /** Memory for the newest part of the log, in bytes; rounded up to a power of two. Default 16 MiB. */
   writeBufferBytes?: number;
-  /** The whole memory of the store, in bytes, reserved at opening as address space. Default 2 GiB, at most 3.5 GiB. */
+  /**
+   * The whole memory of the store, in bytes, reserved at opening as address space and never exceeded: keys, indexes, cache and
+   * write buffer. What does not fit is `OUT_OF_MEMORY`, with how much would. Default 2 GiB, 512 MiB in browsers; at most 3.5 GiB.
+   */
   memoryBytes?: number;
   /** How keys become bytes. Default `"utf8"`. */
   keyEncoding?: K;

@@ -234,7 +234,11 @@ export class Session {
   /** What a read that the host did meanwhile failed with. */
   private readFailed(cause: unknown, offset: number): CairnError {
     const known = cause instanceof CairnError ? cause : undefined;
-    if (known?.code === "DEVICE_SHRUNK") return this.committer.poison(known);
+    if (known?.code === "DEVICE_SHRUNK") {
+      if (!this.settings.readOnly) return this.committer.poison(known);
+      // The writer may have cut the device off: who asked looks again, through the core, which can tell.
+      return new CairnError("CORRUPT", "read", known.message, { cause });
+    }
     if (known !== undefined && known.code !== "DEVICE_READ") return known;
     return new CairnError("DEVICE_READ", "read", `read: the device failed to read. Device offset ${offset}.`, {
       cause,

@@ -38,10 +38,14 @@ export interface StoreStats {
   liveBytes: number;
   /** Share of the used segments that no live record fills: garbage, and room at the end of the log. */
   garbageRatio: number;
-  /** Compaction since opening: record bytes copied, segments emptied and freed, the longest step in milliseconds. */
+  /**
+   * Compaction since opening: record bytes copied; segments emptied, freed, and given back to the file system; the longest
+   * step in milliseconds.
+   */
   relocatedBytes: number;
   compactedSegmentCount: number;
   freedSegmentCount: number;
+  cutSegmentCount: number;
   compactionLongestMs: number;
   /**
    * Checkpoints: kept ones (two, once two were made), the version that the newest one is of, its keys and its bytes, bytes of
@@ -132,6 +136,7 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   relocatedBytes: 37,
   compactedSegmentCount: 38,
   freedSegmentCount: 39,
+  cutSegmentCount: 110,
 };
 
 const STAT_SEGMENTS_USED = 42;

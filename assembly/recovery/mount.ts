@@ -8,6 +8,7 @@
 import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { checkpointsMounted } from "../engine/checkpoint";
+import { blockIsZero } from "../format/block";
 import { SegmentKind, segmentHeaderValid } from "../format/segment";
 import {
   Compatible,
@@ -41,7 +42,7 @@ import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
 import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
-import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
+import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState, scanFold } from "./log-scan";
 import { segmentsTake, tailSecure } from "./tail";
 
 /** How far into its segments a device is looked at before it counts as blank. */
@@ -87,7 +88,7 @@ export function probe(device: u32): i32 {
     if (offset + BLOCK_SIZE > <u64>size) break;
     const status = deviceRead(offset, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
-    if (!isZero(SUPERBLOCK_B)) blank = false;
+    if (!blockIsZero(SUPERBLOCK_B)) blank = false;
     if (copy.magic == SUPERBLOCK_MAGIC) traces = true;
     if (!superblockIntact(copy) || (found && copy.generation <= best.generation)) continue;
     memory.copy(SUPERBLOCK_A, SUPERBLOCK_B, BLOCK_SIZE);
@@ -203,6 +204,7 @@ function durableReplay(frame: usize): i32 {
   const logs = livesSort(SegmentKind.LOG);
   const mark = durableMark(logs, frame);
   root.durableGroup = mark;
+  scanFold(mark);
   root.logEpoch = max<u64>(root.logEpoch, mark >> 40);
   root.walkEpoch = root.logEpoch;
   const proven = provenLast(logs, mark);
@@ -295,6 +297,7 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.checkSeed = superblock.storeIdLow ^ rotl<u64>(superblock.storeIdHigh, 32);
   root.hashSeed = superblock.hashSeed;
   root.superblockGeneration = superblock.generation;
+  root.scanFold = superblock.generation;
   root.epoch = superblock.epoch;
   root.segmentCount = superblock.segmentCount;
   root.allotmentStart = superblock.allotmentStart;
@@ -332,12 +335,6 @@ function geometrySet(segmentBlocks: u32): bool {
   return true;
 }
 
-function isZero(frame: usize): bool {
-  let any: u64 = 0;
-  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
-  return any == 0;
-}
-
 /**
  * BLANK when the device's first MiB is zero, and so is every place in the next 64 MiB where a segment can begin: a store
  * that lost its superblocks is CORRUPT, and anything else NOT_A_STORE.
@@ -346,7 +343,7 @@ function restIsZero(size: u64): i32 {
   for (let offset: u64 = 0; offset + BLOCK_SIZE <= min<u64>(size, SEGMENTS_OFFSET + SEARCHED); ) {
     const status = deviceRead(offset, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
-    if (!isZero(SUPERBLOCK_B)) {
+    if (!blockIsZero(SUPERBLOCK_B)) {
       const isSegment = offset >= SEGMENTS_OFFSET && segmentHeaderValid(SUPERBLOCK_B);
       return isSegment ? corruptAt(0) : Status.NOT_A_STORE;
     }

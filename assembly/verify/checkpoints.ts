@@ -21,11 +21,12 @@ import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
 import { KeyNode, NodeFlags, wordsOf, wordsSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
+import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { Entry, entryRead } from "../recovery/checkpoint-entry";
 import { blocksBelieved, checkpointChain, summaryRead } from "../recovery/checkpoint-load";
 import { root } from "../root";
-import { blockFault, segmentCounts, segmentMovedOn } from "./source";
+import { blockFault, segmentCounts } from "./source";
 import {
   BUFFER_BLOCKS,
   bufferBlock,

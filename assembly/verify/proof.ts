@@ -8,10 +8,11 @@ import { Record, RecordKind, recordKeyOffset, recordPartSize, recordValid } from
 import { extentAddress, extentCount, extentSize, extentsProven } from "../index/extent-table";
 import { ADDRESS_MASK, KeyNode, NodeFlags, placeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
+import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { root } from "../root";
 import { recordAgrees } from "./records";
-import { blockProven, frameInMemory, segmentCounts, segmentEnd, segmentMovedOn, usedOf } from "./source";
+import { blockProven, frameInMemory, segmentCounts, segmentEnd, usedOf } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, fault, verifyState } from "./state";
 
 /** Details of RECORD_MISSING. */

@@ -71,22 +71,3 @@ export function blockProven(index: u32, block: u32, target: usize): usize {
   if (deviceRead(offset, target, <u32>BLOCK_SIZE) < 0) return 0;
   return blockFault(target, offset >> BLOCK_SIZE_LOG2, segmentAt(index).generation) ? 0 : target;
 }
-
-/**
- * Whether the writer beside a `readOnly` store has begun another life of a segment: what does not look right there need not
- * be damage. Reads the segment's header to `target`.
- */
-export function segmentMovedOn(index: u32, target: usize): bool {
-  if (!root.readOnly) return false;
-  const offset = segmentOffset(index);
-  if (deviceRead(offset, target, <u32>BLOCK_SIZE) < 0) return false;
-  if (blockFault(target, offset >> BLOCK_SIZE_LOG2, 0)) return false;
-  return changetype<BlockHeader>(target).generation > segmentAt(index).generation;
-}
-
-/** Whether all of a block is zero. */
-export function blockIsZero(frame: usize): bool {
-  let any: u64 = 0;
-  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
-  return any == 0;
-}

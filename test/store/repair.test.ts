@@ -15,12 +15,13 @@ import {
   SEGMENTS_OFFSET,
   SMALL,
 } from "./damaged-store.ts";
-import { errorOf, open, openTiny, repair, runSeed } from "./harness.ts";
+import { errorOf, open, openTiny, repair, runSeed, scratchPaths } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 import { SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE, xxh64 } from "./superblock.ts";
 
 const seed = runSeed();
+const paths = scratchPaths();
 const reference = await referenceStore(new Random(seed), 110);
 
 interface Repaired {
@@ -324,6 +325,22 @@ describe(`repair, seed ${seed}`, () => {
     };
     expect(fill).toThrow(expect.objectContaining({ code: "OUT_OF_MEMORY" }));
     expect(table.count).toBeGreaterThan(1000);
+  });
+
+  test("a file is repaired to another one beside it, and only while nobody has it open", async () => {
+    const path = paths();
+    const store = await open(path, SMALL);
+    store.set("key", "value");
+    expect((await errorOf(() => repair(path, { memoryBytes: SMALL.memoryBytes }))).code).toBe("LOCKED");
+    await store.close();
+    const report = await repair(path, { memoryBytes: SMALL.memoryBytes });
+    expect(report).toMatchObject({ complete: true, keysRepaired: 1, output: `${path}.repaired` });
+    for (const each of [path, `${path}.repaired`]) {
+      const again = await open(each, SMALL);
+      expect([...again.entries()]).toEqual([["key", "value"]]);
+      await again.close();
+    }
+    expect((await errorOf(() => repair(path, { memoryBytes: SMALL.memoryBytes }))).code).toBe("INVALID_ARGUMENT");
   });
 
   test("wrong arguments are refused", async () => {
