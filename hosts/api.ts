@@ -1,8 +1,9 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
 export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { CheckpointReport } from "../store/checkpoints.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
-export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+export type { Codec, Encoded, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export type { DeleteOptions, Entry, WriteOptions } from "../store/entry.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
 export type {
@@ -15,7 +16,15 @@ export type {
   SuperblockCopy,
 } from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { CompactionOptions, Durability, OpenOptions, StoreEvent, StoreProgress } from "../store/options.ts";
+export type {
+  CompactionOptions,
+  Durability,
+  KeyOf,
+  OpenOptions,
+  StoreEvent,
+  StoreProgress,
+  ValueOf,
+} from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { BlockCounts } from "../store/repair/lives.ts";
 export type { RepairDoubt, RepairGap, RepairKey, RepairProgress, RepairReport } from "../store/repair/report.ts";

@@ -1,4 +1,8 @@
-/** Cairn in browsers: `open` in a dedicated worker, `connect` on a page. */
+/**
+ * Cairn in browsers: `open` in a dedicated worker, `connect` on a page.
+ *
+ * @module cairn-kv (browsers)
+ */
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";

@@ -39,6 +39,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   /** Calls take their turns, so that two that are made at once get different entries. */
   private turns: Promise<unknown> = Promise.resolve();
 
+  /** @internal */
   constructor(
     conversation: Conversation,
     kind: "entries" | "keys" | "values",
@@ -94,10 +95,12 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
     });
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** `return`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
   }
@@ -178,6 +181,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
 /** Keys of a range with their values. */
 export class EntryWalk<K, V> extends Walk<K, [K, V]> {
   protected readonly width = 2;
+  /** @internal */
   constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
     super(conversation, "entries", range, keys, values);
   }
@@ -190,6 +194,7 @@ export class EntryWalk<K, V> extends Walk<K, [K, V]> {
 /** Keys of a range. */
 export class KeyWalk<K> extends Walk<K, K> {
   protected readonly width = 1;
+  /** @internal */
   constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
     super(conversation, "keys", range, keys, values);
   }
@@ -201,6 +206,7 @@ export class KeyWalk<K> extends Walk<K, K> {
 /** Values of a range, in the order of their keys. */
 export class ValueWalk<K, V> extends Walk<K, V> {
   protected readonly width = 1;
+  /** @internal */
   constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
     super(conversation, "values", range, keys, values);
   }

@@ -58,7 +58,7 @@ export class Connection<K = string, V = string> {
   private readonly settings: ConnectionSettings;
   private closing: Promise<void> | undefined;
 
-  /** Connections come from `connect`. */
+  /** Connections come from `connect`. @internal */
   constructor(tab: Tab, settings: ConnectionSettings) {
     this.tab = tab;
     this.conversation = tab.conversation;

@@ -1,4 +1,8 @@
-/** Cairn on Node: `open` over files, block devices, memory, and devices that a program brings. */
+/**
+ * Cairn on Node: `open` over files, block devices, memory, and devices that a program brings.
+ *
+ * @module cairn-kv
+ */
 import process from "node:process";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";

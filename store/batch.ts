@@ -14,8 +14,20 @@ import type { Scope } from "./scope.ts";
 
 /** One operation of a batch. `"put"` is another word for `"set"`, `"del"` for `"delete"`. */
 export type BatchOperation<K = string, V = string> =
-  | ({ type: "set" | "put"; key: K; value: V } & WriteOptions)
-  | ({ type: "delete" | "del"; key: K } & DeleteOptions);
+  | ({
+      /** A write. */
+      type: "set" | "put";
+      /** The key. */
+      key: K;
+      /** The new value. */
+      value: V;
+    } & WriteOptions)
+  | ({
+      /** A deletion. */
+      type: "delete" | "del";
+      /** The key. */
+      key: K;
+    } & DeleteOptions);
 
 /** An operation in encoded form. Strings are stored as UTF-8. */
 export interface PreparedOperation {
@@ -128,7 +140,7 @@ export class Batch<K, V> {
   private readonly run: (operations: BatchOperation<K, V>[]) => boolean[];
   private readonly durable: <T>(value: T) => Promise<T>;
 
-  /** Stores make these: `store.batch()`. */
+  /** Stores make these: `store.batch()`. @internal */
   constructor(run: (operations: BatchOperation<K, V>[]) => boolean[], durable: <T>(value: T) => Promise<T>) {
     this.run = run;
     this.durable = durable;

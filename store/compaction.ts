@@ -49,6 +49,7 @@ export interface CompactReport {
   bytesWritten: number;
   /** Of segments that may be used anew. */
   bytesFreed: number;
+  /** Segments that became free. */
   segmentsFreed: number;
   /** How long it took, with the waiting for the device. */
   ms: number;

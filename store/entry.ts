@@ -4,6 +4,7 @@ import { CairnError } from "./error.ts";
 
 /** A record as `getEntry` gives it. */
 export interface Entry<V = string> {
+  /** Its value, decoded. */
   value: V;
   /** The sequence of its commit: a safe integer, one for a whole batch, and larger than that of every earlier commit. */
   version: number;

@@ -9,23 +9,72 @@ export type Durability = "interval" | "sync" | "manual";
 
 /** Something that happened in a store, for loggers and metrics. `type` names it; the rest depends on it. */
 export type StoreEvent =
-  | { type: "opened"; records: number; ms: number }
-  | { type: "recovered"; records: number; tailBlocks: number }
-  | { type: "flushed"; bytes: number; ms: number }
-  | ({ type: "compacted" } & CompactReport)
-  | ({ type: "checkpointed" } & CheckpointReport)
-  /** Checkpoints that were kept and are damaged; opened from the older one, or by reading the whole log. */
-  | { type: "checkpointDamaged"; damaged: number; used: "older" | "log" }
-  | { type: "full" }
-  | { type: "poisoned"; error: CairnError }
-  | { type: "slow"; operation: string; ms: number };
+  | {
+      /** The store is open. */
+      type: "opened";
+      /** Keys in it. */
+      records: number;
+      /** How long opening took, in milliseconds. */
+      ms: number;
+    }
+  | {
+      /** Its last holder did not close it: what had reached the device behind the last durable mark is safe now. */
+      type: "recovered";
+      /** Records that were replayed. */
+      records: number;
+      /** Blocks that were brought to safety. */
+      tailBlocks: number;
+    }
+  | {
+      /** A commit group is on stable storage. */
+      type: "flushed";
+      /** Bytes of its blocks. */
+      bytes: number;
+      /** How long writing and syncing took, in milliseconds. */
+      ms: number;
+    }
+  | ({
+      /** Compaction, by itself or by `compact`, has ended. */
+      type: "compacted";
+    } & CompactReport)
+  | ({
+      /** A checkpoint was made. */
+      type: "checkpointed";
+    } & CheckpointReport)
+  | {
+      /** Checkpoints that were kept are damaged. */
+      type: "checkpointDamaged";
+      /** How many of them. */
+      damaged: number;
+      /** What the store was opened from: the older one, or the whole log. */
+      used: "older" | "log";
+    }
+  | {
+      /** A commit group met a full device: what it holds stays visible, and becomes durable once there is room. */
+      type: "full";
+    }
+  | {
+      /** The store takes no more calls until it is opened again. */
+      type: "poisoned";
+      /** Why. */
+      error: CairnError;
+    }
+  | {
+      /** A call kept the program waiting for the device, for more than 100 ms. */
+      type: "slow";
+      /** Which call. */
+      operation: string;
+      /** How long, in milliseconds. */
+      ms: number;
+    };
 
 /** How far something is that takes its time. */
 export interface StoreProgress {
   /** What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments. */
   phase: "recovery" | "compaction";
-  /** Bytes done, and bytes in all as far as is known by then. */
+  /** Bytes done. */
   done: number;
+  /** Bytes in all, as far as is known by then. */
   total: number;
 }
 

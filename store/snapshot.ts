@@ -35,7 +35,7 @@ export class Snapshot<K = string, V = string> {
   private readonly face: Face;
   private readonly reads = new Set<unknown>();
 
-  /** Stores make these: `store.snapshot()`. */
+  /** Stores make these: `store.snapshot()`. @internal */
   constructor(view: View, face: Face) {
     this.view = view;
     this.face = face;
@@ -129,7 +129,7 @@ export class Snapshot<K = string, V = string> {
     this.close();
   }
 
-  /** The view of a snapshot that a range names. `INVALID_ARGUMENT` unless it is one of the same store. */
+  /** The view of a snapshot that a range names. `INVALID_ARGUMENT` unless it is one of the same store. @internal */
   static viewOf(snapshot: unknown, session: Session, operation: string): CursorState {
     if (!(snapshot instanceof Snapshot) || snapshot.view.session !== session) {
       throw invalid(operation, "snapshot must be a snapshot of this store.");

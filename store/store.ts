@@ -47,7 +47,7 @@ export class Store<K = string, V = string> {
   private readonly partials: Partials;
   private present: Scope;
 
-  /** Stores come from `open`, and from `sub`. */
+  /** Stores come from `open`, and from `sub`. @internal */
   constructor(session: Session, keys: Format, values: Format, prefix = NO_PREFIX) {
     this.session = session;
     const store = this;
@@ -495,7 +495,7 @@ export class Store<K = string, V = string> {
     return this.close();
   }
 
-  /** What a snapshot or a transaction of a session needs of one of its stores. `INVALID_ARGUMENT` for another one's. */
+  /** What a snapshot or a transaction of a session needs of one of its stores. `INVALID_ARGUMENT` for another one's. @internal */
   faceIn(session: Session, operation: string): Face {
     if (session === this.session) return this.face;
     throw invalid(operation, "this is a namespace of another store.");

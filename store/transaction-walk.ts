@@ -38,7 +38,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
   private left: number;
   private looked: Looked;
 
-  /** Transactions make these. `shownValue` gives the value of a pending write. */
+  /** Transactions make these. `shownValue` gives the value of a pending write. @internal */
   constructor(
     work: TransactionWork,
     scope: Scope,
@@ -130,10 +130,12 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     return { done: true, value };
   }
 
+  /** Itself. */
   [Symbol.iterator](): this {
     return this;
   }
 
+  /** `return`, for `using`. */
   [Symbol.dispose](): void {
     this.return();
   }

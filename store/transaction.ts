@@ -40,7 +40,7 @@ export class Transaction<K = string, V = string> {
   private readonly work: TransactionWork;
   private readonly face: Face;
 
-  /** `transaction` and `transact` make these. */
+  /** `transaction` and `transact` make these. @internal */
   constructor(work: TransactionWork, face: Face) {
     this.work = work;
     this.face = face;
