@@ -17,7 +17,7 @@ export function contentsOf(store: Store, isSilent: boolean): Found {
     const key = decodeKey(encoded);
     if (key <= before) throw new Violation(`a scan gives ${before} before ${key}`);
     before = key;
-    const alone = valueOf(store, encoded as string, isSilent);
+    const alone = readOne(store, encoded as string, isSilent);
     if (alone === undefined) throw new Violation(`a scan gives ${key}, and get does not`);
     if (!isSilent && !same(alone, value)) {
       throw new Violation(`${key}: get gives ${describe(alone)}, a scan ${describe(value)}`);
@@ -36,7 +36,7 @@ export function scanOf(store: Store): Found {
   return found;
 }
 
-function valueOf(store: Store, key: string | Uint8Array, isSilent: boolean): unknown {
+function readOne(store: Store, key: string | Uint8Array, isSilent: boolean): unknown {
   try {
     return store.get(key);
   } catch (error) {

@@ -91,8 +91,8 @@ export class Session {
     this.module = module;
     this.trace = trace;
     this.random = new Random(plan.seed).fork(5);
-    this.captureShare = dense ? 1 : this.random.pick([0.1, 0.25, 0.5]);
-    this.pointsMax = dense ? 2000 : 250;
+    this.captureShare = dense ? 1 : this.random.pick([0.3, 0.6, 1]);
+    this.pointsMax = dense ? 2000 : 150;
     const image = blankImage(plan.options.deviceSize);
     this.device = new SimulatedDevice(plan.options.device, image, this.clock, this.random.fork(1), trace);
     this.device.onChange = () => this.capture();
