@@ -1,0 +1,341 @@
+/**
+ * One run: a store lives on a simulated device, does what the plan says, dies and is opened again, over and over. What a
+ * crash could leave at any moment is put aside for the oracle.
+ */
+import { CairnError } from "../../store/error.ts";
+import type { CrashPoint } from "./check.ts";
+import { VirtualClock } from "./clock.ts";
+import { contentsOf } from "./contents.ts";
+import { CRASH_MODES, type CrashMode } from "./crash.ts";
+import { SimulatedDevice } from "./device.ts";
+import { FaultSchedule } from "./faults.ts";
+import { openOver, type Store, simulatedHost } from "./host.ts";
+import { blankImage } from "./pages.ts";
+import { Random } from "./random.ts";
+import { apply, type Commit, type State, Timeline } from "./timeline.ts";
+import type { Trace } from "./trace.ts";
+import type { Value } from "./values.ts";
+import { Violation } from "./violation.ts";
+import type { Plan } from "./workload.ts";
+
+const HALF_FORMATTED = ["CORRUPT", "NOT_A_STORE"];
+const OPEN_ATTEMPTS = 6;
+
+/** A walk that stays open while other operations run, and what it must give. */
+export interface OpenWalk {
+  iterator: Iterator<unknown>;
+  expected: readonly [string, Value][];
+  position: number;
+}
+
+/** What happened in a run: a kind of crash that no run ever meets proves nothing. */
+export interface Coverage {
+  commits: number;
+  lives: number;
+  acknowledged: number;
+  freedSegments: number;
+  relocatedBytes: number;
+  recoveredTails: number;
+  refusedForSpace: number;
+  poisoned: number;
+  walksOverWrites: number;
+  closes: number;
+}
+
+/** See the head of this file. */
+export class Session {
+  readonly plan: Plan;
+  readonly clock = new VirtualClock();
+  readonly trace: Trace;
+  device: SimulatedDevice;
+  store!: Store;
+  timeline = new Timeline();
+  acked = 0;
+  issued = 0;
+  /** What the store shows. */
+  model: State = new Map();
+  pending: Promise<unknown>[] = [];
+  walks: OpenWalk[] = [];
+  /** Whether the store takes no calls any more. */
+  poisoned = false;
+  /** Whether a device without room has refused something in this life. */
+  wasFull = false;
+  /** Whether the device has lied so that nothing more can be said: the run ends. */
+  lost = false;
+  /** Whether the store is being closed, so that what is under way may end in that. */
+  isClosing = false;
+  life = 0;
+  serialNext = 1;
+  readonly points: CrashPoint[] = [];
+  readonly coverage: Coverage = {
+    commits: 0,
+    lives: 0,
+    acknowledged: 0,
+    freedSegments: 0,
+    relocatedBytes: 0,
+    recoveredTails: 0,
+    refusedForSpace: 0,
+    poisoned: 0,
+    walksOverWrites: 0,
+    closes: 0,
+  };
+  private readonly module: WebAssembly.Module;
+  private readonly random: Random;
+  private readonly captureShare: number;
+  private readonly pointsMax: number;
+  private failure: unknown;
+  private hasLied = false;
+
+  constructor(plan: Plan, module: WebAssembly.Module, trace: Trace, dense: boolean) {
+    this.plan = plan;
+    this.module = module;
+    this.trace = trace;
+    this.random = new Random(plan.seed).fork(5);
+    this.captureShare = dense ? 1 : this.random.pick([0.3, 0.6, 1]);
+    this.pointsMax = dense ? 2000 : 150;
+    const image = blankImage(plan.options.deviceSize);
+    this.device = new SimulatedDevice(plan.options.device, image, this.clock, this.random.fork(1), trace);
+    this.device.onChange = () => this.capture();
+  }
+
+  /** Opens the store: what it recovered must be a state that it had, and from then on it is the one that counts. */
+  async open(): Promise<void> {
+    this.clock.install();
+    if (this.isSilent) this.trace.add("not trusted");
+    this.device.faults = new FaultSchedule(this.plan.faults, this.life);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const host = simulatedHost(this.module, this.clock, this.random, this.plan.options.shortTransfers);
+        this.store = await openOver(this.device, host, this.clock, this.plan.options);
+        this.recovered();
+        return;
+      } catch (error) {
+        if (!(error instanceof CairnError) || attempt === OPEN_ATTEMPTS) throw error;
+        this.trace.add(`open ${error.code}`);
+        if (this.issued === 0 && HALF_FORMATTED.includes(error.code)) {
+          this.device.restart(blankImage(this.plan.options.deviceSize));
+        } else if (this.isSilent && (error.code === "CORRUPT" || error.code === "NOT_A_STORE")) {
+          this.lost = true;
+          return;
+        } else {
+          this.checkRefusal(error, true);
+          this.cutPower(this.random.pick(CRASH_MODES));
+          // A file system that was full has room again.
+          if (error.code === "NO_SPACE") this.device.enlarge();
+          this.hasLied = this.isSilent;
+          this.device.faults = undefined;
+        }
+      }
+    }
+  }
+
+  /** The power goes: the device keeps what it likes. */
+  cutPower(mode: CrashMode): void {
+    this.trace.add(`cut ${mode}`);
+    this.put(mode);
+    this.device.restart(this.device.crashed(mode, this.random));
+    this.clock.clear();
+  }
+
+  /** The process is killed: what was written stays in the system's cache, though a sync of it may have failed. */
+  kill(): void {
+    this.trace.add("kill");
+    this.put(this.random.pick(CRASH_MODES));
+    this.device.orphan(this.random);
+    this.clock.clear();
+  }
+
+  /** Ends this life of the store, and begins the next one. */
+  async revive(): Promise<void> {
+    this.tally();
+    this.walks = [];
+    this.pending = [];
+    this.isClosing = false;
+    this.life++;
+    this.coverage.lives++;
+    await this.open();
+  }
+
+  /** Does a write. `commit` is what it changes; when nothing was changed, it never was. Whether something was. */
+  write(commit: Commit, call: () => void, promised = false): boolean {
+    const before = this.store.version;
+    this.issued = this.timeline.add(commit);
+    let refused: unknown;
+    try {
+      call();
+    } catch (error) {
+      refused = error;
+    }
+    if (this.store.version === before) {
+      this.timeline.pop();
+      this.issued = this.timeline.end;
+    } else {
+      this.coverage.commits++;
+      apply(this.model, commit);
+    }
+    if (refused !== undefined) this.refused(refused);
+    else if (!promised && this.store.version === before && this.changes(commit)) {
+      throw new Violation("a write that was not refused changed nothing");
+    }
+    return this.store.version !== before;
+  }
+
+  /** A write that gives a promise: `check` gets what it resolves with. */
+  writeLater<T>(commit: Commit, call: () => Promise<T>, check: (answer: T) => void): void {
+    let promise: Promise<T> | undefined;
+    const changed = this.write(
+      commit,
+      () => {
+        promise = call();
+        promise.catch(() => undefined);
+      },
+      true,
+    );
+    const owes = !changed && this.changes(commit);
+    const number = this.issued;
+    if (promise === undefined) return;
+    this.expect(promise, (answer) => {
+      if (owes) throw new Violation("a write that was not refused changed nothing");
+      check(answer);
+      this.acknowledge(number);
+    });
+  }
+
+  /** Everything up to a commit is durable, says the store. */
+  acknowledge(count: number): void {
+    if (count <= this.acked) return;
+    this.acked = count;
+    this.coverage.acknowledged++;
+    this.trace.add("acknowledged", count);
+  }
+
+  /** Watches a promise of the store: `settled` when it resolves; a rejection must be one that was to be expected. */
+  expect<T>(promise: Promise<T>, settled: (value: T) => void): void {
+    const { life } = this;
+    const watch = promise.then(
+      (value) => {
+        if (life === this.life) this.guard(() => settled(value));
+      },
+      (error) => {
+        if (life === this.life) this.guard(() => this.refused(error));
+      },
+    );
+    this.pending.push(watch);
+  }
+
+  /** Waits for every promise that is not settled. */
+  async settle(): Promise<void> {
+    const { pending } = this;
+    this.pending = [];
+    await this.clock.wait(Promise.all(pending), () => new Violation("a promise never settles"));
+    this.rethrow();
+  }
+
+  /** The store refused a call. Throws a `Violation` unless something was done to it that explains it. */
+  refused(error: unknown): void {
+    if (!(error instanceof CairnError)) throw error;
+    this.trace.add(error.code);
+    this.checkRefusal(error, false);
+    if (error.code === "NO_SPACE") {
+      this.wasFull = true;
+      this.coverage.refusedForSpace++;
+    }
+  }
+
+  /** Throws what went wrong in a callback. */
+  rethrow(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** Whether the device has ever lied. */
+  get isSilent(): boolean {
+    this.hasLied ||= this.device.faults?.isSilent ?? false;
+    return this.hasLied;
+  }
+
+  /** Whether the device may say that it is full. */
+  get mayBeFull(): boolean {
+    const { growable, capacity } = this.plan.options.device;
+    return !growable || capacity < 64 * 1_048_576 || this.struck("no-space");
+  }
+
+  /** The number of a new value. */
+  serial(): number {
+    return this.serialNext++;
+  }
+
+  private guard(body: () => void): void {
+    try {
+      body();
+    } catch (error) {
+      this.failure ??= error;
+    }
+  }
+
+  private struck(kind: "no-space" | "write-error" | "sync-error" | "read-error"): boolean {
+    return this.device.faults?.struck.has(kind) ?? false;
+  }
+
+  private checkRefusal(error: CairnError, opening: boolean): void {
+    const { code } = error;
+    const broken = this.struck("write-error") || this.struck("sync-error");
+    const isExpected =
+      (code === "NO_SPACE" && (this.mayBeFull || (opening && this.plan.options.device.growable))) ||
+      (code === "DEVICE_WRITE" && broken) ||
+      (code === "DEVICE_READ" && this.struck("read-error")) ||
+      (code === "CORRUPT" && this.isSilent) ||
+      // A compaction that a close overtakes finds a core that takes no calls.
+      ((code === "CLOSED" || code === "POISONED") && this.isClosing) ||
+      (code === "POISONED" && (broken || this.struck("read-error") || this.isSilent));
+    if (!isExpected) throw new Violation(`unexpected ${code}: ${error.message}`, { cause: error });
+    if (opening || this.poisoned || code === "NO_SPACE" || code === "CORRUPT") return;
+    try {
+      this.store.has("x" as string);
+    } catch {
+      this.poisoned = true;
+      this.coverage.poisoned++;
+    }
+  }
+
+  private recovered(): void {
+    this.poisoned = false;
+    this.wasFull = false;
+    const found = contentsOf(this.store, this.isSilent);
+    const least = this.isSilent ? 0 : this.acked;
+    const count = this.timeline.find(found, least, this.issued);
+    if (count < 0) throw new Violation(this.timeline.explain(found, least, this.issued));
+    this.timeline = this.timeline.from(count);
+    this.model = this.timeline.state(count);
+    this.acked = count;
+    this.issued = count;
+    if (this.store.stats().recoveredTailBlockCount > 0) this.coverage.recoveredTails++;
+    this.trace.add("recovered", count);
+  }
+
+  private tally(): void {
+    if (this.poisoned) return;
+    try {
+      const { freedSegmentCount, relocatedBytes } = this.store.stats();
+      this.coverage.freedSegments += freedSegmentCount;
+      this.coverage.relocatedBytes += relocatedBytes;
+    } catch {
+      // A store that is closed was counted before.
+    }
+  }
+
+  private changes(commit: Commit): boolean {
+    for (const [key, value] of commit) if (value !== undefined || this.model.has(key)) return true;
+    return false;
+  }
+
+  private capture(): void {
+    if (this.points.length >= this.pointsMax || !this.random.chance(this.captureShare)) return;
+    this.put(this.random.pick(CRASH_MODES));
+  }
+
+  private put(mode: CrashMode): void {
+    const { timeline, acked, issued, life, isSilent } = this;
+    const image = this.device.crashed(mode, this.random);
+    this.points.push({ image, timeline, acked, issued, isSilent, life, serial: this.points.length, depth: 0 });
+  }
+}
