@@ -5,24 +5,19 @@
 import { spawn, spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const PROGRAM = path("build/simulation.mjs");
 const BINARY = path("build/cairn.wasm");
-const bundled = spawnSync(
-  process.execPath,
-  [
-    path("node_modules/esbuild/bin/esbuild"),
-    path("test/simulation/program.ts"),
-    "--bundle",
-    "--platform=node",
-    "--format=esm",
-    "--log-level=warning",
-    `--outfile=${PROGRAM}`,
-  ],
-  { stdio: ["ignore", "inherit", "inherit"] },
-);
-if (bundled.status !== 0) process.exit(2);
+buildSync({
+  entryPoints: [path("test/simulation/program.ts")],
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  logLevel: "warning",
+  outfile: PROGRAM,
+});
 
 const given = process.argv.slice(2);
 const soak = given.includes("--soak");
