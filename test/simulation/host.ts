@@ -14,8 +14,17 @@ import type { SimulationOptions } from "./workload.ts";
 const MIB = 1_048_576;
 /** Less than programs may ask for: what a mount costs grows with it. */
 const MEMORY_BYTES = 8 * MIB;
-/** What is cleared of a memory that is used again: the fixed areas and what is taken in one run. The rest is undefined. */
-const CLEARED_BYTES = 3.5 * MIB;
+/** As in assembly/root.ts. */
+const SLAB_TABLE = 0xa2000;
+const POOL = SLAB_TABLE + 2 * MIB;
+/**
+ * What is cleared of a memory that is used again: the fixed areas, but for the table of slabs, of which a memory of this size
+ * has no more than the first bytes, and what is taken of the pool in one run. The rest is undefined.
+ */
+const CLEARED: readonly [number, number][] = [
+  [0, SLAB_TABLE + 65_536],
+  [POOL, 3.5 * MIB],
+];
 const SHARE_OF_SHORT_TRANSFERS = 0.2;
 
 type AnyStore = Store<string | Uint8Array, string | Uint8Array>;
@@ -35,7 +44,8 @@ export class MemoryPool {
 
   take(pages: number): WebAssembly.Memory {
     const memory = this.free.pop() ?? new WebAssembly.Memory({ initial: pages, maximum: pages });
-    new Uint8Array(memory.buffer, 0, CLEARED_BYTES).fill(0);
+    const bytes = new Uint8Array(memory.buffer);
+    for (const [from, to] of CLEARED) bytes.fill(0, from, to);
     this.lent.push(memory);
     return memory;
   }

@@ -241,6 +241,7 @@ export const OPERATIONS: Record<OperationKind, Body> = {
 
   async reopen(session) {
     session.coverage.closes++;
+    session.tally();
     session.isClosing = true;
     const { issued } = session;
     const closed = session.store.close().then(

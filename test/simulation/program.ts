@@ -3,6 +3,7 @@
  * of JSON a run, and one over all: hashes, counts, what failed, and how to see it again.
  *
  *   program BINARY [--seed N] [--count N] [--minutes N] [--ops 1,2,5] [--faults 0] [--dense] [--no-shrink]
+ *                  [--until-failure]
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     faults: { type: "string" },
     dense: { type: "boolean", default: false },
     "no-shrink": { type: "boolean", default: false },
+    "until-failure": { type: "boolean", default: false },
   },
 });
 const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
@@ -55,6 +57,7 @@ for (let i = 0; i < count && realNow() < end; i++) {
     again = command(smallest, dense);
   }
   console.log(JSON.stringify({ seed: String(plan.seed), hash, schedules: scheduleCount, failure, again }));
+  if (failure !== undefined && values["until-failure"]) break;
 }
 total.seconds = (realNow() - start) / 1000;
 console.log(JSON.stringify({ total }));

@@ -10,6 +10,7 @@ import { CRASH_MODES, type CrashMode } from "./crash.ts";
 import { SimulatedDevice } from "./device.ts";
 import { FaultSchedule } from "./faults.ts";
 import { openOver, type Store, simulatedHost } from "./host.ts";
+import { Lifeline } from "./lifeline.ts";
 import { blankImage } from "./pages.ts";
 import { Random } from "./random.ts";
 import { apply, type Commit, type State, Timeline } from "./timeline.ts";
@@ -79,6 +80,7 @@ export class Session {
     walksOverWrites: 0,
     closes: 0,
   };
+  private line: Lifeline | undefined;
   private readonly module: WebAssembly.Module;
   private readonly random: Random;
   private readonly captureShare: number;
@@ -106,7 +108,8 @@ export class Session {
     for (let attempt = 1; ; attempt++) {
       try {
         const host = simulatedHost(this.module, this.clock, this.random, this.plan.options.shortTransfers);
-        this.store = await openOver(this.device, host, this.clock, this.plan.options);
+        this.line = new Lifeline(this.device);
+        this.store = await openOver(this.line, host, this.clock, this.plan.options);
         this.recovered();
         return;
       } catch (error) {
@@ -132,7 +135,9 @@ export class Session {
   /** The power goes: the device keeps what it likes. */
   cutPower(mode: CrashMode): void {
     this.trace.add(`cut ${mode}`);
+    this.tally();
     this.put(mode);
+    this.line?.end();
     this.device.restart(this.device.crashed(mode, this.random));
     this.clock.clear();
   }
@@ -140,14 +145,15 @@ export class Session {
   /** The process is killed: what was written stays in the system's cache, though a sync of it may have failed. */
   kill(): void {
     this.trace.add("kill");
+    this.tally();
     this.put(this.random.pick(CRASH_MODES));
+    this.line?.end();
     this.device.orphan(this.random);
     this.clock.clear();
   }
 
   /** Ends this life of the store, and begins the next one. */
   async revive(): Promise<void> {
-    this.tally();
     this.walks = [];
     this.pending = [];
     this.isClosing = false;
@@ -312,14 +318,15 @@ export class Session {
     this.trace.add("recovered", count);
   }
 
-  private tally(): void {
-    if (this.poisoned) return;
+  /** Counts what this life did, before it ends. */
+  tally(): void {
+    if (this.poisoned || this.line === undefined) return;
     try {
       const { freedSegmentCount, relocatedBytes } = this.store.stats();
       this.coverage.freedSegments += freedSegmentCount;
       this.coverage.relocatedBytes += relocatedBytes;
     } catch {
-      // A store that is closed was counted before.
+      // One that could not be opened did nothing.
     }
   }
 
