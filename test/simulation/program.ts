@@ -3,7 +3,9 @@
  * of JSON a run, and one over all: hashes, counts, what failed, and how to see it again.
  *
  *   program BINARY [--seed N] [--count N] [--minutes N] [--ops 1,2,5] [--faults 0] [--dense] [--no-shrink]
- *                  [--until-failure]
+ *                  [--until-failure] [--planted N]
+ *
+ * `--planted` is for the build of test/planted: which bug is on.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -24,10 +26,12 @@ const { values, positionals } = parseArgs({
     faults: { type: "string" },
     dense: { type: "boolean", default: false },
     "no-shrink": { type: "boolean", default: false },
+    planted: { type: "string", default: "0" },
     "until-failure": { type: "boolean", default: false },
   },
 });
 const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
+(globalThis as { planted?: number }).planted = Number(values.planted);
 const end = realNow() + Number(values.minutes ?? 1e6) * 60_000;
 const count = values.minutes === undefined ? Number(values.count) : Number.POSITIVE_INFINITY;
 const total = {
