@@ -69,6 +69,21 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     breaks: "a short read overwrites what it has read",
   },
   {
+    name: "fence-is-not-looked-at",
+    file: "assembly/log/superblock-store.ts",
+    find: "return superblock.epoch > root.epoch ? Status.FENCED : Status.OK;",
+    replace: "return superblock.epoch > root.epoch && !PLANTED ? Status.FENCED : Status.OK;",
+    breaks: "an opener that was taken over from goes on to acknowledge",
+  },
+  {
+    name: "allotment-of-another-opener",
+    file: "assembly/recovery/mount.ts",
+    find: "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
+    replace:
+      "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE && !PLANTED ? root.allotmentEnd : 0;",
+    breaks: "an opener writes to where another one may still be writing",
+  },
+  {
     name: "superblock-without-sync",
     file: "assembly/log/superblock-store.ts",
     find: "const synced = deviceSync();",

@@ -11,7 +11,7 @@ import { type Found, type Timeline, UNREADABLE } from "./timeline.ts";
 import { hashOf, type Trace } from "./trace.ts";
 import { encodeKey, keyOf, sameValue } from "./values.ts";
 import { Violation } from "./violation.ts";
-import type { Plan } from "./workload.ts";
+import { type Plan, SEGMENT_SIZE } from "./workload.ts";
 
 /** Shares of the images that are also written to, and crashed while they are recovered. */
 const WRITE_SHARE = 0.25;
@@ -28,6 +28,9 @@ export interface CrashPoint {
   issued: number;
   /** Whether the device has lied. */
   isSilent: boolean;
+  /** What the clock was off by, and the highest time that it had ever shown, in milliseconds. */
+  skewMs: number;
+  highestMs: number;
   /** Which life of the run, which image of it, and how many crashes during recovery. */
   life: number;
   serial: number;
@@ -45,7 +48,7 @@ export class Oracle {
   private readonly trace: Trace;
   private readonly pool = new MemoryPool();
   /** What images of the run were found to hold. */
-  private readonly known = new Map<number, Found | "none">();
+  private readonly known = new Map<number, { found: Found | "none"; lowMs: number }>();
 
   constructor(plan: Plan, module: WebAssembly.Module, trace: Trace) {
     this.plan = plan;
@@ -74,14 +77,16 @@ export class Oracle {
     const before = this.known.get(key);
     if (before !== undefined) {
       // The same bytes hold the same: only what they are held against is new.
-      this.judge(before, point);
+      this.judge(before.found, before.lowMs, point);
       return [];
     }
     this.scheduleCount++;
     this.pool.takeBack();
     const random = new Random(this.plan.seed).fork(mix(point.life * 0x10001 + point.serial * 8 + point.depth));
     const clock = new VirtualClock();
+    clock.skewMs = point.skewMs;
     clock.install();
+    const lowMs = clock.wallMs();
     const device = this.deviceOver(point.image, clock, random);
     const crashes: CrashPoint[] = [];
     if (point.depth < DEPTH_MAX) {
@@ -97,28 +102,28 @@ export class Oracle {
     } catch (error) {
       const code = error instanceof CairnError ? error.code : "";
       if (!(point.isSilent || point.issued === 0) || !HALF_FORMATTED.includes(code)) throw error;
-      this.known.set(key, "none");
+      this.known.set(key, { found: "none", lowMs });
       return crashes;
     }
     device.onChange = undefined;
     this.recoveryCrashCount += crashes.length;
     const found = contentsOf(store, point.isSilent);
-    this.known.set(key, found);
-    const count = this.judge(found, point);
+    this.known.set(key, { found, lowMs });
+    const count = this.judge(found, lowMs, point);
     this.trace.add("mounted", count, found.size);
     if (point.isSilent) return crashes;
     await this.verify(store, clock);
-    await this.mountAgain(device.shown(), found, random);
+    await this.mountAgain(device.shown(), found, clock.skewMs, random);
     if (random.chance(WRITE_SHARE)) await this.writeOn(store, device, found, clock, random);
     return crashes;
   }
 
   /** The number of the commit whose state was found. */
-  private judge(found: Found | "none", point: CrashPoint): number {
+  private judge(found: Found | "none", lowMs: number, point: CrashPoint): number {
     if (found === "none") return -1;
     const { timeline, acked, issued, isSilent } = point;
     const least = isSilent ? 0 : acked;
-    const count = timeline.find(found, least, issued);
+    const count = timeline.find(found, least, issued, { lowMs, highMs: Math.max(lowMs, point.highestMs) });
     if (count < 0) throw new Violation(timeline.explain(found, least, issued));
     return count;
   }
@@ -128,17 +133,20 @@ export class Oracle {
     // A power cut may leave a copy of the superblock half written; the next one replaces it.
     const faults = report.faults.filter(({ kind }) => kind !== "superblock");
     if (faults.length > 0) throw new Violation(`verify finds ${JSON.stringify(faults.slice(0, 2))}`);
-    const { segmentCount } = store.stats();
-    if (report.segmentsFree + report.segmentsUsed !== segmentCount) {
+    const { segmentCount, checkpointSegmentBytes } = store.stats();
+    const checkpoints = checkpointSegmentBytes / SEGMENT_SIZE;
+    const { segmentsFree, segmentsUsed } = report;
+    if (segmentsFree + segmentsUsed + checkpoints !== segmentCount) {
       throw new Violation(
-        `${report.segmentsFree} free and ${report.segmentsUsed} used segments are not ${segmentCount}`,
+        `${segmentsFree} free, ${segmentsUsed} used and ${checkpoints} segments of checkpoints are not ${segmentCount}`,
       );
     }
   }
 
   /** Mounting again changes nothing. */
-  private async mountAgain(image: Image, found: Found, random: Random): Promise<void> {
+  private async mountAgain(image: Image, found: Found, skewMs: number, random: Random): Promise<void> {
     const clock = new VirtualClock();
+    clock.skewMs = skewMs;
     clock.install();
     const store = await this.open(this.deviceOver(image, clock, random), clock, random);
     compare(found, scanOf(store), "mounting again");
@@ -167,6 +175,7 @@ export class Oracle {
     store.flushSync();
     const image = device.crashed("none", random);
     const next = new VirtualClock();
+    next.skewMs = clock.skewMs;
     next.install();
     const later = await this.open(this.deviceOver(image, next, random), next, random);
     compare(after, scanOf(later), "after a write and a recovery");

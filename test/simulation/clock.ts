@@ -7,8 +7,8 @@
 import type { WasiSources } from "../../hosts/wasi.ts";
 import type { Random } from "./random.ts";
 
-/** 2026-01-01, in milliseconds since 1970. */
-const START_MS = 1_767_225_600_000;
+/** 2026-01-01, in milliseconds since 1970: when virtual time begins. */
+export const START_MS = 1_767_225_600_000;
 
 /** What waits for its time. */
 export interface Timer {

@@ -60,6 +60,8 @@ export class SimulatedDevice implements BlockDevice {
   /** Called after everything that a crash could tell apart. */
   onChange: (() => void) | undefined;
   faults: FaultSchedule | undefined;
+  /** Times that the store made it smaller. */
+  cutCount = 0;
   private view: Image;
   private platter: Image;
   private pending: Pending[] = [];
@@ -148,6 +150,7 @@ export class SimulatedDevice implements BlockDevice {
     const full = size > this.capacity || (size > this.view.size && this.meet("write") === "no-space");
     if (!this.growable || full) throw failure("NO_SPACE", "resize");
     this.trace.add("resize", size / PAGE_SIZE);
+    if (size < this.view.size) this.cutCount++;
     this.view.size = size;
     if (this.view.pages.length > size / PAGE_SIZE) this.view.pages.length = size / PAGE_SIZE;
     this.pending.push({ serial: this.serialNext++, write: this.writeNext++, block: -1, page: undefined, size });
@@ -190,9 +193,9 @@ export class SimulatedDevice implements BlockDevice {
     this.capacity = Number.POSITIVE_INFINITY;
   }
 
-  /** Cuts the device short, as nobody should. */
-  shrink(size: number): void {
-    this.restart({ pages: this.view.pages.slice(0, size / PAGE_SIZE), size });
+  /** A device whose power was cut is larger by so many bytes. */
+  extend(bytes: number): void {
+    this.restart({ pages: this.view.pages, size: this.view.size + bytes });
   }
 
   private async commitLater(pieces: readonly DevicePiece[]): Promise<void> {

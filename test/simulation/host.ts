@@ -123,6 +123,7 @@ export function openOver(
   host: CoreHost,
   clock: VirtualClock,
   options: SimulationOptions,
+  predecessorAlive = false,
 ): Promise<AnyStore> {
   const settings = readOptions({
     writeBufferBytes: 262_144,
@@ -135,7 +136,8 @@ export function openOver(
     memoryBytes: 16 * MIB,
   });
   settings.memoryBytes = MEMORY_BYTES;
-  const opening = { device, host, release: () => undefined, segmentBlocks: 16 };
+  const { checkpoints } = options;
+  const opening = { device, host, release: () => undefined, segmentBlocks: 16, checkpoints, predecessorAlive };
   const opened = openStore<string | Uint8Array, string | Uint8Array>(opening, settings);
   return clock.wait(opened, () => new Violation("opening never ends"));
 }

@@ -1,27 +1,38 @@
 /** What each kind of operation does to the store, and what it must give. */
-import type { BatchOperation } from "../../store/batch.ts";
-import type { Range } from "../../store/range.ts";
-import { CRASH_MODES } from "./crash.ts";
+import {
+  type Encoded,
+  encoded,
+  expectEntry,
+  expectOneOf,
+  expectValue,
+  later,
+  makeValue,
+  newBatch,
+  newRange,
+  newValue,
+  pickKey,
+  read,
+  writeSync,
+} from "./drawing.ts";
+import { EXPIRY_OPERATIONS } from "./expiry.ts";
+import { LIFE_OPERATIONS } from "./lives.ts";
 import type { Random } from "./random.ts";
 import type { Session } from "./session.ts";
-import type { Commit, State } from "./timeline.ts";
-import { bytesValue, decodeKey, describe, encodeKey, keyOf, sameValue, textValue, type Value } from "./values.ts";
+import { SNAPSHOT_OPERATIONS } from "./snapshots.ts";
+import { TRANSACTION_OPERATIONS } from "./transactions.ts";
+import { decodeKey, type Value } from "./values.ts";
 import { Violation } from "./violation.ts";
 import type { OperationKind } from "./workload.ts";
 
-type Encoded = string | Uint8Array;
 type Body = (session: Session, random: Random) => void | Promise<void>;
-
-/** Sizes of the four classes of values, least and most. */
-const SIZES = [
-  [0, 128],
-  [129, 1500],
-  [1500, 14_000],
-  [50_000, 150_000],
-] as const;
 
 /** Every operation by its kind. */
 export const OPERATIONS: Record<OperationKind, Body> = {
+  ...EXPIRY_OPERATIONS,
+  ...LIFE_OPERATIONS,
+  ...SNAPSHOT_OPERATIONS,
+  ...TRANSACTION_OPERATIONS,
+
   set(session, random) {
     const key = pickKey(session, random);
     const value = newValue(session, random);
@@ -98,7 +109,7 @@ export const OPERATIONS: Record<OperationKind, Body> = {
     const from = session.issued;
     const { timeline } = session;
     session.expect(later(session.store.getAsync(encoded(session, key))), (value) => {
-      expectOneOf(key, timeline.valuesOf(key, from, session.issued), value);
+      expectOneOf(key, session.mayHold(timeline, key, from), value);
     });
   },
 
@@ -108,7 +119,7 @@ export const OPERATIONS: Record<OperationKind, Body> = {
     const { timeline } = session;
     const list = keys.map((key) => encoded(session, key));
     session.expect(later(session.store.getMany(list)), (values) => {
-      for (const [i, key] of keys.entries()) expectOneOf(key, timeline.valuesOf(key, from, session.issued), values[i]);
+      for (const [i, key] of keys.entries()) expectOneOf(key, session.mayHold(timeline, key, from), values[i]);
     });
   },
 
@@ -224,52 +235,30 @@ export const OPERATIONS: Record<OperationKind, Body> = {
 
   async rest(session) {
     const { durability, flushIntervalMs, device } = session.plan.options;
+    const { version } = session.store;
     const struckBefore = session.device.faults?.struck.size ?? 0;
     await session.clock.advance(flushIntervalMs * 3000 + device.latencyUs * 40 + 20_000);
     session.rethrow();
     const isQuiet = struckBefore === 0 && (session.device.faults?.struck.size ?? 0) === 0;
     if (durability !== "interval" || session.poisoned || session.wasFull || !isQuiet) return;
-    const { version, durableVersion } = session.store;
+    const { durableVersion } = session.store;
     if (durableVersion < version)
       throw new Violation(`long after the interval ${durableVersion} of ${version} is durable`);
-    session.acknowledge(session.issued);
-  },
-
-  jump(session, random) {
-    session.clock.skewMs += random.between(-100_000_000, 100_000_000);
-  },
-
-  async reopen(session) {
-    session.coverage.closes++;
-    session.tally();
-    session.isClosing = true;
-    const { issued } = session;
-    const closed = session.store.close().then(
-      () => true,
-      (error) => {
-        session.refused(error);
-        return false;
-      },
-    );
-    const inOrder = await session.clock.wait(closed, () => new Violation("close never ends"));
-    session.rethrow();
-    if (inOrder && !session.poisoned) session.acknowledge(issued);
-    await session.revive();
-  },
-
-  async powerCut(session, random) {
-    session.cutPower(random.pick(CRASH_MODES));
-    await session.revive();
-  },
-
-  async kill(session) {
-    session.kill();
-    await session.revive();
+    // What was written meanwhile, if anything was, need not be durable yet.
+    if (session.store.version === version) session.acknowledge(session.issued);
   },
 };
 
 /** Kinds that a poisoned store is still asked for. */
-export const ENDINGS: readonly OperationKind[] = ["powerCut", "kill", "reopen", "wait", "settle"];
+export const ENDINGS: readonly OperationKind[] = [
+  "powerCut",
+  "kill",
+  "reopen",
+  "enlarge",
+  "cutShort",
+  "wait",
+  "settle",
+];
 
 /** Writes what a tight device holds from the beginning. */
 export function ballast(session: Session): void {
@@ -280,106 +269,4 @@ export function ballast(session: Session): void {
       session.store.set(encoded(session, key), value.data);
     });
   }
-}
-
-/** A promise that may be rejected before anybody listens. */
-function later<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined);
-  return promise;
-}
-
-function read(session: Session, body: () => void): void {
-  try {
-    body();
-  } catch (error) {
-    session.refused(error);
-  }
-}
-
-/** A write under `durability: "sync"` is durable when it has returned, unless it was refused or had nothing to do. */
-function writeSync(session: Session, commit: Commit, call: () => void): void {
-  const changed = session.write(commit, call);
-  if (!changed || session.plan.options.durability !== "sync" || session.poisoned || session.wasFull) return;
-  const { version, durableVersion } = session.store;
-  if (durableVersion < version) throw new Violation("a synchronous write is not durable");
-  session.acknowledge(session.issued);
-}
-
-function pickKey(session: Session, random: Random): string {
-  const { keyCount, skew, ballast: count } = session.plan.options;
-  if (count > 0 && random.chance(0.05)) return `~ballast/${String(random.below(count)).padStart(3, "0")}`;
-  return keyOf(random.below(random.chance(skew) ? Math.min(3, keyCount) : keyCount));
-}
-
-function encoded(session: Session, key: string): Encoded {
-  return encodeKey(key, session.plan.options.binaryKeys);
-}
-
-function newValue(session: Session, random: Random): Value {
-  const [least, most] = SIZES[random.weighted(session.plan.options.sizes)] as readonly [number, number];
-  return makeValue(session, random.between(least, most));
-}
-
-function makeValue(session: Session, size: number): Value {
-  const serial = session.serial();
-  return session.plan.options.binaryValues ? bytesValue(serial, size) : textValue(serial, size);
-}
-
-function newBatch(session: Session, random: Random) {
-  const commit = new Map<string, Value | undefined>();
-  const list: BatchOperation<Encoded, Encoded>[] = [];
-  for (let n = random.between(1, 8); n > 0; n--) {
-    const key = pickKey(session, random);
-    if (random.chance(0.7)) {
-      const value = newValue(session, random);
-      commit.set(key, value);
-      list.push({ type: "set", key: encoded(session, key), value: value.data });
-    } else {
-      commit.set(key, undefined);
-      list.push({ type: "delete", key: encoded(session, key) });
-    }
-  }
-  return { list, commit };
-}
-
-/** A range, and the keys of the model that it holds, in its order. */
-function newRange(session: Session, random: Random, forClearing: boolean) {
-  const range: Range<Encoded> = {};
-  let keys = [...(session.model as State).keys()].sort();
-  const bound = (): string => keyOf(random.below(session.plan.options.keyCount));
-  if (random.chance(forClearing ? 0.9 : 0.5)) {
-    const low = bound();
-    range.gte = encoded(session, low);
-    keys = keys.filter((key) => key >= low);
-  }
-  if (random.chance(forClearing ? 0.9 : 0.3)) {
-    const high = bound();
-    range.lt = encoded(session, high);
-    keys = keys.filter((key) => key < high);
-  }
-  if (!forClearing && random.chance(0.3)) {
-    range.reverse = true;
-    keys.reverse();
-  }
-  if (!forClearing && random.chance(0.3)) {
-    range.limit = random.below(10);
-    keys = keys.slice(0, range.limit);
-  }
-  return { range, keys };
-}
-
-function expectValue(key: string, expected: Value | undefined, found: unknown): void {
-  if (sameValue(expected, found)) return;
-  throw new Violation(`${key.slice(0, 24)} holds ${describe(found)} instead of ${describe(expected)}`);
-}
-
-function expectOneOf(key: string, values: readonly (Value | undefined)[], found: unknown): void {
-  if (values.some((value) => sameValue(value, found))) return;
-  throw new Violation(`${key.slice(0, 24)} gave ${describe(found)}, which it never held meanwhile`);
-}
-
-function expectEntry(expected: readonly [string, Value] | undefined, key: unknown, value: unknown): void {
-  if (expected === undefined) throw new Violation(`a walk gave ${decodeKey(key)} behind its end`);
-  if (decodeKey(key) !== expected[0]) throw new Violation(`a walk gave ${decodeKey(key)} for ${expected[0]}`);
-  expectValue(expected[0], expected[1], value);
 }

@@ -79,6 +79,11 @@ function only(plan: Plan): Plan {
 
 /** What shows a run again. */
 function command({ seed, operations, faults }: Plan, dense: boolean): string {
+  const whole = planOf(seed);
+  const words = [`npm run simulate -- --seed ${seed}`];
   const indexes = (list: readonly { index: number }[]): string => list.map(({ index }) => index).join(",");
-  return `npm run simulate -- --seed ${seed} --ops ${indexes(operations)} --faults "${indexes(faults)}"${dense ? " --dense" : ""}`;
+  if (operations.length < whole.operations.length) words.push(`--ops ${indexes(operations)}`);
+  if (faults.length < whole.faults.length) words.push(`--faults "${indexes(faults)}"`);
+  if (dense) words.push("--dense");
+  return words.join(" ");
 }

@@ -2,6 +2,7 @@
 
 import { Oracle } from "./check.ts";
 import { drain } from "./clock.ts";
+import { RUN_US_MAX } from "./expiry.ts";
 import { ballast, ENDINGS, OPERATIONS } from "./operations.ts";
 import { Random } from "./random.ts";
 import { type Coverage, Session } from "./session.ts";
@@ -58,7 +59,7 @@ async function live(session: Session): Promise<void> {
   await session.open();
   ballast(session);
   for (const { index, kind, label } of session.plan.operations) {
-    if (session.lost) return;
+    if (session.lost || session.clock.nowUs > RUN_US_MAX) return;
     if (session.poisoned && !ENDINGS.includes(kind)) continue;
     session.trace.add(kind, index);
     const random = new Random(BigInt(label));

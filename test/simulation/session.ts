@@ -4,17 +4,18 @@
  */
 import { CairnError } from "../../store/error.ts";
 import type { CrashPoint } from "./check.ts";
-import { VirtualClock } from "./clock.ts";
+import { START_MS, VirtualClock } from "./clock.ts";
 import { contentsOf } from "./contents.ts";
 import { CRASH_MODES, type CrashMode } from "./crash.ts";
 import { SimulatedDevice } from "./device.ts";
 import { FaultSchedule } from "./faults.ts";
 import { openOver, type Store, simulatedHost } from "./host.ts";
 import { Lifeline } from "./lifeline.ts";
-import { blankImage } from "./pages.ts";
+import { blankImage, PAGE_SIZE } from "./pages.ts";
 import { Random } from "./random.ts";
 import { apply, type Commit, type State, Timeline } from "./timeline.ts";
 import type { Trace } from "./trace.ts";
+import type { OpenTransaction } from "./transactions.ts";
 import type { Value } from "./values.ts";
 import { Violation } from "./violation.ts";
 import type { Plan } from "./workload.ts";
@@ -29,6 +30,12 @@ export interface OpenWalk {
   position: number;
 }
 
+/** A snapshot that stays open, and what it must show. */
+export interface OpenSnapshot {
+  view: ReturnType<Store["snapshot"]>;
+  state: State;
+}
+
 /** What happened in a run: a kind of crash that no run ever meets proves nothing. */
 export interface Coverage {
   commits: number;
@@ -41,6 +48,13 @@ export interface Coverage {
   poisoned: number;
   walksOverWrites: number;
   closes: number;
+  snapshotReads: number;
+  transactions: number;
+  conflicts: number;
+  expired: number;
+  checkpoints: number;
+  cuts: number;
+  takeOvers: number;
 }
 
 /** See the head of this file. */
@@ -57,6 +71,10 @@ export class Session {
   model: State = new Map();
   pending: Promise<unknown>[] = [];
   walks: OpenWalk[] = [];
+  snapshots: OpenSnapshot[] = [];
+  transaction: OpenTransaction | undefined;
+  /** The highest time that the clock has ever shown, in milliseconds since 1970. */
+  highestMs = START_MS;
   /** Whether the store takes no calls any more. */
   poisoned = false;
   /** Whether a device without room has refused something in this life. */
@@ -79,14 +97,25 @@ export class Session {
     poisoned: 0,
     walksOverWrites: 0,
     closes: 0,
+    snapshotReads: 0,
+    transactions: 0,
+    conflicts: 0,
+    expired: 0,
+    checkpoints: 0,
+    cuts: 0,
+    takeOvers: 0,
   };
   private line: Lifeline | undefined;
+  /** Those of all stores that are not dead: one that was taken over from lives on for a while. */
+  private lines: Lifeline[] = [];
   private readonly module: WebAssembly.Module;
   private readonly random: Random;
   private readonly captureShare: number;
   private readonly pointsMax: number;
   private failure: unknown;
   private hasLied = false;
+  /** The highest version that a write was given. */
+  private versionHighest = 0;
 
   constructor(plan: Plan, module: WebAssembly.Module, trace: Trace, dense: boolean) {
     this.plan = plan;
@@ -101,7 +130,7 @@ export class Session {
   }
 
   /** Opens the store: what it recovered must be a state that it had, and from then on it is the one that counts. */
-  async open(): Promise<void> {
+  async open(takesOver = false): Promise<void> {
     this.clock.install();
     if (this.isSilent) this.trace.add("not trusted");
     this.device.faults = new FaultSchedule(this.plan.faults, this.life);
@@ -109,7 +138,9 @@ export class Session {
       try {
         const host = simulatedHost(this.module, this.clock, this.random, this.plan.options.shortTransfers);
         this.line = new Lifeline(this.device);
-        this.store = await openOver(this.line, host, this.clock, this.plan.options);
+        this.lines.push(this.line);
+        const predecessorAlive = takesOver && attempt === 1;
+        this.store = await openOver(this.line, host, this.clock, this.plan.options, predecessorAlive);
         this.recovered();
         return;
       } catch (error) {
@@ -137,7 +168,7 @@ export class Session {
     this.trace.add(`cut ${mode}`);
     this.tally();
     this.put(mode);
-    this.line?.end();
+    this.endLines();
     this.device.restart(this.device.crashed(mode, this.random));
     this.clock.clear();
   }
@@ -147,43 +178,79 @@ export class Session {
     this.trace.add("kill");
     this.tally();
     this.put(this.random.pick(CRASH_MODES));
-    this.line?.end();
+    this.endLines();
     this.device.orphan(this.random);
     this.clock.clear();
   }
 
   /** Ends this life of the store, and begins the next one. */
-  async revive(): Promise<void> {
+  async revive(takesOver = false): Promise<void> {
     this.walks = [];
+    this.snapshots = [];
+    this.transaction = undefined;
     this.pending = [];
     this.isClosing = false;
     this.life++;
     this.coverage.lives++;
-    await this.open();
+    await this.open(takesOver);
+  }
+
+  /** Opens a device that is smaller than it was: that must be refused, and nothing may be written. */
+  async openCutShort(bytes: number): Promise<void> {
+    const image = this.device.shown();
+    this.device.restart({ pages: image.pages.slice(0, (image.size - bytes) / PAGE_SIZE), size: image.size - bytes });
+    const { onChange } = this.device;
+    this.device.onChange = () => {
+      throw new Violation("a device that was cut short was written to");
+    };
+    this.device.faults = undefined;
+    this.clock.install();
+    const host = simulatedHost(this.module, this.clock, this.random, false);
+    let code = "";
+    try {
+      await openOver(this.device, host, this.clock, this.plan.options);
+    } catch (error) {
+      code = error instanceof CairnError ? error.code : `${error}`;
+    }
+    if (code !== "DEVICE_SHRUNK") throw new Violation(`a device that was cut short gives ${code || "no error"}`);
+    this.device.onChange = onChange;
+    this.device.restart(image);
+  }
+
+  /** A commit is about to be tried: its number. It is settled by `settleCommit`, with nothing else in between. */
+  announce(commit: Commit): number {
+    this.issued = this.timeline.add(commit);
+    return this.issued;
+  }
+
+  /** The commit that was announced was done, or never was. Whether it was. */
+  settleCommit(commit: Commit, isDone: boolean): boolean {
+    if (isDone) {
+      this.coverage.commits++;
+      apply(this.model, commit);
+      this.versionHighest = Math.max(this.versionHighest, this.store.version);
+    } else {
+      this.timeline.pop();
+      this.issued = this.timeline.end;
+    }
+    return isDone;
   }
 
   /** Does a write. `commit` is what it changes; when nothing was changed, it never was. Whether something was. */
   write(commit: Commit, call: () => void, promised = false): boolean {
     const before = this.store.version;
-    this.issued = this.timeline.add(commit);
+    this.announce(commit);
     let refused: unknown;
     try {
       call();
     } catch (error) {
       refused = error;
     }
-    if (this.store.version === before) {
-      this.timeline.pop();
-      this.issued = this.timeline.end;
-    } else {
-      this.coverage.commits++;
-      apply(this.model, commit);
-    }
+    const owes = this.changes(commit);
+    const isDone = this.settleCommit(commit, this.store.version !== before);
     if (refused !== undefined) this.refused(refused);
-    else if (!promised && this.store.version === before && this.changes(commit)) {
-      throw new Violation("a write that was not refused changed nothing");
-    }
-    return this.store.version !== before;
+    else if (!promised && !isDone && owes) throw new Violation("a write that was not refused changed nothing");
+    return isDone;
   }
 
   /** A write that gives a promise: `check` gets what it resolves with. */
@@ -248,6 +315,18 @@ export class Session {
     }
   }
 
+  /** `refused` of a promise that nobody waits for. */
+  refusedLater(error: unknown): void {
+    this.guard(() => this.refused(error));
+  }
+
+  /** What a read that began after commit `from` may give by now. */
+  mayHold(timeline: Timeline, key: string, from: number): (Value | undefined)[] {
+    const values = timeline.valuesOf(key, from, this.issued);
+    const mayExpire = values.some((value) => (value?.expiresAt ?? Number.POSITIVE_INFINITY) <= this.highestMs);
+    return mayExpire ? [...values, undefined] : values;
+  }
+
   /** Throws what went wrong in a callback. */
   rethrow(): void {
     if (this.failure !== undefined) throw this.failure;
@@ -265,9 +344,18 @@ export class Session {
     return !growable || capacity < 64 * 1_048_576 || this.struck("no-space");
   }
 
+  /** Whether a store that was taken over from still reaches the device. */
+  get hasOlder(): boolean {
+    return this.lines.length > 1;
+  }
+
   /** The number of a new value. */
   serial(): number {
     return this.serialNext++;
+  }
+
+  private endLines(): void {
+    for (const line of this.lines.splice(0)) line.end();
   }
 
   private guard(body: () => void): void {
@@ -308,10 +396,20 @@ export class Session {
     this.wasFull = false;
     const found = contentsOf(this.store, this.isSilent);
     const least = this.isSilent ? 0 : this.acked;
-    const count = this.timeline.find(found, least, this.issued);
+    const lowMs = this.clock.wallMs();
+    const count = this.timeline.find(found, least, this.issued, { lowMs, highMs: Math.max(lowMs, this.highestMs) });
     if (count < 0) throw new Violation(this.timeline.explain(found, least, this.issued));
     this.timeline = this.timeline.from(count);
     this.model = this.timeline.state(count);
+    for (const key of [...this.model.keys()]) {
+      if (found.has(key)) continue;
+      this.model.delete(key);
+      this.coverage.expired++;
+    }
+    const { version } = this.store;
+    if (version < this.versionHighest && !this.isSilent) {
+      throw new Violation(`versions go on at ${version}, and ${this.versionHighest} was given out before`);
+    }
     this.acked = count;
     this.issued = count;
     if (this.store.stats().recoveredTailBlockCount > 0) this.coverage.recoveredTails++;
@@ -323,6 +421,8 @@ export class Session {
     if (this.poisoned || this.line === undefined) return;
     try {
       const { freedSegmentCount, relocatedBytes } = this.store.stats();
+      this.coverage.checkpoints += this.store.stats().checkpointMadeCount;
+      this.coverage.cuts = this.device.cutCount;
       this.coverage.freedSegments += freedSegmentCount;
       this.coverage.relocatedBytes += relocatedBytes;
     } catch {
@@ -341,8 +441,10 @@ export class Session {
   }
 
   private put(mode: CrashMode): void {
-    const { timeline, acked, issued, life, isSilent } = this;
+    const { timeline, acked, issued, life, isSilent, highestMs } = this;
+    const { skewMs } = this.clock;
     const image = this.device.crashed(mode, this.random);
-    this.points.push({ image, timeline, acked, issued, isSilent, life, serial: this.points.length, depth: 0 });
+    const known = { timeline, acked, issued, isSilent, skewMs, highestMs };
+    this.points.push({ image, ...known, life, serial: this.points.length, depth: 0 });
   }
 }

@@ -9,6 +9,12 @@ export type State = Map<string, Value>;
 /** A store's contents as they were read: by key what `get` gave, or the code that it was refused with. */
 export type Found = ReadonlyMap<string, unknown>;
 
+/** The time by which a store judges what has expired: some time from `lowMs` to `highMs`, in milliseconds since 1970. */
+export interface Times {
+  lowMs: number;
+  highMs: number;
+}
+
 /** A value that could not be read, because what is on the device is not what was written. */
 export class Unreadable {}
 export const UNREADABLE = new Unreadable();
@@ -62,13 +68,25 @@ export class Timeline {
    * The number of the commit after which the state was `found`, at least `least` and at most `most`; -1 when there is
    * none. It is G1 that it is not less, and G2 that there is one at all. Where values are unreadable, any will do.
    */
-  find(found: Found, least: number, most: number): number {
+  find(found: Found, least: number, most: number, times: Times): number {
     const state = this.state(least);
     for (let count = least; ; count++) {
-      if (agree(state, found)) return count;
+      if (agree(state, found, times)) return count;
       if (count >= Math.min(most, this.end)) return -1;
       apply(state, this.commits[count] as Commit);
     }
+  }
+
+  /** Whether a commit behind the first `from` names one of the keys; with `changes`, not only by deleting what was not there. */
+  touches(keys: ReadonlySet<string>, from: number, changes: boolean): boolean {
+    const state = this.state(from);
+    for (let i = from; i < this.commits.length; i++) {
+      for (const [key, value] of this.commits[i] as Commit) {
+        if (keys.has(key) && (!changes || value !== undefined || state.has(key))) return true;
+      }
+      apply(state, this.commits[i] as Commit);
+    }
+    return false;
   }
 
   /** What is wrong with a state that is none: the nearest one, and the keys in which they differ. */
@@ -94,13 +112,19 @@ export function apply(state: State, commit: Commit): void {
   }
 }
 
-function agree(state: State, found: Found): boolean {
-  if (state.size !== found.size) return false;
-  for (const [key, value] of found) {
-    const expected = state.get(key);
-    if (expected === undefined || (value !== UNREADABLE && !sameValue(expected, value))) return false;
+function agree(state: State, found: Found, { lowMs, highMs }: Times): boolean {
+  let seen = 0;
+  for (const [key, expected] of state) {
+    const { expiresAt = Number.POSITIVE_INFINITY } = expected;
+    const value = found.get(key);
+    if (value === undefined) {
+      if (expiresAt > highMs) return false;
+      continue;
+    }
+    if (expiresAt <= lowMs || (value !== UNREADABLE && !sameValue(expected, value))) return false;
+    seen++;
   }
-  return true;
+  return seen === found.size;
 }
 
 function differences(state: State, found: Found): string[] {

@@ -9,6 +9,8 @@ export interface Value {
   serial: number;
   size: number;
   data: string | Uint8Array;
+  /** When it expires, in milliseconds since 1970. Absent: never. */
+  expiresAt?: number;
 }
 
 const ASCII = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";

@@ -4,6 +4,7 @@
  * Swarm testing: each seed leaves out some operations and exaggerates others, so that no kind of run is the average of
  * all. An operation brings random numbers of its own, so leaving another one out does not change what it does.
  */
+import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { DeviceKind } from "./device.ts";
 import { FAULT_KINDS, type Fault, SILENT } from "./faults.ts";
 import { Random } from "./random.ts";
@@ -35,10 +36,20 @@ const WEIGHTS = {
   wait: 5,
   settle: 2,
   rest: 0.7,
-  jump: 0.3,
+  expire: 4,
+  jump: 1,
+  snapshot: 1.5,
+  look: 3,
+  release: 1,
+  transaction: 3,
+  begin: 2,
+  end: 2.5,
   reopen: 0.7,
   powerCut: 1,
   kill: 1,
+  takeOver: 0.3,
+  enlarge: 0.2,
+  cutShort: 0.2,
 } as const;
 
 /** Kinds that a run always has: without them nothing would ever be written, or lost. */
@@ -76,6 +87,8 @@ export interface SimulationOptions {
   /** Values of 40 kB that are there from the beginning, so that segments are used anew as soon as they are free. */
   ballast: number;
   cacheBytes: number;
+  /** How often checkpoints are made. */
+  checkpoints: CheckpointPace;
 }
 
 /** A planned run. */
@@ -87,7 +100,8 @@ export interface Plan {
 }
 
 const MIB = 1_048_576;
-const SEGMENT_SIZE = 65_536;
+/** Bytes of a segment: 16 blocks. */
+export const SEGMENT_SIZE = 65_536;
 
 /** The run of a seed. */
 export function planOf(seed: bigint): Plan {
@@ -131,6 +145,11 @@ function optionsOf(random: Random): SimulationOptions {
     ]),
     ballast: tight ? Math.floor(((segments - 6) * fill * SEGMENT_SIZE) / 40_000) : 0,
     cacheBytes: random.pick([0, 65_536]),
+    checkpoints: random.pick([
+      {},
+      { logBytes: 1, liveThousandths: 0, stepBlocks: 1 },
+      { logBytes: 2 * SEGMENT_SIZE, liveThousandths: 0, stepBlocks: 4 },
+    ]),
   };
 }
 
