@@ -30,12 +30,12 @@ export const LIFE_OPERATIONS = {
   },
 
   async powerCut(session: Session, random: Random): Promise<void> {
-    session.cutPower(random.pick(CRASH_MODES));
+    await session.cutPower(random.pick(CRASH_MODES));
     await session.revive();
   },
 
   async kill(session: Session): Promise<void> {
-    session.kill();
+    await session.kill();
     await session.revive();
   },
 
@@ -65,14 +65,14 @@ export const LIFE_OPERATIONS = {
 
   /** The power goes, and a device of a fixed size comes back larger. */
   async enlarge(session: Session, random: Random): Promise<void> {
-    session.cutPower(random.pick(CRASH_MODES));
+    await session.cutPower(random.pick(CRASH_MODES));
     if (!session.plan.options.device.growable) session.device.extend(random.between(1, 6) * SEGMENT_SIZE);
     await session.revive();
   },
 
   /** The power goes, and the device comes back smaller: it is refused, and opens unharmed when it is whole again. */
   async cutShort(session: Session, random: Random): Promise<void> {
-    session.cutPower(random.pick(CRASH_MODES));
+    await session.cutPower(random.pick(CRASH_MODES));
     if (!session.plan.options.device.growable && session.issued > 0)
       await session.openCutShort(random.between(1, 3) * SEGMENT_SIZE);
     await session.revive();

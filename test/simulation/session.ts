@@ -4,7 +4,7 @@
  */
 import { CairnError } from "../../store/error.ts";
 import type { CrashPoint } from "./check.ts";
-import { START_MS, VirtualClock } from "./clock.ts";
+import { drain, START_MS, VirtualClock } from "./clock.ts";
 import { contentsOf } from "./contents.ts";
 import { CRASH_MODES, type CrashMode } from "./crash.ts";
 import { SimulatedDevice } from "./device.ts";
@@ -84,6 +84,8 @@ export class Session {
   /** Whether the store is being closed, so that what is under way may end in that. */
   isClosing = false;
   life = 0;
+  /** Changes whenever a store dies, or another one takes its place: what it still says then is not heard. */
+  era = 0;
   serialNext = 1;
   readonly points: CrashPoint[] = [];
   readonly coverage: Coverage = {
@@ -153,7 +155,7 @@ export class Session {
           return;
         } else {
           this.checkRefusal(error, true);
-          this.cutPower(this.random.pick(CRASH_MODES));
+          await this.cutPower(this.random.pick(CRASH_MODES));
           // A file system that was full has room again.
           if (error.code === "NO_SPACE") this.device.enlarge();
           this.hasLied = this.isSilent;
@@ -164,21 +166,21 @@ export class Session {
   }
 
   /** The power goes: the device keeps what it likes. */
-  cutPower(mode: CrashMode): void {
+  async cutPower(mode: CrashMode): Promise<void> {
     this.trace.add(`cut ${mode}`);
     this.tally();
     this.put(mode);
-    this.endLines();
+    await this.endLines();
     this.device.restart(this.device.crashed(mode, this.random));
     this.clock.clear();
   }
 
   /** The process is killed: what was written stays in the system's cache, though a sync of it may have failed. */
-  kill(): void {
+  async kill(): Promise<void> {
     this.trace.add("kill");
     this.tally();
     this.put(this.random.pick(CRASH_MODES));
-    this.endLines();
+    await this.endLines();
     this.device.orphan(this.random);
     this.clock.clear();
   }
@@ -191,6 +193,7 @@ export class Session {
     this.pending = [];
     this.isClosing = false;
     this.life++;
+    this.era++;
     this.coverage.lives++;
     await this.open(takesOver);
   }
@@ -284,13 +287,13 @@ export class Session {
 
   /** Watches a promise of the store: `settled` when it resolves; a rejection must be one that was to be expected. */
   expect<T>(promise: Promise<T>, settled: (value: T) => void): void {
-    const { life } = this;
+    const { era } = this;
     const watch = promise.then(
       (value) => {
-        if (life === this.life) this.guard(() => settled(value));
+        if (era === this.era) this.guard(() => settled(value));
       },
       (error) => {
-        if (life === this.life) this.guard(() => this.refused(error));
+        if (era === this.era) this.guard(() => this.refused(error));
       },
     );
     this.pending.push(watch);
@@ -354,8 +357,11 @@ export class Session {
     return this.serialNext++;
   }
 
-  private endLines(): void {
+  /** No store reaches the device any more. What waits for promises alone runs now, and not in the next life. */
+  private async endLines(): Promise<void> {
+    this.era++;
     for (const line of this.lines.splice(0)) line.end();
+    await drain();
   }
 
   private guard(body: () => void): void {

@@ -59,7 +59,7 @@ export const TRANSACTION_OPERATIONS = {
     if (session.transaction !== undefined) return;
     const { commit } = newBatch(session, random);
     const reads = new Set(Array.from({ length: random.between(1, 4) }, () => pickKey(session, random)));
-    const { life } = session;
+    const { era } = session;
     const state = new Map(session.model);
     let goOn = (): void => undefined;
     const gate = new Promise<void>((resolve) => {
@@ -77,7 +77,7 @@ export const TRANSACTION_OPERATIONS = {
       () => "done" as const,
       (error) => {
         if (error instanceof CairnError && error.code === "CONFLICT") return "conflict" as const;
-        if (life === session.life) session.refusedLater(error);
+        if (era === session.era) session.refusedLater(error);
         return undefined;
       },
     );
