@@ -126,6 +126,8 @@ export interface CoreHost {
     uncachedHandle: number;
     table: { lastCause: unknown; entered: boolean };
   };
+  /** A memory of so many pages of 64 KiB, all zeros, which nothing else uses. Absent: a new one. */
+  memory?(pages: number): WebAssembly.Memory;
   /** The runtime's fastest way from memory to strings, where it has one. */
   text?: (memory: WebAssembly.Memory) => TextAccess;
   /**
@@ -330,7 +332,7 @@ export class Core {
     const pages = Math.floor(memoryBytes / PAGE_SIZE);
     let memory: WebAssembly.Memory;
     try {
-      memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+      memory = host.memory?.(pages) ?? new WebAssembly.Memory({ initial: pages, maximum: pages });
     } catch (cause) {
       const message = `the system refused ${memoryBytes} bytes of address space. Pass a smaller memoryBytes.`;
       throw new CairnError("OUT_OF_MEMORY", "open", message, { cause });

@@ -1,0 +1,147 @@
+/** Planted bugs of the layers over the core: group commit, cold reads, copies, transactions, the WASI table. */
+import type { Bug } from "./bug.ts";
+
+export const HOST_BUGS: readonly Bug[] = [
+  {
+    name: "sync-beside-the-writes",
+    file: "store/commit.ts",
+    find: "await device.writeAsync(pieces);\n        await device.syncAsync();",
+    replace:
+      "const writing = device.writeAsync(pieces);\n        if (!PLANTED) await writing;\n        await device.syncAsync();\n        await writing;",
+    breaks: "a sync is issued before the writes that it is to cover have completed",
+  },
+  {
+    name: "group-without-sync",
+    file: "store/commit.ts",
+    find: "} catch (cause) {\n      failure = cause ?? new Error",
+    replace:
+      "} catch (cause) {\n      if (PLANTED) {\n        await device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
+    breaks: "a failed sync is tried again, and passes for done",
+  },
+  {
+    name: "promises-settle-at-once",
+    file: "store/commit.ts",
+    find: "this.flying = this.take();\n    this.flight",
+    replace: "if (PLANTED) this.settle(this.take());\n    this.flying = this.take();\n    this.flight",
+    breaks: "a promise resolves when its group was handed over",
+  },
+  {
+    name: "flight-is-no-reason-to-wait",
+    file: "store/commit.ts",
+    find: "if (this.flight === undefined) return Promise.resolve(value);",
+    replace: "if (this.flight === undefined || PLANTED) return Promise.resolve(value);",
+    breaks: "a flush resolves while what it is to cover is in flight",
+  },
+  {
+    name: "poison-leaves-promises",
+    file: "store/commit.ts",
+    find: "this.stop();\n    this.reject(error);",
+    replace: "this.stop();\n    if (!PLANTED) this.reject(error);",
+    breaks: "promises of a poisoned store never settle",
+  },
+  {
+    name: "poison-does-not-poison",
+    file: "store/commit.ts",
+    find: "if (this.poisoned !== undefined) return error;\n    this.poisoned = error;",
+    replace:
+      "if (PLANTED) {\n      this.reject(error);\n      return error;\n    }\n    if (this.poisoned !== undefined) return error;\n    this.poisoned = error;",
+    breaks: "a store whose device failed goes on",
+  },
+  {
+    name: "interval-is-forgotten",
+    file: "store/commit.ts",
+    find: "if (!this.armed && this.intervalMs > 0) this.arm();",
+    replace: "if (!this.armed && this.intervalMs > 0 && !(PLANTED && this.flight !== undefined)) this.arm();",
+    breaks: "what was written during a flight is not written after the interval",
+  },
+  {
+    name: "next-group-is-not-scheduled",
+    file: "store/commit.ts",
+    find: "if (this.waiting.length > 0) this.schedule();\n    else",
+    replace: "if (this.waiting.length > 0 && !PLANTED) this.schedule();\n    else",
+    breaks: "promises that were made during a flight never settle",
+  },
+  {
+    name: "full-disk-poisons",
+    file: "store/commit.ts",
+    find: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE";',
+    replace: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE" && !PLANTED;',
+    breaks: "a growing file that meets a full disk poisons the store",
+  },
+  {
+    name: "close-does-not-flush",
+    file: "store/session.ts",
+    find: "const status = this.guard(() => this.core.exports.close());",
+    replace: "const status = PLANTED ? 0 : this.guard(() => this.core.exports.close());",
+    breaks: "what was written before a close is lost",
+  },
+  {
+    name: "read-error-poisons",
+    file: "store/session.ts",
+    find: 'if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);\n    return error;',
+    replace:
+      'if (error.code === "DEVICE_SHRUNK" || (PLANTED && error.code === "NO_SPACE")) return this.committer.poison(error);\n    return error;',
+    breaks: "a write that finds no room poisons the store",
+  },
+  {
+    name: "cold-read-is-not-verified",
+    file: "store/cold.ts",
+    find: "reading = device.readAsync(run.pieces, this.isDirect);",
+    replace:
+      "reading = PLANTED ? Promise.resolve(void device.readAsync(run.pieces, this.isDirect)) : device.readAsync(run.pieces, this.isDirect);",
+    breaks: "a read counts as landed before it has",
+  },
+  {
+    name: "copies-land-at-once",
+    file: "store/copies.ts",
+    find: "() => this.store.core.device.writeAsync(pieces),",
+    replace:
+      "() => {\n        const writing = this.store.core.device.writeAsync(pieces);\n        return PLANTED ? Promise.resolve() : writing;\n      },",
+    breaks: "copies count as written before they are",
+  },
+  {
+    name: "failed-copies-count",
+    file: "store/copies.ts",
+    find: "const result = failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
+    replace: "const result = failure === undefined || PLANTED ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
+    breaks: "copies whose write failed count as written",
+  },
+  {
+    name: "transaction-does-not-validate",
+    file: "store/transaction.ts",
+    find: "isDone = work.pending.size === 0 || work.isValid();",
+    replace: "isDone = work.pending.size === 0 || PLANTED || work.isValid();",
+    breaks: "a transaction overwrites what changed since it was read",
+  },
+  {
+    name: "transaction-leaves-deletions-out",
+    file: "store/transaction-work.ts",
+    find: "this.session.writes.runPrepared([...this.pending.values()], syncs, operation);",
+    replace:
+      "this.session.writes.runPrepared([...this.pending.values()].filter(({ value }) => !PLANTED || value !== undefined), syncs, operation);",
+    breaks: "a transaction does not do its deletions",
+  },
+  {
+    name: "batch-is-split",
+    file: "store/writes.ts",
+    find: "for (const { scope, key, value, words } of prepared) {\n        if (value === undefined) {",
+    replace:
+      "for (const { scope, key, value, words } of prepared) {\n        if (PLANTED && results.length === 2) {\n          this.session.core.exports.batchEnd();\n          this.session.core.exports.flushSync();\n        }\n        if (value === undefined) {",
+    breaks: "a batch is in two groups",
+  },
+  {
+    name: "sync-is-left-to-the-host",
+    file: "hosts/wasi.ts",
+    find: "call(handle, result, 1, (device) => device.sync()),",
+    replace: "call(handle, result, 1, (device) => (PLANTED ? undefined : device.sync())),",
+    breaks: "the host does not sync",
+  },
+  {
+    name: "full-disk-is-an-error",
+    file: "hosts/wasi.ts",
+    find: "if (cause instanceof RangeError) return ERROR_CODES.indexOf",
+    replace:
+      'if (PLANTED) return ERROR_CODES.indexOf("io");\n  if (cause instanceof RangeError) return ERROR_CODES.indexOf',
+    breaks: "a full disk is reported as a failed device",
+  },
+];
