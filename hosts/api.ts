@@ -1,5 +1,5 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
-export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";

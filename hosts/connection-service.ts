@@ -212,7 +212,9 @@ export class ConnectionService {
       case "batchDurable":
         return store.batch(
           (args[at] as WireOperation[]).map(([key, value, options]) =>
-            value === undefined ? deleteOperation(key, options) : setOperation(key, value, options),
+            value === undefined
+              ? deleteOperation<WireBytes, WireBytes>(key, options)
+              : setOperation<WireBytes, WireBytes>(key, value, options),
           ),
         );
       case "count":
