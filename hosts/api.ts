@@ -33,7 +33,11 @@ export type {
   VerifyProgress,
   VerifyReport,
 } from "../store/verify.ts";
-export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
+export type { Connection, ConnectionStats } from "./connection.ts";
+export type { ConnectionBatch } from "./connection-batch.ts";
+export type { ConnectionRange } from "./connection-reads.ts";
+export type { ConnectionSnapshot } from "./connection-snapshot.ts";
+export type { ConnectionTransaction } from "./connection-transaction.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";

@@ -8,7 +8,7 @@ import { Batch, type BatchOperation, type SubOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
 import type { CursorState } from "./cursors.ts";
-import { type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
+import type { Format, KeyEncoding, ValueEncoding } from "./encoding.ts";
 import {
   DELETE_OPTIONS,
   type DeleteOptions,
@@ -18,7 +18,7 @@ import {
   type WriteOptions,
 } from "./entry.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
-import { prefixOf } from "./namespace.ts";
+import { prefixOf, subFormats } from "./namespace.ts";
 import type { KeyOf, ValueOf } from "./options.ts";
 import { Partials } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
@@ -370,17 +370,8 @@ export class Store<K = string, V = string> {
     const { session, face } = this;
     session.ready("sub");
     const prefix = prefixOf(face.prefix, name);
-    if (typeof encodings !== "object" || encodings === null) throw invalid("sub", "encodings must be an object.");
-    for (const [option, encoding] of Object.entries(encodings)) {
-      if (encoding === undefined || option === "keyEncoding" || option === "valueEncoding") continue;
-      throw invalid("sub", `there is no option ${option}.`);
-    }
-    return new Store(
-      session,
-      formatOf(encodings.keyEncoding, "keyEncoding", "sub"),
-      formatOf(encodings.valueEncoding, "valueEncoding", "sub"),
-      prefix,
-    );
+    const { keys, values } = subFormats(encodings);
+    return new Store(session, keys, values, prefix);
   }
 
   /** Resolves when everything written before is on stable storage. */

@@ -251,14 +251,22 @@ export async function transact<T>(
       work.end();
     }
     if (isDone) return work.pending.size === 0 ? result : session.committer.durable(result);
-    if (attempt === retries) {
-      const tries = attempt === 0 ? "Its only run" : `All of its ${attempt + 1} runs`;
-      const message = `transact: ${tries} met writes of others to what it had read. Nothing was done; try again later.`;
-      throw new CairnError("CONFLICT", "transact", message);
-    }
-    const longest = 2 ** Math.min(attempt, BACKOFF_DOUBLINGS_MAX);
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
+    if (attempt === retries) throw conflictError(attempt);
+    await backoff(attempt);
   }
+}
+
+/** What the last of a transaction's runs came to. `attempt` counts from 0. */
+export function conflictError(attempt: number): CairnError {
+  const tries = attempt === 0 ? "Its only run" : `All of its ${attempt + 1} runs`;
+  const message = `transact: ${tries} met writes of others to what it had read. Nothing was done; try again later.`;
+  return new CairnError("CONFLICT", "transact", message);
+}
+
+/** The pause before a transaction runs again. */
+export function backoff(attempt: number): Promise<void> {
+  const longest = 2 ** Math.min(attempt, BACKOFF_DOUBLINGS_MAX);
+  return new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
 }
 
 function checkCall(session: Session, fn: unknown, operation: string): void {
@@ -266,7 +274,8 @@ function checkCall(session: Session, fn: unknown, operation: string): void {
   if (typeof fn !== "function") throw invalid(operation, "the transaction must be a function.");
 }
 
-function retriesOf(options: unknown): number {
+/** How often `transact` runs its function again. `INVALID_ARGUMENT` names what is wrong with its options. */
+export function retriesOf(options: unknown): number {
   if (options === undefined) return RETRIES_DEFAULT;
   if (typeof options !== "object" || options === null) throw invalid("transact", "options must be an object.");
   for (const [name, value] of Object.entries(options)) {
