@@ -65,7 +65,7 @@ export { compactConfigure } from "./engine/pace";
 export { append, increment, patch } from "./engine/partial";
 export { sourceLanded, sourcePlan } from "./engine/source";
 export { valueRead } from "./engine/value";
-export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
+export { entryOpenAt, getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { sideBegin, sideFinish } from "./log/side-flight";
 export { rebuildBytes, rebuildEnd, rebuildFinish, rebuildRecord } from "./recovery/rebuild";

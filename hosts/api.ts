@@ -1,5 +1,5 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
-export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
 export type { CheckpointReport } from "../store/checkpoints.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
@@ -42,7 +42,11 @@ export type {
   VerifyProgress,
   VerifyReport,
 } from "../store/verify.ts";
-export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
+export type { Connection, ConnectionStats } from "./connection.ts";
+export type { ConnectionBatch } from "./connection-batch.ts";
+export type { ConnectionRange } from "./connection-reads.ts";
+export type { ConnectionSnapshot } from "./connection-snapshot.ts";
+export type { ConnectionTransaction } from "./connection-transaction.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";

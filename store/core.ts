@@ -87,6 +87,7 @@ export interface CoreExports {
   viewVersion(handle: number): number;
   getAt(keySize: number, handle: number): number;
   hasAt(keySize: number, handle: number): number;
+  entryOpenAt(keySize: number, handle: number): number;
   keyChanged(keySize: number, handle: number): number;
   rangeChanged(flags: number, lowerSize: number, upperSize: number, handle: number): number;
   stat(what: number): number;

@@ -225,6 +225,25 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
     await expect.poll(snapshots, { timeout: 10_000 }).toBe(0);
     expect(await owner.evaluate(() => kept.store.count())).toBe(1000);
   });
+
+  test("may lose their workers any number of times beside an owner", async () => {
+    const name = pages.newName();
+    const [owner, other] = [await pages.newPage(), await pages.newPage()];
+    await connect(owner, name);
+    await connect(other, name);
+    const seen = await other.evaluate(async () => {
+      for (let i = 0; i < 8; i++) {
+        kept.store.killWorker();
+        await kept.store.set("count", `${i}`);
+      }
+      return kept.store.get("count");
+    });
+    expect(seen).toBe("7");
+    // One of them is there still to take over.
+    await owner.evaluate(() => kept.store.close());
+    expect(await other.evaluate(() => kept.store.get("count"))).toBe("7");
+    expect(await isOwner(other)).toBe(true);
+  });
 });
 
 /** Makes the process of a page crash. */
