@@ -1,4 +1,6 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
+export type { RestoreReport } from "../store/backup/restore.ts";
+export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 export type { Batch, BatchOperation } from "../store/batch.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
@@ -37,3 +39,4 @@ export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
+export type { BackupSource, Restore, RestoreOptions } from "./restoring.ts";

@@ -58,6 +58,9 @@ export interface StoreStats {
   checkpointGivenUpCount: number;
   checkpointLongestMs: number;
   checkpointFallbackCount: number;
+  /** Segments that backups under way still read; of these, what is kept for them alone and free when they are done. */
+  backupPinnedBytes: number;
+  backupHeldBytes: number;
   /** Written since opening: groups, blocks, record bytes; bytes that wait in the write buffer. */
   flushCount: number;
   blockWriteCount: number;
@@ -129,6 +132,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   checkpointBytes: 86,
   checkpointLogBytes: 87,
   checkpointKeyCount: 89,
+  backupPinnedBytes: 160,
+  backupHeldBytes: 161,
   relocatedBytes: 37,
   compactedSegmentCount: 38,
   freedSegmentCount: 39,
