@@ -75,7 +75,7 @@ class ByteReader {
     const bytes = new Uint8Array(size);
     for (let have = 0; have < size; ) {
       if (this.chunk.length === 0) await this.fill();
-      if (this.chunk.length === 0) throw damaged("its end is missing: what lies there");
+      if (this.chunk.length === 0) throw truncated();
       const part = this.chunk.subarray(0, size - have);
       bytes.set(part, have);
       have += part.length;
@@ -306,6 +306,12 @@ export function superblockOn(device: BlockDevice): SuperblockFacts | undefined {
     if (facts !== undefined && (best === undefined || facts.generation > best.generation)) best = facts;
   }
   return best;
+}
+
+function truncated(): CairnError {
+  const message =
+    "restore: the backup ends before its end: part of it is missing. Nothing was restored; take another copy of it.";
+  return new CairnError("CORRUPT", "restore", message);
 }
 
 function refusal(message: string): CairnError {
