@@ -12,7 +12,7 @@ import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
 import { sourceIsRead } from "./engine/source";
 import { viewOpen as viewTake } from "./engine/views";
-import { ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
+import { POINT_COUNT, POINT_SIZE, ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
@@ -20,7 +20,7 @@ import { groupTouch, logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
 import { Shrink, shrinkEnd, shrink as shrinkFile, shrinkTo } from "./log/shrink";
-import { Space } from "./log/space";
+import { spaceCounts } from "./log/space";
 import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { slabInitialize } from "./memory/slab";
@@ -32,6 +32,7 @@ import {
   probe as probeDevice,
 } from "./recovery/mount";
 import {
+  BACKUP_POINTS,
   EXCHANGE_IN,
   EXCHANGE_OUT,
   EXCHANGE_SIZE,
@@ -54,6 +55,7 @@ import {
 import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
+export { backupBegin, backupBlocks, backupSegments, backupUnpin } from "./engine/backup";
 export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
@@ -108,6 +110,8 @@ export function layout(what: u32): u32 {
       return <u32>(ROOT + offsetof<Root>("incremented"));
     case 20:
       return <u32>SIDE_PLAN;
+    case 22:
+      return <u32>BACKUP_POINTS;
     case 21:
       return <u32>(ROOT + offsetof<Root>("progressDone"));
     default:
@@ -123,6 +127,7 @@ export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32
   memory.fill(ROOT, 0, offsetof<Root>());
   memory.fill(MOVE_WINDOWS, 0, SIDE_PLAN - MOVE_WINDOWS);
   memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  memory.fill(BACKUP_POINTS, 0, POINT_SIZE * POINT_COUNT);
   root.memorySize = <u32>memorySize;
   chunksInitialize(POOL, <usize>memorySize);
   slabInitialize();
@@ -391,6 +396,11 @@ export function stat(what: u32): f64 {
       return <f64>root.keysToLoad;
     case 114:
       return <f64>root.keyBytesToLoad;
+    // Backups: bytes of segments that they pin, and of those that are kept for them alone
+    case 160:
+      return <f64>root.segmentsPinned * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    case 161:
+      return <f64>root.segmentsHeld * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;
@@ -402,8 +412,7 @@ export function stat(what: u32): f64 {
 function segmentsUsed(): f64 {
   let used: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
-    const space = segmentAt(i).space;
-    if (space && space != Space.CHECKPOINT) used++;
+    if (spaceCounts(segmentAt(i).space)) used++;
   }
   return <f64>used;
 }

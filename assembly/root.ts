@@ -6,6 +6,7 @@
  *        0  null guard, never used
  *    0x400  Root
  *   0x1800  lists of the expiry wheel, 776 bytes
+ *   0x1C00  points of backups, as in the superblock, the newest one first
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3300  the key of the record that compaction looks at
@@ -34,6 +35,7 @@
 export const ROOT: usize = 0x400;
 /** Lists of the expiry wheel: index/expiry-wheel.ts. */
 export const EXPIRY_LISTS: usize = 0x1800;
+export const BACKUP_POINTS: usize = 0x1c00;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const KEY_C: usize = 0x3300;
@@ -492,6 +494,10 @@ export class Root {
   /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
   verifyState: u32 = 0;
 
+  // Backups: segments that they pin, and those of them that hold nothing any more
+  segmentsPinned: u32 = 0;
+  segmentsHeld: u32 = 0;
+
   // Block cache
   cacheInfo: u32 = 0;
   cachePointers: u32 = 0;
@@ -534,7 +540,7 @@ export class Root {
   inPlaceUpdates: u64 = 0;
 }
 
-if (offsetof<Root>() > KEY_A - ROOT) ERROR("Root outgrew its place");
+if (offsetof<Root>() > EXPIRY_LISTS - ROOT) ERROR("Root outgrew its place");
 
 export namespace Attention {
   /** The oldest write that is not on the device is older than the flush interval. */

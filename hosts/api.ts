@@ -1,4 +1,6 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
+export type { RestoreReport } from "../store/backup/restore.ts";
+export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
 export type { CheckpointReport } from "../store/checkpoints.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
@@ -50,3 +52,4 @@ export type { ConnectionTransaction } from "./connection-transaction.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
+export type { BackupSource, Restore, RestoreOptions } from "./restoring.ts";

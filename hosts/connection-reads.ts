@@ -15,7 +15,7 @@ export type ConnectionRange<K = string> = Omit<Range<K>, "snapshot"> & {
 
 /** The calls that read. */
 export abstract class ConnectionReads<K, V, R = ConnectionRange<K>> {
-  /** Whom its calls go to. */
+  /** Whom its calls go to. @internal */
   readonly face: ConnectionFace;
 
   constructor(face: ConnectionFace) {

@@ -91,6 +91,10 @@ export interface CoreExports {
   keyChanged(keySize: number, handle: number): number;
   rangeChanged(flags: number, lowerSize: number, upperSize: number, handle: number): number;
   stat(what: number): number;
+  backupBegin(): number;
+  backupSegments(from: number): number;
+  backupUnpin(index: number): void;
+  backupBlocks(first: number, count: number, generationLow: number, generationHigh: number): number;
   inspectBegin(device: number): number;
   inspectSuperblock(copy: number): number;
   inspectBlock(deviceBlock: number): number;

@@ -50,6 +50,8 @@ export class Session {
   transacting = false;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
+  /** Backups under way: how each is ended. */
+  readonly backups = new Set<(error: CairnError) => Promise<void>>();
   /** Reads on cores that the store has moved on from. */
   private olderReads: ColdReads[] = [];
   private readonly ending: Ending & Renewal;
@@ -190,6 +192,7 @@ export class Session {
     try {
       // What is on its way into the store's memory lands first; who waits for it still gets it.
       for (const reads of [...this.olderReads, this.cold]) await reads.idle();
+      for (const end of [...this.backups]) await end(closedError("backup"));
       await this.committer.idle();
       await this.compactor.idle();
       this.isEnded = true;

@@ -83,6 +83,10 @@ export interface StoreStats {
   checkpointLongestMs: number;
   /** Damaged checkpoints that opening met. */
   checkpointFallbackCount: number;
+  /** Bytes of segments that backups under way still read. */
+  backupPinnedBytes: number;
+  /** Of these, what is kept for backups alone, and free when they are done. */
+  backupHeldBytes: number;
   /** Commit groups written since opening. */
   flushCount: number;
   /** Blocks written since opening. */
@@ -164,6 +168,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   checkpointBytes: 86,
   checkpointLogBytes: 87,
   checkpointKeyCount: 89,
+  backupPinnedBytes: 160,
+  backupHeldBytes: 161,
   relocatedBytes: 37,
   compactedSegmentCount: 38,
   freedSegmentCount: 39,

@@ -4,6 +4,7 @@
  * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
  * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
  */
+import { type BackupOptions, type BackupStream, backupStream } from "./backup/stream.ts";
 import { Batch, type BatchOperation, type SubOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
@@ -475,6 +476,23 @@ export class Store<K = string, V = string> {
     const report = session.verifying.then(run, run);
     session.verifying = report.catch(() => undefined);
     return report;
+  }
+
+  /**
+   * A consistent image of the whole store, as a stream of bytes that `restore` takes, while reading and writing go on. It
+   * shows what was there when it began, a turn or two after the call: the promise `version` of the stream tells which
+   * version that is. It is read from the device in pieces of at most 1 MiB, as the reader asks for them; each block is
+   * proven. What it still reads is not freed until then, so read it to its end, cancel it, or abort `signal`.
+   *
+   * `since` is the version of an earlier backup of this store: what that one held is left out. `VERSION_COMPACTED` when it
+   * is not among the last 15. The stream errors with `NO_SPACE` while the newest writes find no room, with `CORRUPT` and
+   * `DEVICE_READ` where the device does not give what was written, with `SNAPSHOT_EXPIRED` when the writer beside a
+   * `readOnly` store has gone on over what it reads, and with `CLOSED` when the store is closed before its end.
+   */
+  backup(options?: BackupOptions): BackupStream {
+    const { session } = this;
+    session.ready("backup");
+    return backupStream(session, options);
   }
 
   /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */

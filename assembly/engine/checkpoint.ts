@@ -36,7 +36,7 @@ import {
 import { flushSync } from "../log/group";
 import { segmentAt } from "../log/segments";
 import { sideClose } from "../log/side";
-import { Space } from "../log/space";
+import { Space, spaceCounts } from "../log/space";
 import { fenceCheck, superblockCommit } from "../log/superblock-store";
 import { Attention, root, WORKSPACE } from "../root";
 import { Status } from "../status";
@@ -290,7 +290,7 @@ function tableWrite(work: CheckpointWork): i32 {
   const end = min(root.segmentCount, work.tableNext + SEGMENTS_PER_STEP);
   for (; work.tableNext < end; work.tableNext++) {
     const state = segmentAt(work.tableNext);
-    if (state.space == Space.FREE || state.space == Space.CHECKPOINT || state.space == Space.COPYING) continue;
+    if (!spaceCounts(state.space) || state.space == Space.COPYING) continue;
     if (state.generation > work.logGeneration) continue;
     if (state.kind == SegmentKind.COPIES && state.generation >= work.copiesGeneration) continue;
     const status = segmentEntryWrite(work, work.tableNext, state);

@@ -24,6 +24,7 @@
  * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
  * 116  u32 packed               of a segment of copies that was filled to its end: the bytes that were live in it then
  * 120  u32 believed             while opening: blocks of it whose records the checkpoint tells of; the others are replayed
+ * 124  u32 pins                 backups that still read it: log/pins.ts
  * ```
  *
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
@@ -36,6 +37,7 @@ import { BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
 import { CHUNK_SIZE, chunkTake } from "../memory/chunks";
 import { root } from "../root";
 import { Status } from "../status";
+import { segmentHold } from "./pins";
 import { superblockCommit } from "./superblock-store";
 
 const STATE_SIZE_LOG2: u32 = 7;
@@ -93,7 +95,7 @@ export class SegmentState {
   end: u32;
   packed: u32;
   believed: u32;
-  reservedToo: u32;
+  pins: u32;
 }
 
 if (offsetof<SegmentState>() != 128) ERROR("SegmentState layout");
@@ -279,13 +281,17 @@ export function segmentsUsed(): u32 {
   return root.allotmentEnd - root.allotmentStart - root.segmentFreeCount;
 }
 
-/** Gives a segment back: nothing on the device that counts names it any more. */
+/** Gives a segment back: nothing on the device that counts names it any more. What backups still read is free after them. */
 export function segmentFree(index: u32): void {
   const state = segmentAt(index);
+  state.liveBytes = 0;
+  if (state.pins) {
+    segmentHold(state);
+    return;
+  }
   state.kind = SegmentKind.FREE;
   state.space = 0;
   state.firstBlock = 0;
-  state.liveBytes = 0;
   state.tombstoneBytes = 0;
   state.newestTombstone = 0;
   if (index >= root.allotmentStart && index < root.allotmentEnd) root.segmentFreeCount++;

@@ -6,6 +6,9 @@ import { deviceRead, deviceSync, deviceWrite } from "../device/device";
 import {
   Compatible,
   FORMAT_VERSION,
+  POINT_COUNT,
+  POINT_SIZE,
+  POINTS_OFFSET,
   ROOT_COUNT,
   ROOT_SIZE,
   ROOTS_OFFSET,
@@ -15,7 +18,7 @@ import {
   superblockSeal,
 } from "../format/superblock";
 import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
-import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 
 /**
@@ -68,7 +71,8 @@ export function fenceCheck(): i32 {
   return Status.OK;
 }
 
-function superblockBuild(superblock: Superblock): void {
+/** Builds the superblock of the present state, sealed. */
+export function superblockBuild(superblock: Superblock): void {
   memory.fill(changetype<usize>(superblock), 0, BLOCK_SIZE);
   superblock.magic = SUPERBLOCK_MAGIC;
   superblock.formatVersion = FORMAT_VERSION;
@@ -90,7 +94,8 @@ function superblockBuild(superblock: Superblock): void {
   superblock.saltLow = root.saltLow;
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
-  superblock.compatible = Compatible.CHECKPOINTS;
+  superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
   memory.copy(changetype<usize>(superblock) + ROOTS_OFFSET, KEPT_ROOTS, ROOT_SIZE * ROOT_COUNT);
+  memory.copy(changetype<usize>(superblock) + POINTS_OFFSET, BACKUP_POINTS, POINT_SIZE * POINT_COUNT);
   superblockSeal(superblock);
 }

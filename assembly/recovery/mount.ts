@@ -14,6 +14,9 @@ import {
   Compatible,
   FORMAT_VERSION,
   INCOMPATIBLE_KNOWN,
+  POINT_COUNT,
+  POINT_SIZE,
+  POINTS_OFFSET,
   READ_COMPATIBLE_KNOWN,
   ROOT_COUNT,
   ROOT_SIZE,
@@ -37,7 +40,7 @@ import { logContinue } from "../log/append";
 import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
 import { noteHas, Space } from "../log/space";
 import { superblockCommit } from "../log/superblock-store";
-import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
@@ -312,6 +315,11 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
     memory.copy(KEPT_ROOTS, changetype<usize>(superblock) + ROOTS_OFFSET, ROOT_SIZE * ROOT_COUNT);
   } else {
     memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  }
+  if (superblock.compatible & Compatible.BACKUPS) {
+    memory.copy(BACKUP_POINTS, changetype<usize>(superblock) + POINTS_OFFSET, POINT_SIZE * POINT_COUNT);
+  } else {
+    memory.fill(BACKUP_POINTS, 0, POINT_SIZE * POINT_COUNT);
   }
   return Status.OK;
 }

@@ -9,14 +9,13 @@ import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameOf } from "../log/append";
 import { segmentAt, segmentOffset } from "../log/segments";
 import { sideFrameAt } from "../log/side";
-import { Space } from "../log/space";
+import { Space, spaceCounts } from "../log/space";
 import { root } from "../root";
 import { Fault } from "./state";
 
 /** Whether a segment holds records that count, or did until a note says otherwise. */
 export function segmentCounts(index: u32): bool {
-  const space = segmentAt(index).space;
-  return space != Space.FREE && space != Space.CHECKPOINT;
+  return spaceCounts(segmentAt(index).space);
 }
 
 /** Whether a segment is one that the log, or copies, are appended to. */
