@@ -56,6 +56,7 @@ import { Status } from "./status";
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
 export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
+export { compressMeasure } from "./engine/compress";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
@@ -376,6 +377,11 @@ export function stat(what: u32): f64 {
       return <f64>root.keysToLoad;
     case 114:
       return <f64>root.keyBytesToLoad;
+    // Compression
+    case 170:
+      return <f64>root.compressedCount;
+    case 171:
+      return <f64>(root.valueBytes - root.compressedSaved);
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

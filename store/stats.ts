@@ -5,9 +5,12 @@ import type { Core } from "./core.ts";
 export interface StoreStats {
   /** Keys in the store. */
   keyCount: number;
-  /** Bytes of all keys, and of all values, as stored, of records included that have expired and are not taken away yet. */
+  /** Bytes of all keys, and of all values, encoded but not compressed, of records included that have expired and are not taken away yet. */
   keyBytes: number;
   valueBytes: number;
+  /** Values that are stored compressed, and bytes of all values as they lie in the log. */
+  compressedValueCount: number;
+  valueStoredBytes: number;
   /** Newest version, and the newest one that is on stable storage. */
   version: number;
   durableVersion: number;
@@ -88,6 +91,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   keyCount: 0,
   keyBytes: 1,
   valueBytes: 2,
+  compressedValueCount: 170,
+  valueStoredBytes: 171,
   version: 3,
   durableVersion: 4,
   snapshotCount: 5,
