@@ -111,7 +111,7 @@ const KINDS: readonly Kind[] = [
     compacts: true,
     ballast: 0,
     operations: 160,
-    share: 0.05,
+    share: 0.02,
     checkpoints: true,
     compressed: true,
   },
