@@ -58,6 +58,7 @@ export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./eng
 export { backupBegin, backupBlocks, backupSegments, backupUnpin } from "./engine/backup";
 export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
+export { compressMeasure } from "./engine/compress";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
@@ -401,6 +402,11 @@ export function stat(what: u32): f64 {
       return <f64>root.segmentsPinned * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
     case 161:
       return <f64>root.segmentsHeld * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    // Compression
+    case 170:
+      return <f64>root.compressedCount;
+    case 171:
+      return <f64>(root.valueBytes - root.compressedSaved);
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

@@ -159,6 +159,8 @@ export class Root {
   /** Expiry and timestamp of the write under way, where its flags say that it has them. */
   callExpiry: u64 = 0;
   callTimestamp: u64 = 0;
+  /** Size of its value as it was given, where it is compressed. */
+  callRawSize: u32 = 0;
   // What `entryOpen` found
   entryVersion: f64 = 0;
   entryExpiry: f64 = 0;
@@ -369,6 +371,8 @@ export class Root {
   // The value that is being streamed into the log
   streamActive: u32 = 0;
   streamKeySize: u32 = 0;
+  /** Its size as it was given, where it is compressed. */
+  streamRawSize: u32 = 0;
   streamSize: u32 = 0;
   streamWritten: u32 = 0;
   streamPartRemaining: u32 = 0;
@@ -393,7 +397,14 @@ export class Root {
   // The value that is being read
   readAddress: u64 = 0;
   readSequence: u64 = 0;
+  /** Its size as it was given, and that of its stored form; the same where it is not compressed. */
   readSize: u32 = 0;
+  readStored: u32 = 0;
+  readCompressed: u32 = 0;
+  /** A piece of it: where in the stored form it lies, and whether as it is. */
+  pieceFrom: u32 = 0;
+  pieceTo: u32 = 0;
+  pieceIsRaw: u32 = 0;
   readKeySize: u32 = 0;
   readTable: u32 = 0;
   /** Bytes from the start of its record to the key; of its first part, the extent's field apart. */
@@ -527,6 +538,17 @@ export class Root {
   /** Blocks of the plan that is being made; blocks that were read before they were asked for. */
   planBlockCount: u32 = 0;
   readAheadBlocks: u64 = 0;
+
+  // Compression: whether values are compressed, and the working memory, 0 where no value can be (engine/compress.ts)
+  compression: u32 = 0;
+  compressArea: u32 = 0;
+  /** Pieces of the streamed value that came. */
+  streamPiece: u32 = 0;
+  /** Compressed values, and the bytes that their stored forms have less. */
+  compressedCount: u64 = 0;
+  compressedSaved: u64 = 0;
+  /** Incompatible feature bits that the superblock has. */
+  features: u64 = 0;
 
   // Counters
   flushes: u64 = 0;

@@ -48,6 +48,7 @@ export interface CoreExports {
   writeBegin(keySize: number, valueSize: number, flags: number): number;
   writePart(size: number): number;
   writeAbort(): void;
+  compressMeasure(size: number): number;
   batchBegin(
     count: number,
     bytes: number,
@@ -163,6 +164,8 @@ const PIECE_SIZE_MASK = 0x7fff_ffff;
 /** Bits of a call's flags. */
 export const ASCII_VALUE = 1;
 export const ASCII_KEY = 2;
+/** Of `writeBegin`: the value comes in pieces that were measured. */
+export const COMPRESSED_VALUE = 256;
 /** Bits of a result's flags. */
 export const RESULT_ASCII_VALUE = 8;
 /** Bits of `attention`. */
@@ -192,6 +195,7 @@ export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
 export const MOUNT_PREDECESSOR_ALIVE = 4;
 export const MOUNT_DIRECT_READS = 8;
+export const MOUNT_COMPRESSION = 64;
 /** What `get` answers. */
 export const AT_MEMORY = 1;
 export const IN_PIECES = 2;

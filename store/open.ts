@@ -3,6 +3,7 @@ import { type CheckpointPace, paceCheckpoints } from "./checkpoints.ts";
 import {
   Core,
   type CoreHost,
+  MOUNT_COMPRESSION,
   MOUNT_DIRECT_READS,
   MOUNT_GROWABLE,
   MOUNT_PREDECESSOR_ALIVE,
@@ -142,6 +143,7 @@ async function mount(opening: Opening, settings: Settings, made?: (core: Core) =
   }
   check(core, probed);
   let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0) | (settings.directReads ? MOUNT_DIRECT_READS : 0);
+  if (settings.compression === "lz4") flags |= MOUNT_COMPRESSION;
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
   const mounted = core.watched(

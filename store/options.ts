@@ -120,11 +120,18 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
    * ignored. It must not call the store.
    */
   onProgress?: (progress: StoreProgress) => void;
-  /** `"none"`, the only one in this version. */
-  compression?: "none";
+  /**
+   * Whether new values are compressed: `"lz4"` those of 256 bytes and more that get smaller by a sixteenth. What was stored
+   * before stays as it is, and is read under either. The first compressed value marks the store: versions that do not know of
+   * compression refuse it from then on. Default `"none"`.
+   */
+  compression?: Compression;
   /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */
   wasm?: WebAssembly.Module;
 }
+
+/** How values are stored. */
+export type Compression = "none" | "lz4";
 
 /** When compaction runs by itself. */
 export interface CompactionOptions {
@@ -153,6 +160,7 @@ export interface Settings {
   keys: Format;
   values: Format;
   compaction: Required<CompactionOptions>;
+  compression: Compression;
   onEvent: ((event: StoreEvent) => void) | undefined;
   onProgress: ((progress: StoreProgress) => void) | undefined;
   wasm: WebAssembly.Module | undefined;
@@ -205,9 +213,8 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     throw unsupported(`the engine "${engine}" is not supported by this version; "dual" is.`);
   }
   if (engine !== undefined && engine !== "dual") throw invalid('engine must be "dual".');
-  if (given["compression"] === "lz4") throw unsupported('compression "lz4" is not supported by this version.');
-  if (given["compression"] !== undefined && given["compression"] !== "none")
-    throw invalid('compression must be "none".');
+  const compression = given["compression"] ?? "none";
+  if (compression !== "none" && compression !== "lz4") throw invalid('compression must be "none" or "lz4".');
   const durability = given["durability"] ?? "interval";
   if (durability !== "interval" && durability !== "sync" && durability !== "manual") {
     throw invalid('durability must be "interval", "sync" or "manual".');
@@ -233,6 +240,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     keys: formatOf(given["keyEncoding"], "keyEncoding"),
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     compaction: readCompaction(given["compaction"]),
+    compression,
     onEvent: onEvent as Settings["onEvent"],
     onProgress: onProgress as Settings["onProgress"],
     wasm: moduleOption(given["wasm"]),

@@ -7,8 +7,12 @@ export interface StoreStats {
   keyCount: number;
   /** Bytes of all keys as stored, of records included that have expired and are not taken away yet. */
   keyBytes: number;
-  /** Bytes of all values as stored, of such records included. */
+  /** Bytes of all values, encoded but not compressed, of such records included. */
   valueBytes: number;
+  /** Values that are stored compressed. */
+  compressedValueCount: number;
+  /** Bytes of all values as they lie in the log. */
+  valueStoredBytes: number;
   /** The newest version. */
   version: number;
   /** The newest version that is on stable storage. */
@@ -127,6 +131,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   keyCount: 0,
   keyBytes: 1,
   valueBytes: 2,
+  compressedValueCount: 170,
+  valueStoredBytes: 171,
   version: 3,
   durableVersion: 4,
   snapshotCount: 5,

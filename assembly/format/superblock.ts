@@ -32,6 +32,8 @@
  *   512  backups            16 points of 64 bytes, at which backups were taken, the newest one first
  * ```
  *
+ * Feature bit 1 of `incompatible` says that values may be compressed (format/compressed.ts).
+ *
  * A root names the block that says what a structure is. Feature bit 1 of `compatible` says that roots are kept; a version
  * that does not know it writes neither, and does without. Bit 2 says the same of the points of backups.
  *
@@ -48,8 +50,21 @@ const CHECK_SEED: u64 = 0x636169726e2d7362;
 const CHECK_FROM: usize = 16;
 
 /** Feature bits that this build knows. */
-export const INCOMPATIBLE_KNOWN: u64 = 0;
+export const INCOMPATIBLE_KNOWN: u64 = 1;
 export const READ_COMPATIBLE_KNOWN: u64 = 0;
+
+/** Bits that an opener must know. */
+export namespace Incompatible {
+  /** Values may be compressed: set before the first one that is. */
+  export const LZ4: u64 = 1;
+}
+
+/** "compression-lz4", "0.1.0": what the field of names says of it, as little-endian words. */
+export const LZ4_NAME_LOW: u64 = 0x73736572706d6f63;
+export const LZ4_NAME_HIGH: u64 = 0x00347a6c2d6e6f69;
+export const LZ4_VERSION: u64 = 0x000000302e312e30;
+export const FEATURE_NAME_OFFSET: usize = 432;
+export const VERSION_NEEDED_OFFSET: usize = 496;
 
 /** Bits that may be ignored. */
 export namespace Compatible {

@@ -5,7 +5,12 @@
 import { deviceRead, deviceSync, deviceWrite } from "../device/device";
 import {
   Compatible,
+  FEATURE_NAME_OFFSET,
   FORMAT_VERSION,
+  Incompatible,
+  LZ4_NAME_HIGH,
+  LZ4_NAME_LOW,
+  LZ4_VERSION,
   POINT_COUNT,
   POINT_SIZE,
   POINTS_OFFSET,
@@ -16,6 +21,7 @@ import {
   Superblock,
   superblockIntact,
   superblockSeal,
+  VERSION_NEEDED_OFFSET,
 } from "../format/superblock";
 import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
 import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
@@ -53,6 +59,19 @@ export function sequencesReserve(count: u64): i32 {
   if (root.sequence + count < root.sequenceCeiling) return Status.OK;
   root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
   return superblockCommit();
+}
+
+/**
+ * Makes sure that the superblock has a feature bit, before anything on the device needs it. Two syncs the first time, then
+ * nothing. NO_SPACE, FENCED; DEVICE_WRITE must poison.
+ */
+export function featureReserve(bit: u64): i32 {
+  if (root.features & bit) return Status.OK;
+  root.features |= bit;
+  const committed = superblockCommit();
+  // Refused before anything was written, or given up with the store.
+  if (committed < 0) root.features &= ~bit;
+  return committed;
 }
 
 /**
@@ -95,6 +114,12 @@ export function superblockBuild(superblock: Superblock): void {
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
   superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
+  superblock.incompatible = root.features;
+  if (root.features & Incompatible.LZ4) {
+    store<u64>(SUPERBLOCK_A + FEATURE_NAME_OFFSET, LZ4_NAME_LOW);
+    store<u64>(SUPERBLOCK_A + FEATURE_NAME_OFFSET, LZ4_NAME_HIGH, 8);
+    store<u64>(SUPERBLOCK_A + VERSION_NEEDED_OFFSET, LZ4_VERSION);
+  }
   memory.copy(changetype<usize>(superblock) + ROOTS_OFFSET, KEPT_ROOTS, ROOT_SIZE * ROOT_COUNT);
   memory.copy(changetype<usize>(superblock) + POINTS_OFFSET, BACKUP_POINTS, POINT_SIZE * POINT_COUNT);
   superblockSeal(superblock);

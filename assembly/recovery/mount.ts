@@ -8,12 +8,14 @@
 import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { checkpointsMounted } from "../engine/checkpoint";
+import { compressPrepare } from "../engine/compress";
 import { blockIsZero } from "../format/block";
 import { SegmentKind, segmentHeaderValid } from "../format/segment";
 import {
   Compatible,
   FORMAT_VERSION,
   INCOMPATIBLE_KNOWN,
+  Incompatible,
   POINT_COUNT,
   POINT_SIZE,
   POINTS_OFFSET,
@@ -70,6 +72,8 @@ export namespace MountFlags {
   export const OLDER_CHECKPOINT: u32 = 16;
   /** No checkpoint can be used: the whole log is replayed. */
   export const NO_CHECKPOINT: u32 = 32;
+  /** New values are compressed. */
+  export const COMPRESSION: u32 = 64;
 }
 
 /**
@@ -138,6 +142,7 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
   root.epoch = 0;
   root.logEpoch = 0;
   root.superblockGeneration = 0;
+  root.features = 0;
   root.sequenceCeiling = 1;
   root.closed = 1;
   // Twice: all four copies.
@@ -161,6 +166,8 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   root.growable = flags & MountFlags.GROWABLE ? 1 : 0;
   const accepted = superblockAccept(superblock, engine);
   if (accepted < 0) return accepted;
+  root.compression = flags & MountFlags.COMPRESSION ? 1 : 0;
+  if ((root.compression || root.features & Incompatible.LZ4) && !compressPrepare()) return Status.OUT_OF_MEMORY;
   const size = deviceSize();
   if (size < 0) return <i32>size;
   if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;
@@ -311,6 +318,7 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.logEpoch = superblock.logEpoch;
   root.highestTimeMs = superblock.highestTimeMs;
   root.droppedTombstones = superblock.droppedTombstones;
+  root.features = superblock.incompatible & INCOMPATIBLE_KNOWN;
   if (superblock.compatible & Compatible.CHECKPOINTS) {
     memory.copy(KEPT_ROOTS, changetype<usize>(superblock) + ROOTS_OFFSET, ROOT_SIZE * ROOT_COUNT);
   } else {

@@ -33,6 +33,8 @@ interface Kind {
   share: number;
   /** Whether checkpoints are made all the time, a block at a step. */
   checkpoints?: boolean;
+  /** Whether values are compressed: those of some length are, then, something that gets half as small. */
+  compressed?: boolean;
   /** Whether it is emptied and compacted again and again, so that the file shrinks and grows. */
   breathes?: boolean;
 }
@@ -92,6 +94,27 @@ const KINDS: readonly Kind[] = [
     breathes: true,
     checkpoints: true,
   },
+  {
+    name: "a compressed file",
+    growable: true,
+    size: 0,
+    compacts: false,
+    ballast: 0,
+    operations: 60,
+    share: 0.5,
+    compressed: true,
+  },
+  {
+    name: "a compressed and compacted file with checkpoints",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 160,
+    share: 0.02,
+    checkpoints: true,
+    compressed: true,
+  },
 ];
 /** A checkpoint whenever a segment is full. */
 const OFTEN = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
@@ -109,6 +132,7 @@ async function mount(device: RecordingDevice, kind: Kind, auto = false): Promise
     cacheBytes: MIB,
     durability: "manual",
     compaction: { auto, garbageRatio: 0.05 },
+    compression: kind.compressed === true ? "lz4" : "none",
   });
   const checkpoints = kind.checkpoints === true ? OFTEN : SELDOM;
   return openStore<string, string>(
@@ -141,7 +165,13 @@ async function run(seed: number, kind: Kind) {
         : pick < (kind.compacts ? 0.7 : 0.9)
           ? random() * 1500
           : random() * (large && pick > 0.96 ? 90_000 : 9000);
-    return `${serial}:${"x".repeat(Math.floor(size))}`;
+    return `${serial}:${kind.compressed === true ? halves(size) : "x".repeat(Math.floor(size))}`;
+  };
+  /** Text whose every part stands there twice. */
+  const halves = (size: number): string => {
+    let text = "";
+    while (text.length < size) text += random().toString(36).slice(2).repeat(2);
+    return text.slice(0, size);
   };
   const issue = (commit: Map<string, string | undefined>): number => {
     progress.issued = history.add(commit);

@@ -28,12 +28,15 @@ export { MemoryDevice } from "../../hosts/memory-device.ts";
 /** Every store of a test gets so little address space, unless it says otherwise. */
 export const MEMORY_BYTES = 64 * 1024 * 1024;
 
+/** What `open` gets where a test says nothing: with CAIRN_COMPRESSION=lz4 the whole suite runs compressed. */
+const COMPRESSION = process.env["CAIRN_COMPRESSION"] === "lz4" ? ({ compression: "lz4" } as const) : {};
+
 /** `open`, with little memory. */
 export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   target: string | URL | BlockDevice,
   options: OpenOptions<K, V> = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
+  return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...COMPRESSION, ...options });
 }
 
 /** `repair` of this runtime. */
@@ -57,7 +60,7 @@ export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEn
   segmentBlocks = 16,
   checkpoints: CheckpointPace = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
+  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...COMPRESSION, ...options });
   const opening = { device, host: await host(), release: () => device.close(), segmentBlocks, checkpoints };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }

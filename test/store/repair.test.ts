@@ -191,6 +191,24 @@ describe(`repair, seed ${seed}`, () => {
     expect(output.events).toEqual([]);
   });
 
+  test("compressed values are saved as they are, and what rots of them is lost or right", async () => {
+    const random = new Random(seed + 7);
+    const compressed = await referenceStore(random, 90, true, "lz4");
+    const sound = await repaired(compressed.image);
+    expectAll(sound.store, compressed);
+    expect(sound.store.stats().compressedValueCount).toBeGreaterThan(5);
+    await close(sound);
+    const blocks = (compressed.image.length - SEGMENTS_OFFSET) / BLOCK;
+    for (let round = 0; round < 8; round++) {
+      const places = Array.from({ length: 3 }, () => SEGMENTS_OFFSET + random.below(blocks) * BLOCK);
+      if (round === 0) places.push(...SUPERBLOCKS);
+      const found = await repaired(damagedAt(compressed.image, places, random.pick(KINDS), random));
+      expectCurrent(found.store, compressed);
+      if (found.unproven !== undefined) expectNoWrongValue(found.unproven, compressed);
+      await close(found);
+    }
+  });
+
   test("a device that ends too early gives what is before its end", async () => {
     for (const share of [0.3, 0.6, 0.9]) {
       const segments = Math.floor((BLOCKS.length / 16) * share);
