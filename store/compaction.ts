@@ -138,6 +138,11 @@ export class Compactor {
     return report;
   }
 
+  /** Puts in flight what somebody else has closed. Throws what poisons. */
+  issue(): void {
+    this.copies.issue();
+  }
+
   /** Resolves when nothing of compaction is in flight. */
   idle(): Promise<void> {
     return this.copies.idle();

@@ -6,9 +6,19 @@ import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, CHECKPOINT_DUE, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import {
+  BUFFER_FULL,
+  CHECKPOINT_DUE,
+  COMPACTION_DUE,
+  type Core,
+  EXPIRY_DUE,
+  FLUSH_DUE,
+  SUPERBLOCK_DUE,
+  VERSIONS_DUE,
+} from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { Flights } from "./flights.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -45,6 +55,8 @@ export class Session {
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
   readonly checkpointer: Checkpointer;
+  /** Absent in a readOnly store. */
+  private readonly flights: Flights | undefined;
   readonly writes: Writes;
   /** Whether the function of a transaction runs: then only it writes. */
   transacting = false;
@@ -84,11 +96,15 @@ export class Session {
       error: (status: number, operation: string, cause?: unknown) => this.error(status, operation, cause),
       guard: <T>(run: () => T): T => this.guard(run),
     };
+    const isUsable = (): boolean => this.committer.poisoned === undefined && !this.isEnded;
+    if (!settings.readOnly) {
+      this.flights = new Flights({ ...own, isUsable }, () => this.checkpointer.landed());
+    }
     this.compactor = new Compactor({
       ...own,
       committer: this.committer,
       isDirect: settings.directReads,
-      isUsable: () => this.committer.poisoned === undefined && !this.isEnded,
+      isUsable,
       ready: (operation) => this.ready(operation),
       report: (report) => this.emit({ type: "compacted", ...report }),
       progress: settings.onProgress,
@@ -96,6 +112,10 @@ export class Session {
     this.checkpointer = new Checkpointer({
       ...own,
       report: (report) => this.emit({ type: "checkpointed", ...report }),
+      issue: () => {
+        this.flights?.issue();
+        this.compactor.issue();
+      },
     });
     this.sweeper = new Sweeper(own);
     if (settings.readOnly) this.sweeper.stop();
@@ -192,6 +212,7 @@ export class Session {
       for (const reads of [...this.olderReads, this.cold]) await reads.idle();
       await this.committer.idle();
       await this.compactor.idle();
+      await this.flights?.idle();
       this.isEnded = true;
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
@@ -259,6 +280,7 @@ export class Session {
     }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
+    else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issue();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
     if (!committer.busy) committer.begin();

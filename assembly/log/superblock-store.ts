@@ -26,14 +26,18 @@ import { Status } from "../status";
 export function superblockCommit(): i32 {
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
+  const before = root.superblockGeneration;
   root.superblockGeneration++;
+  // A copy of that pair may be under way: it is left alone.
+  const flies = root.superblockStep > 1;
+  if (flies && !((root.superblockGeneration ^ root.superblockFlight) & 1)) root.superblockGeneration++;
   superblockBuild(changetype<Superblock>(SUPERBLOCK_A));
   const first = (<u32>root.superblockGeneration & 1) << 1;
   for (let copy = first; copy < first + 2; copy++) {
     const written = deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);
     if (written < 0) {
       // Refused whole before anything of this generation was written: its number may be used again.
-      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration--;
+      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration = before;
       return written;
     }
     const synced = deviceSync();
@@ -41,7 +45,8 @@ export function superblockCommit(): i32 {
   }
   // What it says is durable is proven by it.
   if (root.durableGroup > root.provenMark) root.provenMark = root.durableGroup;
-  if (root.checkpointPending) root.checkpointPending--;
+  // The other pair still says what it said.
+  if (root.checkpointPending && !flies) root.checkpointPending--;
   return Status.OK;
 }
 
@@ -50,6 +55,11 @@ export function sequencesReserve(count: u64): i32 {
   if (root.sequence + count < root.sequenceCeiling) return Status.OK;
   root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
   return superblockCommit();
+}
+
+/** Whether the ceiling is to be raised before anybody has to wait for that. */
+export function ceilingIsLow(): bool {
+  return root.sequence + SEQUENCE_STRIDE / 4 >= root.sequenceCeiling;
 }
 
 /**
@@ -68,7 +78,8 @@ export function fenceCheck(): i32 {
   return Status.OK;
 }
 
-function superblockBuild(superblock: Superblock): void {
+/** Fills a superblock from the root view. */
+export function superblockBuild(superblock: Superblock): void {
   memory.fill(changetype<usize>(superblock), 0, BLOCK_SIZE);
   superblock.magic = SUPERBLOCK_MAGIC;
   superblock.formatVersion = FORMAT_VERSION;
