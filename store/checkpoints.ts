@@ -43,8 +43,8 @@ export interface CheckpointerStore {
   error(status: number, operation: string): CairnError;
   guard<T>(run: () => T): T;
   report(report: CheckpointReport): void;
-  /** Puts in flight what a step has made. Throws what poisons. */
-  issue(): void;
+  /** Puts in flight what a step has made, in the next turn of the event loop. */
+  issueLater(): void;
 }
 
 /** Sets when checkpoints of a core are due. */
@@ -75,7 +75,7 @@ export class Checkpointer {
       throwUnlessHarmless(store.error(result, "checkpoint"));
       return;
     }
-    store.issue();
+    store.issueLater();
     const { stat } = store.core.exports;
     if (result === CHECKPOINT_DONE) {
       store.report({ records: stat(STAT_KEYS), bytes: stat(STAT_BYTES), ms: now - (this.startMs ?? start) });

@@ -10,6 +10,7 @@ import { type Core, FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.t
 import type { BlockDevice, DevicePiece } from "./device.ts";
 import { CairnError } from "./error.ts";
 import { throwUnlessHarmless } from "./refusals.ts";
+import { Later } from "./turn.ts";
 
 const BLOCK_SIZE = 4096;
 /** What `superblockBegin` and `superblockLanded` answer: a step of which only the sync is to be done. */
@@ -18,6 +19,8 @@ const SIZE = 1;
 /** What flights need of their store. */
 export interface FlightsStore {
   core: Core;
+  /** Whether calls are taken: nothing is begun after that. */
+  isOpen(): boolean;
   /** Whether the core may be called. */
   isUsable(): boolean;
   guard<T>(run: () => T): T;
@@ -29,6 +32,7 @@ export interface FlightsStore {
 export class Flights {
   private readonly store: FlightsStore;
   private readonly landed: () => void;
+  private readonly issuing: Later;
   private inFlightCount = 0;
   private waiters: (() => void)[] = [];
 
@@ -36,11 +40,23 @@ export class Flights {
   constructor(store: FlightsStore, landed: () => void) {
     this.store = store;
     this.landed = landed;
+    this.issuing = new Later(() => {
+      if (!store.isOpen()) return;
+      try {
+        this.issue();
+      } catch {
+        // The store is poisoned, and says so to whoever calls it next.
+      }
+    });
     store.core.exports.hostFlies();
   }
 
-  /** Puts in flight what is due. Throws what poisons. */
-  issue(): void {
+  /** Puts in flight, in the next turn of the event loop, what is due then. */
+  issueLater(): void {
+    this.issuing.ask();
+  }
+
+  private issue(): void {
     const { core, guard } = this.store;
     this.superblock(guard(() => core.exports.superblockBegin()));
     const count = guard(() => core.exports.checkpointBegin());

@@ -22,6 +22,7 @@ import { Flights } from "./flights.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
+import { Later, Turns } from "./turn.ts";
 import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
@@ -55,6 +56,11 @@ export class Session {
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
   readonly checkpointer: Checkpointer;
+  private readonly turns = new Turns();
+  /** Puts the current group in flight. */
+  private readonly beginning = new Later(() => {
+    if (this.open && this.committer.poisoned === undefined) this.committer.begin();
+  });
   /** Absent in a readOnly store. */
   private readonly flights: Flights | undefined;
   readonly writes: Writes;
@@ -108,13 +114,14 @@ export class Session {
       ready: (operation) => this.ready(operation),
       report: (report) => this.emit({ type: "compacted", ...report }),
       progress: settings.onProgress,
+      turns: this.turns,
     });
     this.checkpointer = new Checkpointer({
       ...own,
       report: (report) => this.emit({ type: "checkpointed", ...report }),
-      issue: () => {
-        this.flights?.issue();
-        this.compactor.issue();
+      issueLater: () => {
+        this.flights?.issueLater();
+        this.compactor.issueLater();
       },
     });
     this.sweeper = new Sweeper(own);
@@ -280,11 +287,15 @@ export class Session {
     }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
-    else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issue();
+    else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issueLater();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
-    if (!committer.busy) committer.begin();
+    if (this.turns.isTurning(performance.now())) {
+      if (!committer.busy) this.beginning.ask();
+      return;
+    }
     // The event loop does not turn: what is due goes out here.
+    if (!committer.busy) committer.begin();
     else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
   }
 

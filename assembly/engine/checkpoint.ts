@@ -61,7 +61,9 @@ const SEGMENTS_PER_STEP: u32 = 1024;
 const CLOSE_LOG_BYTES: u64 = 1 << 20;
 const CLOSE_SHARE: u64 = 16;
 /** Blocks that the log has paid for and the host did not write, after which steps write themselves. */
-const CREDIT_MAX: u32 = 4096;
+const CREDIT_MAX: u32 = 65536;
+/** Blocks that a step may hand over beyond its own: one that was open, a header, what the last group of keys brings. */
+const STEP_SLACK: u32 = 3;
 
 namespace Phase {
   export const KEYS: u32 = 0;
@@ -121,7 +123,7 @@ export function checkpointStep(): i32 {
   const work = checkpointWork();
   if (work.phase < Phase.SETTLE) {
     if (root.checkpointCredit < root.checkpointStepBlocks) return CheckpointResult.IDLE;
-    const waits = root.checkpointArea != 0 && !flightTakes(min(root.checkpointStepBlocks, WRITER_FRAMES) + 1);
+    const waits = root.checkpointArea != 0 && !flightTakes(min(root.checkpointStepBlocks, WRITER_FRAMES) + STEP_SLACK);
     if (waits && root.checkpointCredit < CREDIT_MAX) return CheckpointResult.WAITS;
     root.checkpointNow = waits || !roomIsAmple() ? 1 : 0;
     root.checkpointCredit = min(root.checkpointCredit, CREDIT_MAX * 2) - root.checkpointStepBlocks;
