@@ -4,7 +4,7 @@
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
 import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
-import { checkpointAtClose } from "./engine/checkpoint";
+import { checkpointAtClose, checkpointIsOpen } from "./engine/checkpoint";
 import { loggedBytes, rootAt } from "./engine/checkpoint-due";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { visibleKeyCount } from "./engine/expiry";
@@ -56,7 +56,7 @@ import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
 export { backupBegin, backupBlocks, backupSegments, backupUnpin } from "./engine/backup";
-export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
+export { checkpointConfigure, checkpointLanded, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
 export { compressMeasure } from "./engine/compress";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
@@ -69,8 +69,10 @@ export { append, increment, patch } from "./engine/partial";
 export { sourceLanded, sourcePlan } from "./engine/source";
 export { valueRead } from "./engine/value";
 export { entryOpenAt, getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
+export { checkpointBegin } from "./log/checkpoint-flight";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { sideBegin, sideFinish } from "./log/side-flight";
+export { superblockBegin, superblockLanded } from "./log/superblock-flight";
 export { rebuildBytes, rebuildEnd, rebuildFinish, rebuildRecord } from "./recovery/rebuild";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { salvageBegin, salvageLook, salvageNote, salvageRecords, salvageSeed } from "./verify/salvage";
@@ -257,6 +259,11 @@ export function shrink(mode: u32): i32 {
   return shrinkFile(mode);
 }
 
+/** The host writes superblocks and checkpoints beside everything else from now on, and reports on them. */
+export function hostFlies(): void {
+  root.hostFlies = 1;
+}
+
 /** Frees a bounded number of old versions that no snapshot sees. */
 export function maintain(): void {
   versionsFree();
@@ -373,7 +380,7 @@ export function stat(what: u32): f64 {
     case 87:
       return <f64>loggedBytes();
     case 88:
-      return root.checkpointWork ? 1 : 0;
+      return checkpointIsOpen() ? 1 : 0;
     case 89:
       return <f64>root.checkpointKeys;
     // Compaction: whether a segment is being moved

@@ -26,6 +26,7 @@
  *  0x10000  constants of the module
  *  0x20000  value exchange, inwards, 128 KiB
  *  0x40000  value exchange, outwards, 128 KiB and a block
+ *  0x61000  superblock in flight, one block
  *  0x62000  chunk directory of the hash index
  *  0xA2000  states of the slabs' chunks, 2 MiB
  *   ......  write buffer, then chunks of 64 KiB to the end of the memory
@@ -61,6 +62,8 @@ export const LATER: usize = 0xc000;
 export const EXCHANGE_IN: usize = 0x20000;
 export const EXCHANGE_SIZE: u32 = 128 << 10;
 export const EXCHANGE_OUT: usize = 0x40000;
+/** The superblock in flight. */
+export const SUPERBLOCK_C: usize = 0x61000;
 export const HASH_DIRECTORY: usize = 0x62000;
 export const HASH_DIRECTORY_SIZE: usize = 256 << 10;
 /** States of the slabs' chunks, by chunk of the whole address space: memory/slab.ts. Untouched pages cost nothing. */
@@ -205,6 +208,19 @@ export class Root {
   epoch: u32 = 0;
   generationCounter: u32 = 0;
   superblockGeneration: u64 = 0;
+  /** Whether the host writes superblocks and checkpoints beside everything else, and reports. */
+  hostFlies: u32 = 0;
+  // The superblock in flight: log/superblock-flight.ts
+  superblockStep: u32 = 0;
+  /** Its number; what it raises; the mark that it names; whether it names the checkpoints as they are. */
+  superblockFlight: u64 = 0;
+  superblockSegments: u32 = 0;
+  superblockEnd: u32 = 0;
+  superblockCeiling: u64 = 0;
+  superblockMark: u64 = 0;
+  superblockCounts: u32 = 0;
+  /** There was no room to grow ahead. */
+  growthRefused: u32 = 0;
   engine: u32 = 0;
   closed: u32 = 0;
   saltLow: u64 = 0;
@@ -485,6 +501,22 @@ export class Root {
   replacedGeneration: u64 = 0;
   /** Segments that kept checkpoints, and one that is being written, take. */
   checkpointSegments: u32 = 0;
+  /** A superblock is to name the newest one for the first time. */
+  checkpointUnnamed: u32 = 0;
+  /** Blocks are written within the steps. */
+  checkpointNow: u32 = 0;
+  // Blocks in flight: log/checkpoint-flight.ts
+  checkpointArea: u32 = 0;
+  /** The half that is filled, its blocks and its pieces. */
+  checkpointHalf: u32 = 0;
+  checkpointFilled: u32 = 0;
+  checkpointPieces: u32 = 0;
+  /** Pieces in flight; whether they were written here meanwhile. */
+  checkpointFlying: u32 = 0;
+  checkpointFlownWritten: u32 = 0;
+  /** One that was given up while blocks of it flew, as a root. */
+  abandonedSegment: u32 = 0;
+  abandonedGeneration: u64 = 0;
   /** The newest one: its blocks and its keys. */
   checkpointBlocks: u32 = 0;
   checkpointKeys: u64 = 0;
@@ -577,6 +609,8 @@ export namespace Attention {
   export const EXPIRY_DUE: u32 = 16;
   /** A checkpoint is due, or a step of one. */
   export const CHECKPOINT_DUE: u32 = 32;
+  /** A superblock is to be put in flight. */
+  export const SUPERBLOCK_DUE: u32 = 64;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

@@ -73,6 +73,11 @@ export interface CoreExports {
   sideFinish(result: number): number;
   checkpointConfigure(auto: boolean, logBytes: number, liveThousandths: number, stepBlocks: number): void;
   checkpointStep(): number;
+  checkpointBegin(): number;
+  checkpointLanded(result: number): number;
+  superblockBegin(): number;
+  superblockLanded(result: number): number;
+  hostFlies(): void;
   shrink(mode: number): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
@@ -175,6 +180,7 @@ export const VERSIONS_DUE = 4;
 export const COMPACTION_DUE = 8;
 export const EXPIRY_DUE = 16;
 export const CHECKPOINT_DUE = 32;
+export const SUPERBLOCK_DUE = 64;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;

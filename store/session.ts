@@ -6,12 +6,23 @@ import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, CHECKPOINT_DUE, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import {
+  BUFFER_FULL,
+  CHECKPOINT_DUE,
+  COMPACTION_DUE,
+  type Core,
+  EXPIRY_DUE,
+  FLUSH_DUE,
+  SUPERBLOCK_DUE,
+  VERSIONS_DUE,
+} from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { Flights } from "./flights.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
+import { Later, Turns } from "./turn.ts";
 import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
@@ -45,6 +56,13 @@ export class Session {
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
   readonly checkpointer: Checkpointer;
+  private readonly turns = new Turns();
+  /** Puts the current group in flight. */
+  private readonly beginning = new Later(() => {
+    if (this.open && this.committer.poisoned === undefined) this.committer.begin();
+  });
+  /** Absent in a readOnly store. */
+  private readonly flights: Flights | undefined;
   readonly writes: Writes;
   /** Whether the function of a transaction runs: then only it writes. */
   transacting = false;
@@ -86,18 +104,27 @@ export class Session {
       error: (status: number, operation: string, cause?: unknown) => this.error(status, operation, cause),
       guard: <T>(run: () => T): T => this.guard(run),
     };
+    const isUsable = (): boolean => this.committer.poisoned === undefined && !this.isEnded;
+    if (!settings.readOnly) {
+      this.flights = new Flights({ ...own, isUsable }, () => this.checkpointer.landed());
+    }
     this.compactor = new Compactor({
       ...own,
       committer: this.committer,
       isDirect: settings.directReads,
-      isUsable: () => this.committer.poisoned === undefined && !this.isEnded,
+      isUsable,
       ready: (operation) => this.ready(operation),
       report: (report) => this.emit({ type: "compacted", ...report }),
       progress: settings.onProgress,
+      turns: this.turns,
     });
     this.checkpointer = new Checkpointer({
       ...own,
       report: (report) => this.emit({ type: "checkpointed", ...report }),
+      issueLater: () => {
+        this.flights?.issueLater();
+        this.compactor.issueLater();
+      },
     });
     this.sweeper = new Sweeper(own);
     if (settings.readOnly) this.sweeper.stop();
@@ -195,6 +222,7 @@ export class Session {
       for (const end of [...this.backups]) await end(closedError("backup"));
       await this.committer.idle();
       await this.compactor.idle();
+      await this.flights?.idle();
       this.isEnded = true;
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
@@ -266,10 +294,15 @@ export class Session {
     }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
+    else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issueLater();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
-    if (!committer.busy) committer.begin();
+    if (this.turns.isTurning(performance.now())) {
+      if (!committer.busy) this.beginning.ask();
+      return;
+    }
     // The event loop does not turn: what is due goes out here.
+    if (!committer.busy) committer.begin();
     else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
   }
 

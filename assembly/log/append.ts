@@ -59,7 +59,7 @@ import {
 } from "./segments";
 import { sideFrameAt } from "./side";
 import { noteCounts, noteMake, Space, spaceSurvey } from "./space";
-import { fenceCheck } from "./superblock-store";
+import { ceilingIsLow, fenceCheck } from "./superblock-store";
 
 const CHECK_LAG: u64 = 64;
 const FIELDS: u32 = RecordFlags.EXPIRY | RecordFlags.TIMESTAMP | RecordFlags.COMPRESSED;
@@ -492,6 +492,7 @@ function blockNext(): void {
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
   if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
+  if (root.hostFlies && ceilingIsLow()) root.attention |= Attention.SUPERBLOCK_DUE;
   if (root.checkpointAuto) {
     if (root.checkpointWork) root.checkpointCredit += CHECKPOINT_FACTOR;
     if (root.checkpointWork || root.bytesAppended >= root.checkpointDueAt) root.attention |= Attention.CHECKPOINT_DUE;

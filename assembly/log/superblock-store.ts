@@ -35,14 +35,18 @@ import { Status } from "../status";
 export function superblockCommit(): i32 {
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
+  const before = root.superblockGeneration;
   root.superblockGeneration++;
+  // A copy of that pair may be under way: it is left alone.
+  const flies = root.superblockStep > 1;
+  if (flies && !((root.superblockGeneration ^ root.superblockFlight) & 1)) root.superblockGeneration++;
   superblockBuild(changetype<Superblock>(SUPERBLOCK_A));
   const first = (<u32>root.superblockGeneration & 1) << 1;
   for (let copy = first; copy < first + 2; copy++) {
     const written = deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);
     if (written < 0) {
       // Refused whole before anything of this generation was written: its number may be used again.
-      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration--;
+      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration = before;
       return written;
     }
     const synced = deviceSync();
@@ -50,7 +54,8 @@ export function superblockCommit(): i32 {
   }
   // What it says is durable is proven by it.
   if (root.durableGroup > root.provenMark) root.provenMark = root.durableGroup;
-  if (root.checkpointPending) root.checkpointPending--;
+  // The other pair still says what it said.
+  if (root.checkpointPending && !flies) root.checkpointPending--;
   return Status.OK;
 }
 
@@ -59,6 +64,11 @@ export function sequencesReserve(count: u64): i32 {
   if (root.sequence + count < root.sequenceCeiling) return Status.OK;
   root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
   return superblockCommit();
+}
+
+/** Whether the ceiling is to be raised before anybody has to wait for that. */
+export function ceilingIsLow(): bool {
+  return root.sequence + SEQUENCE_STRIDE / 4 >= root.sequenceCeiling;
 }
 
 /**
@@ -116,9 +126,10 @@ export function superblockBuild(superblock: Superblock): void {
   superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
   superblock.incompatible = root.features;
   if (root.features & Incompatible.LZ4) {
-    store<u64>(SUPERBLOCK_A + FEATURE_NAME_OFFSET, LZ4_NAME_LOW);
-    store<u64>(SUPERBLOCK_A + FEATURE_NAME_OFFSET, LZ4_NAME_HIGH, 8);
-    store<u64>(SUPERBLOCK_A + VERSION_NEEDED_OFFSET, LZ4_VERSION);
+    const at = changetype<usize>(superblock);
+    store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_LOW);
+    store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_HIGH, 8);
+    store<u64>(at + VERSION_NEEDED_OFFSET, LZ4_VERSION);
   }
   memory.copy(changetype<usize>(superblock) + ROOTS_OFFSET, KEPT_ROOTS, ROOT_SIZE * ROOT_COUNT);
   memory.copy(changetype<usize>(superblock) + POINTS_OFFSET, BACKUP_POINTS, POINT_SIZE * POINT_COUNT);

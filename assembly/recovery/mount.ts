@@ -97,7 +97,7 @@ export function probe(device: u32): i32 {
     if (status < 0) return status;
     if (!blockIsZero(SUPERBLOCK_B)) blank = false;
     if (copy.magic == SUPERBLOCK_MAGIC) traces = true;
-    if (!superblockIntact(copy) || (found && copy.generation <= best.generation)) continue;
+    if (!superblockIntact(copy) || (found && !isNewer(copy, best))) continue;
     memory.copy(SUPERBLOCK_A, SUPERBLOCK_B, BLOCK_SIZE);
     found = true;
   }
@@ -349,6 +349,12 @@ function geometrySet(segmentBlocks: u32): bool {
   root.segmentOpen = 0;
   root.segmentOpenBlock = segmentBlocks;
   return true;
+}
+
+/** Of one number there may be two, where a successor took over from an opener that was just writing. */
+function isNewer(superblock: Superblock, than: Superblock): bool {
+  if (superblock.generation != than.generation) return superblock.generation > than.generation;
+  return superblock.epoch > than.epoch;
 }
 
 /**
