@@ -1,5 +1,5 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
-export type { RestoreReport } from "../store/backup/restore.ts";
+export type { ByteSource, RestoreReport } from "../store/backup/restore.ts";
 export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
 export type { CheckpointReport } from "../store/checkpoints.ts";
@@ -20,6 +20,7 @@ export type {
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
 export type {
   CompactionOptions,
+  Compression,
   Durability,
   KeyOf,
   OpenOptions,

@@ -33,7 +33,7 @@ export const inspect: Inspect = inspectOn(open);
 
 /**
  * Rebuilds a store from what is left of a damaged one, in a dedicated worker: into another file of the origin private file
- * system, with `.repaired` behind the name unless `output` says otherwise. See docs/repair.md.
+ * system, with `.repaired` behind the name unless `output` says otherwise. See docs/guide/repair.md.
  */
 export const repair: Repair = repairOn(open);
 

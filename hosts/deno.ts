@@ -48,7 +48,7 @@ export const open: Open = openOn(
 /** Looks at what lies on a target as it is, damaged or not: superblocks, segments, blocks, records. Writes nothing. */
 export const inspect: Inspect = inspectOn(open);
 
-/** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/repair.md. */
+/** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/guide/repair.md. */
 export const repair: Repair = repairOn(open);
 
 /** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */

@@ -433,10 +433,11 @@ export class Store<K = string, V = string> {
   }
 
   /**
-   * Moves a `readOnly` store to the newest durable state: what its writer had made durable when this was called. Iterators
-   * that are open throw `SNAPSHOT_EXPIRED` from then on. Opens anew beneath, so it takes as long as opening, and for that
-   * long twice the memory; when it rejects, the store still shows the state that it had. `INVALID_ARGUMENT` for a store
-   * that was not opened `readOnly`, which sees its own writes at once.
+   * Moves a `readOnly` store to the newest state that is proven durable: what its writer had made durable when this was
+   * called, but for its last commit while no other has followed. Iterators that are open throw `SNAPSHOT_EXPIRED` from
+   * then on. Opens anew beneath, so it takes as long as opening, and for that long twice the memory; when it rejects,
+   * the store still shows the state that it had. `INVALID_ARGUMENT` for a store that was not opened `readOnly`, which
+   * sees its own writes at once.
    */
   async refresh(): Promise<void> {
     const { session } = this;

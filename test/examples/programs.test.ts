@@ -289,3 +289,21 @@ describe.for([
     ]);
   });
 });
+
+test("the sources run as they are where a runtime takes types", async (context) => {
+  const missing = peerMissing("node");
+  if (missing !== undefined) context.skip(missing);
+  const sources = mkdtempSync(join(folder, "sources-"));
+  for (const name of NAMES) cpSync(join(ROOT, "examples", name), join(sources, name), { recursive: true });
+  const calls = {
+    cache: ["pages.cairn"],
+    "job-queue": ["work", "jobs.cairn"],
+    leaderboard: ["scores.cairn", "ada=1"],
+    "time-series": ["metrics", "series.cairn"],
+    "prefix-index": ["complete", "docs.cairn", "a"],
+  };
+  for (const [name, args] of Object.entries(calls)) {
+    const ended = await run(sources, peer("node"), [join(name, "main.ts"), ...args]);
+    expect(ended, name).toMatchObject({ status: 0 });
+  }
+});
