@@ -36,7 +36,7 @@ export async function runCompression(run: Run): Promise<void> {
   for (let round = 0; round < options.rounds; round++) {
     for (const size of SIZES) {
       const values = Array.from({ length: VALUE_COUNT }, (_, i) => json(size, i));
-      const valueOf = (i: number): string => values[i % VALUE_COUNT] as string;
+      const jsonOf = (i: number): string => values[i % VALUE_COUNT] as string;
       for (const compression of KINDS) {
         progress.step(`cairn, compression ${compression}: values of ${size} bytes, round ${round + 1}`);
         const id = (name: string, unit: FigureId["unit"]): FigureId => ({
@@ -50,7 +50,7 @@ export async function runCompression(run: Run): Promise<void> {
         await inFolder(run, async (folder) => {
           const store = await open(join(folder, "store.cairn"), { compression });
           const set = await span(() => {
-            for (let i = 0; i < PASS_COUNT; i++) store.set(keys[i % KEY_COUNT] as string, valueOf(i % KEY_COUNT));
+            for (let i = 0; i < PASS_COUNT; i++) store.set(keys[i % KEY_COUNT] as string, jsonOf(i % KEY_COUNT));
           });
           await store.flush();
           const read = (): void => {
@@ -61,7 +61,7 @@ export async function runCompression(run: Run): Promise<void> {
           // Into the cache.
           read();
           const get = await span(read);
-          if (!keys.every((key, i) => store.get(key) === valueOf(i))) throw new Error("a value is another one");
+          if (!keys.every((key, i) => store.get(key) === jsonOf(i))) throw new Error("a value is another one");
           const { liveBytes } = store.stats();
           ledger.add(id("set", "operations/CPU s"), (PASS_COUNT * 1e9) / set.cpuNs);
           ledger.add(id("get", "operations/CPU s"), (PASS_COUNT * 1e9) / get.cpuNs);
