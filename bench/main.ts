@@ -8,6 +8,7 @@ import { type Report, tablesOf, textOf, writeReport } from "./report.ts";
 import type { Run } from "./run.ts";
 import { kindOf } from "./stores/all.ts";
 import { targetsOf } from "./targets.ts";
+import { runCompression } from "./workloads/compression.ts";
 import { runDurable } from "./workloads/durable.ts";
 import { runGrowth } from "./workloads/growth.ts";
 import { runLarger } from "./workloads/larger.ts";
@@ -27,6 +28,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   durable: runDurable,
   growth: runGrowth,
   writes: runWrites,
+  compression: runCompression,
   runtimes: runRuntimes,
   larger: runLarger,
   transactions: runTransactions,

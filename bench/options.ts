@@ -30,6 +30,7 @@ export const WORKLOADS = [
   "durable",
   "growth",
   "writes",
+  "compression",
   "larger",
   "long",
   "runtimes",
@@ -45,6 +46,8 @@ export const USAGE = `npm run bench -- <workload> [options]
   durable  writes that are awaited, alone, together and in batches, beside the raw cost of an append and sync
   growth   the longest single set while a store grows
   writes   increments, expiries and conditions on hot keys
+  compression
+           set and get of JSON values of 1 and 4 KiB, as they are and compressed
   runtimes get, set and cold reads on Node, Bun, Deno and in Chromium; and there beside IndexedDB and SQLite
   long     overwrites at 70 % fill for ten times the data: write and space amplification, throughput, pauses
   larger   reads of data larger than memory, beside the runtime's own reads of the same file

@@ -23,13 +23,17 @@ const STAT_SEGMENT_BYTES = 16;
 const RECORD_ENTRY_SIZE = 40;
 const BLOCK_FLAG_GROUP_END = 1;
 const RECORD_FLAG_EXTENTS = 16;
+const RECORD_FLAG_COMPRESSED = 32;
+/** Bytes between what comes before the key of a record: its raw size, and what it says of its part. */
+const RAW_FIELD_SIZE = 4;
+const EXTENT_FIELD_SIZE = 8;
 const LOOK_HEADER = 16;
 const LOOKS = ["sound", "damaged", "misplaced", "blank"] as const;
 /** Blocks between two turns of the event loop. */
 const BLOCKS_PER_TURN = 512;
 
 export const RECORD_KINDS = ["", "set", "delete", "extent", "void", "", "", "note"] as const;
-export const RECORD_FLAGS = ["expiry", "timestamp", "asciiValue", "asciiKey", "extents"] as const;
+export const RECORD_FLAGS = ["expiry", "timestamp", "asciiValue", "asciiKey", "extents", "compressed"] as const;
 export const SEGMENT_KINDS = ["free", "log", "copies", "checkpoint", "sorted-run"] as const;
 
 /** A field of a structure, with its value as an unsigned number. */
@@ -75,6 +79,8 @@ export interface RecordView {
   valueSize: number;
   /** Bytes of the value that this record holds. */
   partSize: number;
+  /** Bytes of the value as it was given, where `valueSize` is what it is compressed to. */
+  rawSize?: number;
   /** Number of this part, or in a value's first record the count of parts; absent where a value has one record. */
   part?: number;
   /** Whether its block is sound. Otherwise this is what damaged bytes can be taken for. */
@@ -262,7 +268,7 @@ export class Inspector {
   }
 
   /**
-   * Bytes of a record's value, as many as can be had: up to `limit`, or up to the first block of it that is not sound.
+   * Bytes of a record's value as it is stored, compressed or not, as many as can be had: up to `limit`, or up to the first block of it that is not sound.
    */
   value(record: RecordView, limit: number): Uint8Array {
     const wanted = Math.min(record.partSize, limit);
@@ -337,7 +343,12 @@ export class Inspector {
         partSize: this.word(at + 6),
         sound,
       };
-      if ((flags & RECORD_FLAG_EXTENTS) !== 0) record.part = this.word(at + 7);
+      const isExtent = (flags & RECORD_FLAG_EXTENTS) !== 0;
+      if (isExtent) record.part = this.word(at + 7);
+      if ((flags & RECORD_FLAG_COMPRESSED) !== 0) {
+        const rawAt = keyAt - (isExtent ? EXTENT_FIELD_SIZE : 0) - RAW_FIELD_SIZE;
+        record.rawSize = new DataView(this.core.memory.buffer).getUint32(rawAt, true);
+      }
       records.push(record);
     }
     return records;

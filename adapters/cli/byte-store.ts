@@ -12,6 +12,8 @@ export interface Opening {
   readOnly?: boolean;
   /** Told how far what takes its time is. */
   onProgress?: (progress: StoreProgress) => void;
+  /** How new values are stored. Default as they are. */
+  compression?: "none" | "lz4";
 }
 
 /** A store whose keys and values are bytes. */

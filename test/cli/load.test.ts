@@ -34,6 +34,20 @@ describe("NDJSON", () => {
     expect(entriesOf(store)).toEqual({ b: lines[0], a: lines[1], c: lines[2] });
   });
 
+  test("with --compression lz4 stores values compressed, and as they are without", () => {
+    const line = (id: string): string => JSON.stringify({ id, text: "again and again ".repeat(60) });
+    const store = newStore();
+    const file = newFile("long.ndjson", [line("a"), line("b")].join("\n"));
+    expect(cairn(["load", store, file, "--key", "id", "--compression", "lz4"])).toMatchObject({ status: 0 });
+    const second = newFile("longer.ndjson", line("c"));
+    expect(cairn(["load", store, second, "--key", "id"])).toMatchObject({ status: 0 });
+    expect(entriesOf(store)).toEqual({ a: line("a"), b: line("b"), c: line("c") });
+    const stats = JSON.parse(cairn(["stats", store, "--json"]).out);
+    expect(stats).toMatchObject({ keyCount: 3, compressedValueCount: 2 });
+    const listed = cairn(["load", store, file, "--key", "id", "--compression", "zip"]);
+    expect(listed).toMatchObject({ status: 2 });
+  });
+
   test("from standard input stores chosen fields", () => {
     const store = newStore();
     const input = [

@@ -46,7 +46,9 @@ describe.skipIf(missing)("the component", () => {
       const expected = Array.from({ length: RECORD_COUNT }, (_, i) => i).filter(stays);
       expect(written).toEqual({ count: expected.length, deleted: true, again: "closed" });
 
-      const store = await open(path, { ...BYTES, create: false });
+      // The component reads compressed values, and writes none.
+      const store = await open(path, { ...BYTES, create: false, compression: "lz4" });
+      expect(store.stats().compressedValueCount).toBe(0);
       for (let i = 0; i < RECORD_COUNT; i++) {
         const [key, value] = record(i, "c");
         const found = store.get(key);
@@ -57,6 +59,7 @@ describe.skipIf(missing)("the component", () => {
       for (let i = 0; i < RECORD_COUNT; i += 2) store.set(...record(i, "n"));
       for (let i = 1; i < RECORD_COUNT; i += 2) store.delete(record(i, "n")[0]);
       const entries = [...store.entries()];
+      expect(store.stats().compressedValueCount).toBeGreaterThan(10);
       await store.close();
 
       const read = await run(runtime, "read", { name, from: 0, to: RECORD_COUNT, mark: "n" });

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import type { OpenOptions } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
-import { codeOf, errorOf, open, openTiny, runSeed } from "./harness.ts";
+import { bytesOf } from "./backups.ts";
+import { codeOf, errorOf, open, openTiny, restore, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 import { FIELD, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE, xxh64 } from "./superblock.ts";
@@ -408,6 +409,21 @@ describe(`compression, CAIRN_SEED=${seed}`, () => {
     expect((await reader.getAsync("key")) === text(50_000)).toBe(true);
     await reader.close();
     await writer.close();
+  });
+
+  test("a backup has stored forms as they are, and its store the mark", async () => {
+    const source = await openTiny(new ImageDevice(), { ...SMALL, ...LZ4 });
+    const values = new Map([400, 9000, 150_000].map((size) => [keyOf(size), text(size)]));
+    for (const [key, value] of values) source.set(key, value);
+    const { valueStoredBytes, compressedValueCount } = source.stats();
+    const device = new ImageDevice();
+    await restore(device, [await bytesOf(source.backup())]);
+    expect(incompatible(device.image()).bits).toBe(1n);
+    const store = await open(device.reopen(), SMALL);
+    expect(store.stats()).toMatchObject({ valueStoredBytes, compressedValueCount });
+    await expectAll(store, values);
+    await store.close();
+    await source.close();
   });
 
   test("the smallest memory is enough", async () => {

@@ -228,7 +228,7 @@ describe(`format, seed ${SEED}`, () => {
       // The two bytes above the sequence are reserved.
       view.setUint16(at + 14, 0xffff, true);
       same(units.recordSequence(at), sequence, "sequence below reserved bytes");
-      const fields = (flags & 1 ? 8 : 0) + (flags & 2 ? 8 : 0) + (flags & 16 ? 8 : 0);
+      const fields = (flags & 1 ? 8 : 0) + (flags & 2 ? 8 : 0) + (flags & 16 ? 8 : 0) + (flags & 32 ? 4 : 0);
       same(units.recordKeyOffset(flags), 16 + fields, "offset of the key");
     }
   });

@@ -259,7 +259,8 @@ function recordLines(records: readonly RecordView[], inspector: Inspector, paint
   const rows = records.map((record) => {
     const { address, kind, sequence, key, valueSize, part } = record;
     const parts = part === undefined ? "" : kind === "set" ? ` in ${part} parts` : ` part ${part}`;
-    const size = kind === "delete" ? "" : `${formatBytes(valueSize)}${parts}`;
+    const raw = record.rawSize === undefined ? "" : ` of ${formatBytes(record.rawSize)}`;
+    const size = kind === "delete" ? "" : `${formatBytes(valueSize)}${raw}${parts}`;
     return { record, cells: [String(address), kind, formatCount(sequence), shortOf(key, 40), size] };
   });
   const head = ["address", "kind", "version", "key", "value"];

@@ -33,6 +33,7 @@ interface LoadOptions {
   ndjson?: true;
   delimiter?: string;
   skipBad?: true;
+  compression: "none" | "lz4";
 }
 
 /** What is loaded from. */
@@ -65,6 +66,11 @@ export function define(command: Command): void {
     )
     .option("--ndjson", "the input is NDJSON, one JSON object a line (default otherwise)")
     .option("--delimiter <text>", "what separates CSV cells (default a comma; a tab for .tsv)")
+    .addOption(
+      new Option("--compression <kind>", "how values are stored; what is there already stays as it is")
+        .choices(["none", "lz4"])
+        .default("none"),
+    )
     .option("--skip-bad", "skip and count bad lines instead of stopping at the first");
   addExamples(command, [
     "cairn load app.cairn users.ndjson --key id",
@@ -80,7 +86,9 @@ async function load(target: string, file: string | undefined, options: LoadOptio
   const readRows = await rowReader(input, fields, options);
 
   const { withStore } = await import("../byte-store.ts");
-  await withStore(target, { create: true }, (store) => loadInto(store, readRows, input, options));
+  await withStore(target, { create: true, compression: options.compression }, (store) =>
+    loadInto(store, readRows, input, options),
+  );
 }
 
 async function openInput(file: string | undefined): Promise<Input> {
