@@ -5,7 +5,8 @@
  * are written again, the same bytes to the same places, and synced. In a segment that the log fills only in part, blocks of
  * a torn group may follow, so what counts of it is copied to a fresh segment, as one group of this mount, in which the log
  * goes on; the original goes. Both count from the superblock on that says so: until then the originals still stand. Where
- * the log ends with a segment, there is nothing to copy, and a fresh segment begins with the mount's note alone.
+ * the log ends with a segment, there is nothing to copy, and a fresh segment begins with the mount's note alone; but when
+ * only one is free, the log's last segment is copied all the same: its original is free then, and the next recovery finds a segment.
  */
 import { deviceSync, deviceWrite } from "../device/device";
 import { BlockFlags, BlockHeader, blockBegin, blockCheck, blockValid, trailerOf } from "../format/block";
@@ -58,7 +59,7 @@ export function segmentsTake(): void {
 
 /** Brings complete groups behind the mark, and a segment that is filled in part, to safety, and replays them. */
 export function tailSecure(frame: usize): i32 {
-  const partial = !logEndSealed();
+  const partial = !logEndSealed() || (root.tailFromSegment && isTight());
   const last = root.logEndSegment;
   let status = tailRewrite(partial, frame);
   if (status < 0) return status;
@@ -71,8 +72,8 @@ export function tailSecure(frame: usize): i32 {
   let noted: u32 = 0;
   if (!partial && root.tailFromSegment) {
     const made = noteStart(frame);
-    if (made < 0 && made != Status.NO_SPACE) return <i32>made;
-    if (made >= 0) noted = <u32>made + 1;
+    if (made < 0) return <i32>made;
+    noted = <u32>made + 1;
   }
   status = deviceSync();
   if (status < 0) return status;
@@ -109,6 +110,11 @@ export function tailSecure(frame: usize): i32 {
   root.previousGeneration = segmentAt(root.previousSegment).generation;
   if ((partial || noted) && root.copyBlocks < root.segmentBlocks) logContinue(root.previousSegment, root.copyBlocks);
   return Status.OK;
+}
+
+/** Whether the one segment that is left is recovery's, on a device that does not grow. */
+function isTight(): bool {
+  return !root.growable && root.segmentFreeCount == 1;
 }
 
 /** Writes the blocks of the groups behind the mark again, but for a last segment that is copied. */

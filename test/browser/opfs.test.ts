@@ -321,6 +321,47 @@ describe.each(browsersOfRun())("open in a worker of %s", (browser) => {
     expect(seen[3]).toBe("1");
   });
 
+  test("gives space back when records were deleted, after a full compaction and at close", async () => {
+    const page = await pages.newPage();
+    const sizes = await page.evaluate(async (name) => {
+      const sizeNow = async (): Promise<number> => {
+        const root = await navigator.storage.getDirectory();
+        return (await (await root.getFileHandle(name)).getFile()).size;
+      };
+      const fill = async (store: PageWorld["kept"], prefix: string): Promise<void> => {
+        for (let i = 0; i < 2000; i++) void store.set(`${prefix} ${i}`, `${i}`.padEnd(5000, "."));
+        await store.flush();
+      };
+      const options = { writeBufferBytes: 262_144, cacheBytes: 262_144, compaction: { auto: false } };
+      const store = await cairn.connect(name, options);
+      await fill(store, "key");
+      const full = await sizeNow();
+      for (let i = 0; i < 2000; i++) if (i % 20 !== 19) void store.delete(`key ${i}`);
+      await store.compact({ full: true });
+      const compacted = await sizeNow();
+      const { deviceBytes } = await store.stats();
+      await fill(store, "new");
+      const grown = await sizeNow();
+      await store.clear({ prefix: "new" });
+      await store.close();
+      const again = await cairn.connect(name, options);
+      await again.compact({ full: true });
+      await again.close();
+      const closed = await sizeNow();
+      const last = await cairn.connect(name);
+      const held = [await last.count(), (await last.get("key 19"))?.length, (await last.get("key 1999"))?.length];
+      await last.close();
+      return { full, compacted, deviceBytes, grown, closed, held };
+    }, pages.newName());
+    const MIB = 1_048_576;
+    expect(sizes.full).toBeGreaterThan(9 * MIB);
+    expect(sizes.compacted).toBeLessThan(5 * MIB);
+    expect(sizes.deviceBytes).toBe(sizes.compacted);
+    expect(sizes.grown).toBeGreaterThan(9 * MIB);
+    expect(sizes.closed).toBeLessThan(7 * MIB);
+    expect(sizes.held).toEqual([100, 5000, 5000]);
+  });
+
   test("is NO_SPACE when the quota is used up: reads go on, and so do writes once there is room", async ({ skip }) => {
     if (browser !== "chromium") skip("only Chromium lets a test set the quota");
     const page = await pages.newPage();
