@@ -24,18 +24,12 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     breaks: "a torn superblock counts as intact",
   },
   {
-    name: "stale-block-continues-the-log",
+    name: "stale-blocks-continue-the-log",
     file: "assembly/recovery/log-replay.ts",
-    find: "let intact = header.generation == state.generation && blockValid",
-    replace: "let intact = (PLANTED || header.generation == state.generation) && blockValid",
-    breaks: "a block of a segment's former life continues the log",
-  },
-  {
-    name: "group-order-is-not-checked",
-    file: "assembly/recovery/log-replay.ts",
-    find: "if (started) intact = intact && (ended ? header.group > group : header.group == group);",
-    replace: "if (started && !PLANTED) intact = intact && (ended ? header.group > group : header.group == group);",
-    breaks: "blocks of another group pass for the rest of a torn one",
+    find: "// The last proven segment may begin in the midst of a group.\n      if (started) intact = intact &&",
+    replace:
+      "if (PLANTED) intact = blockValid(<usize>pointer, offset >> BLOCK_SIZE_LOG2);\n      if (started && !PLANTED) intact = intact &&",
+    breaks: "blocks of a segment's former life continue the log",
   },
   {
     name: "torn-group-is-kept",
@@ -43,13 +37,6 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "if (ended) {\n        if (behind) root.tailGroup",
     replace: "if (ended || PLANTED) {\n        if (behind) root.tailGroup",
     breaks: "a part of a group without an end is recovered",
-  },
-  {
-    name: "durable-hole-is-a-torn-tail",
-    file: "assembly/recovery/log-replay.ts",
-    find: "if (root.previousGroup < mark) return corruptAt(offset);\n  if (!root.tailGroup)",
-    replace: "if (root.previousGroup < mark && !PLANTED) return corruptAt(offset);\n  if (!root.tailGroup)",
-    breaks: "what is missing before the durable mark is cut off as a torn tail",
   },
   {
     name: "walk-stops-at-a-segment",
