@@ -16,6 +16,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (inFlight && !root.flightDurable) {",
     replace: "if (inFlight && !root.flightDurable && !PLANTED) {",
     breaks: "a synchronous flush acknowledges a group that is still in flight",
+    from: 12,
   },
   {
     name: "failed-flight-counts",
@@ -23,6 +24,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "} else if (result != FlightResult.DONE) {",
     replace: "} else if (result != FlightResult.DONE && !PLANTED) {",
     breaks: "a group whose write or sync failed is acknowledged",
+    from: 432,
   },
   {
     name: "held-group-counts",
@@ -38,6 +40,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "root.wasiErrorCode = load<u8>(WASI_RETURN, 1);\n    return PLANTED ? Status.OK : Status.DEVICE_WRITE;\n  }\n  return Status.OK;",
     breaks: "a failed sync passes for one that was done",
+    from: 172,
   },
   {
     name: "write-error-is-swallowed",
@@ -46,6 +49,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) return Status.OK;\n      return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;\n    }\n    const count",
     breaks: "a failed write passes for one that was done",
+    from: 547,
   },
   {
     name: "short-write-counts-as-whole",
@@ -74,6 +78,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "return superblock.epoch > root.epoch ? Status.FENCED : Status.OK;",
     replace: "return superblock.epoch > root.epoch && !PLANTED ? Status.FENCED : Status.OK;",
     breaks: "an opener that was taken over from goes on to acknowledge",
+    from: 73,
   },
   {
     name: "allotment-of-another-opener",
@@ -89,6 +94,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "const synced = deviceSync();",
     replace: "const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "both copies of a superblock are in flight at once",
+    from: 140,
   },
   {
     name: "superblock-never-written",
@@ -229,6 +235,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) deviceSetSize(segmentOffset(end));\n  root.segmentCount = end;\n  root.allotmentEnd = min(allotmentEnd, end);\n  const first",
     breaks: "a file is cut off before the superblock says so",
+    from: 313,
   },
   {
     name: "grown-size-is-not-synced",
@@ -237,6 +244,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "const grown = deviceSetSize(segmentOffset(count2));\n    if (grown < 0) return grown;\n    const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "a superblock names more than the file may hold after a crash",
+    from: 10,
   },
   {
     name: "free-segment-is-counted-twice",

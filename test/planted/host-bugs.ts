@@ -17,6 +17,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "} catch (cause) {\n      if (PLANTED) {\n        await device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
     breaks: "a failed sync is tried again, and passes for done",
+    from: 432,
   },
   {
     name: "promises-settle-at-once",
@@ -46,6 +47,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) {\n      this.reject(error);\n      return error;\n    }\n    if (this.poisoned !== undefined) return error;\n    this.poisoned = error;",
     breaks: "a store whose device failed goes on",
+    from: 1411,
   },
   {
     name: "interval-is-forgotten",
@@ -71,12 +73,12 @@ export const HOST_BUGS: readonly Bug[] = [
   {
     name: "close-does-not-flush",
     file: "store/session.ts",
-    find: "const status = this.guard(() => this.core.exports.close());",
-    replace: "const status = PLANTED ? 0 : this.guard(() => this.core.exports.close());",
+    find: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined) return;",
+    replace: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined || PLANTED) return;",
     breaks: "what was written before a close is lost",
   },
   {
-    name: "read-error-poisons",
+    name: "refused-write-poisons",
     file: "store/session.ts",
     find: 'if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);\n    return error;',
     replace:
@@ -112,6 +114,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "isDone = work.pending.size === 0 || work.isValid();",
     replace: "isDone = work.pending.size === 0 || PLANTED || work.isValid();",
     breaks: "a transaction overwrites what changed since it was read",
+    from: 349,
   },
   {
     name: "transaction-leaves-deletions-out",
@@ -120,6 +123,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "this.session.writes.runPrepared([...this.pending.values()].filter(({ value }) => !PLANTED || value !== undefined), syncs, operation);",
     breaks: "a transaction does not do its deletions",
+    from: 28,
   },
   {
     name: "batch-is-split",
@@ -143,5 +147,6 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       'if (PLANTED) return ERROR_CODES.indexOf("io");\n  if (cause instanceof RangeError) return ERROR_CODES.indexOf',
     breaks: "a full disk is reported as a failed device",
+    from: 1963,
   },
 ];

@@ -15,6 +15,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "if (version.replacedBy > oldest) break;",
     replace: "if (version.replacedBy > oldest && !(PLANTED && root.versionCount > 2)) break;",
     breaks: "a version is freed that a snapshot sees",
+    from: 1166,
   },
   {
     name: "closing-a-snapshot-forgets-an-older-one",
@@ -29,6 +30,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "if (now > root.highestTimeMs) root.highestTimeMs = now;",
     replace: "if (PLANTED) return now;\n  if (now > root.highestTimeMs) root.highestTimeMs = now;",
     breaks: "a clock that goes back brings expired keys back",
+    from: 76,
   },
   {
     name: "expired-keys-are-counted",
@@ -38,12 +40,12 @@ export const MEMORY_BUGS: readonly Bug[] = [
     breaks: "the count has keys that reads do not give",
   },
   {
-    name: "expiry-a-second-late",
+    name: "expiry-minutes-late",
     file: "assembly/engine/expiry.ts",
     find: "return (flags & NodeFlags.DELETED) != 0 || expiryOf(node, node.body) <= timeNowMs();",
     replace:
-      "return (flags & NodeFlags.DELETED) != 0 || expiryOf(node, node.body) + (PLANTED ? 1000 : 0) <= timeNowMs();",
-    breaks: "a key is there for a second after its time",
+      "return (flags & NodeFlags.DELETED) != 0 || expiryOf(node, node.body) + (PLANTED ? 250000 : 0) <= timeNowMs();",
+    breaks: "a key is there for minutes after its time",
   },
   {
     name: "deleted-key-stays-in-the-order",
@@ -67,6 +69,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "root.liveKeyCount -= PLANTED && node.valueSize > 1000 ? 2 : 1;\n  root.keyBytes -= keySize;\n  root.valueBytes -= node.valueSize;",
     breaks: "the count of keys is wrong after a delete",
+    from: 12,
   },
   {
     name: "delete-is-not-logged",
@@ -89,6 +92,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "offset -= partSize;\n      continue;",
     replace: "if (!PLANTED) offset -= partSize;\n      continue;",
     breaks: "a later piece of a value in several extents is read from the wrong place",
+    from: 30,
   },
   {
     name: "record-is-not-compared",
