@@ -1,6 +1,8 @@
 /**
  * `cairn-kv/msgpack`: values, or keys, as MessagePack, by the package `@msgpack/msgpack`, which is an optional peer: install
  * it beside this one. It is JavaScript alone and runs wherever a store does.
+ *
+ * @module cairn-kv/msgpack
  */
 import { type DecoderOptions, decode, type EncoderOptions, encode } from "@msgpack/msgpack";
 import type { Codec } from "../hosts/node.ts";

@@ -4,7 +4,7 @@
  * first words. No call re-enters: the host's calls in between (device, clock, random) must not call back.
  */
 import { cacheInitialize, cacheReserve, FRAMES_MIN } from "./cache/block-cache";
-import { checkpointAtClose } from "./engine/checkpoint";
+import { checkpointAtClose, checkpointIsOpen } from "./engine/checkpoint";
 import { loggedBytes, rootAt } from "./engine/checkpoint-due";
 import { cursorClose as cursorFree, cursorOpen as cursorTake } from "./engine/cursor";
 import { visibleKeyCount } from "./engine/expiry";
@@ -12,7 +12,7 @@ import { laterApply } from "./engine/later";
 import { versionsFree } from "./engine/snapshots";
 import { sourceIsRead } from "./engine/source";
 import { viewOpen as viewTake } from "./engine/views";
-import { ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
+import { POINT_COUNT, POINT_SIZE, ROOT_COUNT, ROOT_SIZE } from "./format/superblock";
 import { hashBytes, hashInitialize } from "./index/hash-index";
 import { treeBytes, treeInitialize } from "./index/ordered-index";
 import { BLOCK_SIZE } from "./limits";
@@ -20,7 +20,7 @@ import { groupTouch, logInitialize } from "./log/append";
 import { flushSync } from "./log/group";
 import { segmentAt } from "./log/segments";
 import { Shrink, shrinkEnd, shrink as shrinkFile, shrinkTo } from "./log/shrink";
-import { Space } from "./log/space";
+import { spaceCounts } from "./log/space";
 import { superblockCommit } from "./log/superblock-store";
 import { CHUNK_SIZE, chunksAvailable, chunksInitialize, chunkTake, chunkTakeRun } from "./memory/chunks";
 import { slabInitialize } from "./memory/slab";
@@ -32,6 +32,7 @@ import {
   probe as probeDevice,
 } from "./recovery/mount";
 import {
+  BACKUP_POINTS,
   EXCHANGE_IN,
   EXCHANGE_OUT,
   EXCHANGE_SIZE,
@@ -54,8 +55,10 @@ import {
 import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
-export { checkpointConfigure, checkpointStep } from "./engine/checkpoint";
+export { backupBegin, backupBlocks, backupSegments, backupUnpin } from "./engine/backup";
+export { checkpointConfigure, checkpointLanded, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
+export { compressMeasure } from "./engine/compress";
 export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine/condition";
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
@@ -65,14 +68,19 @@ export { compactConfigure } from "./engine/pace";
 export { append, increment, patch } from "./engine/partial";
 export { sourceLanded, sourcePlan } from "./engine/source";
 export { valueRead } from "./engine/value";
-export { getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
+export { entryOpenAt, getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
+export { checkpointBegin } from "./log/checkpoint-flight";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
 export { sideBegin, sideFinish } from "./log/side-flight";
+export { superblockBegin, superblockLanded } from "./log/superblock-flight";
 export { rebuildBytes, rebuildEnd, rebuildFinish, rebuildRecord } from "./recovery/rebuild";
 export { inspectBegin, inspectBlock, inspectRecords, inspectSuperblock, segmentFigure } from "./verify/inspect";
 export { salvageBegin, salvageLook, salvageNote, salvageRecords, salvageSeed } from "./verify/salvage";
 export { verifyBegin, verifyEnd, verifyFigure, verifyStep } from "./verify/verify";
 export { format, mount, probe };
+
+/** How often a checkpoint is looked at that a writer may be replacing. */
+const CHECKPOINT_LOOKS_MAX: u32 = 8;
 
 /** Places that the host reads or writes, in the order of `Layout` in the store. */
 export function layout(what: u32): u32 {
@@ -105,6 +113,8 @@ export function layout(what: u32): u32 {
       return <u32>(ROOT + offsetof<Root>("incremented"));
     case 20:
       return <u32>SIDE_PLAN;
+    case 22:
+      return <u32>BACKUP_POINTS;
     case 21:
       return <u32>(ROOT + offsetof<Root>("progressDone"));
     default:
@@ -120,6 +130,7 @@ export function initialize(memorySize: f64, writeBufferSize: u32, cacheSize: u32
   memory.fill(ROOT, 0, offsetof<Root>());
   memory.fill(MOVE_WINDOWS, 0, SIDE_PLAN - MOVE_WINDOWS);
   memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  memory.fill(BACKUP_POINTS, 0, POINT_SIZE * POINT_COUNT);
   root.memorySize = <u32>memorySize;
   chunksInitialize(POOL, <usize>memorySize);
   slabInitialize();
@@ -153,10 +164,20 @@ function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32): i32 {
 /** See recovery/mount.ts. `uncached` is a handle of the same device that bypasses the host's cache, or the same. */
 function mount(device: u32, uncached: u32, engine: u32, flags: u32): i32 {
   let damaged: u32 = 0;
+  let looks: u32 = 0;
   let status = mountOnce(device, uncached, engine, flags);
+  let seen = root.scanFold;
   while (status == Status.CHECKPOINT_DAMAGED) {
-    damaged++;
-    flags |= damaged > 1 ? MountFlags.NO_CHECKPOINT : MountFlags.OLDER_CHECKPOINT;
+    // Beside a writer that went on meanwhile it need not be damaged: it is, when all is as it was.
+    const moved = looks == 0 || (looks < CHECKPOINT_LOOKS_MAX && seen != root.scanFold);
+    seen = root.scanFold;
+    if (flags & MountFlags.READ_ONLY && moved) {
+      looks++;
+    } else {
+      looks = 0;
+      damaged++;
+      flags |= damaged > 1 ? MountFlags.NO_CHECKPOINT : MountFlags.OLDER_CHECKPOINT;
+    }
     status = memoryAnew();
     // What the superblock says by now: a writer may have made another checkpoint.
     if (status == Status.OK) status = probeDevice(device);
@@ -236,6 +257,11 @@ export function shrink(mode: u32): i32 {
   // A read behind the new end would find nothing there.
   if (sourceIsRead()) return 0;
   return shrinkFile(mode);
+}
+
+/** The host writes superblocks and checkpoints beside everything else from now on, and reports on them. */
+export function hostFlies(): void {
+  root.hostFlies = 1;
 }
 
 /** Frees a bounded number of old versions that no snapshot sees. */
@@ -354,7 +380,7 @@ export function stat(what: u32): f64 {
     case 87:
       return <f64>loggedBytes();
     case 88:
-      return root.checkpointWork ? 1 : 0;
+      return checkpointIsOpen() ? 1 : 0;
     case 89:
       return <f64>root.checkpointKeys;
     // Compaction: whether a segment is being moved
@@ -366,6 +392,8 @@ export function stat(what: u32): f64 {
     case 131:
       return <f64>root.expiredRemoved;
     // Space
+    case 115:
+      return <f64>(root.scanFold >>> 11);
     case 110:
       return <f64>root.segmentsCut;
     case 111:
@@ -376,6 +404,16 @@ export function stat(what: u32): f64 {
       return <f64>root.keysToLoad;
     case 114:
       return <f64>root.keyBytesToLoad;
+    // Backups: bytes of segments that they pin, and of those that are kept for them alone
+    case 160:
+      return <f64>root.segmentsPinned * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    case 161:
+      return <f64>root.segmentsHeld * <f64>root.segmentBlocks * <f64>BLOCK_SIZE;
+    // Compression
+    case 170:
+      return <f64>root.compressedCount;
+    case 171:
+      return <f64>(root.valueBytes - root.compressedSaved);
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;
@@ -387,8 +425,7 @@ export function stat(what: u32): f64 {
 function segmentsUsed(): f64 {
   let used: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
-    const space = segmentAt(i).space;
-    if (space && space != Space.CHECKPOINT) used++;
+    if (spaceCounts(segmentAt(i).space)) used++;
   }
   return <f64>used;
 }

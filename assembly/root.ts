@@ -6,6 +6,7 @@
  *        0  null guard, never used
  *    0x400  Root
  *   0x1800  lists of the expiry wheel, 776 bytes
+ *   0x1C00  points of backups, as in the superblock, the newest one first
  *   0x2000  key exchange: key A, 2,048 bytes and padding      (the key of a call, a range's lower bound)
  *   0x2A00  key exchange: key B                               (a range's upper bound)
  *   0x3300  the key of the record that compaction looks at
@@ -25,6 +26,7 @@
  *  0x10000  constants of the module
  *  0x20000  value exchange, inwards, 128 KiB
  *  0x40000  value exchange, outwards, 128 KiB and a block
+ *  0x61000  superblock in flight, one block
  *  0x62000  chunk directory of the hash index
  *  0xA2000  states of the slabs' chunks, 2 MiB
  *   ......  write buffer, then chunks of 64 KiB to the end of the memory
@@ -34,6 +36,7 @@
 export const ROOT: usize = 0x400;
 /** Lists of the expiry wheel: index/expiry-wheel.ts. */
 export const EXPIRY_LISTS: usize = 0x1800;
+export const BACKUP_POINTS: usize = 0x1c00;
 export const KEY_A: usize = 0x2000;
 export const KEY_B: usize = 0x2a00;
 export const KEY_C: usize = 0x3300;
@@ -59,6 +62,8 @@ export const LATER: usize = 0xc000;
 export const EXCHANGE_IN: usize = 0x20000;
 export const EXCHANGE_SIZE: u32 = 128 << 10;
 export const EXCHANGE_OUT: usize = 0x40000;
+/** The superblock in flight. */
+export const SUPERBLOCK_C: usize = 0x61000;
 export const HASH_DIRECTORY: usize = 0x62000;
 export const HASH_DIRECTORY_SIZE: usize = 256 << 10;
 /** States of the slabs' chunks, by chunk of the whole address space: memory/slab.ts. Untouched pages cost nothing. */
@@ -157,6 +162,8 @@ export class Root {
   /** Expiry and timestamp of the write under way, where its flags say that it has them. */
   callExpiry: u64 = 0;
   callTimestamp: u64 = 0;
+  /** Size of its value as it was given, where it is compressed. */
+  callRawSize: u32 = 0;
   // What `entryOpen` found
   entryVersion: f64 = 0;
   entryExpiry: f64 = 0;
@@ -201,6 +208,19 @@ export class Root {
   epoch: u32 = 0;
   generationCounter: u32 = 0;
   superblockGeneration: u64 = 0;
+  /** Whether the host writes superblocks and checkpoints beside everything else, and reports. */
+  hostFlies: u32 = 0;
+  // The superblock in flight: log/superblock-flight.ts
+  superblockStep: u32 = 0;
+  /** Its number; what it raises; the mark that it names; whether it names the checkpoints as they are. */
+  superblockFlight: u64 = 0;
+  superblockSegments: u32 = 0;
+  superblockEnd: u32 = 0;
+  superblockCeiling: u64 = 0;
+  superblockMark: u64 = 0;
+  superblockCounts: u32 = 0;
+  /** There was no room to grow ahead. */
+  growthRefused: u32 = 0;
   engine: u32 = 0;
   closed: u32 = 0;
   saltLow: u64 = 0;
@@ -367,6 +387,8 @@ export class Root {
   // The value that is being streamed into the log
   streamActive: u32 = 0;
   streamKeySize: u32 = 0;
+  /** Its size as it was given, where it is compressed. */
+  streamRawSize: u32 = 0;
   streamSize: u32 = 0;
   streamWritten: u32 = 0;
   streamPartRemaining: u32 = 0;
@@ -391,7 +413,14 @@ export class Root {
   // The value that is being read
   readAddress: u64 = 0;
   readSequence: u64 = 0;
+  /** Its size as it was given, and that of its stored form; the same where it is not compressed. */
   readSize: u32 = 0;
+  readStored: u32 = 0;
+  readCompressed: u32 = 0;
+  /** A piece of it: where in the stored form it lies, and whether as it is. */
+  pieceFrom: u32 = 0;
+  pieceTo: u32 = 0;
+  pieceIsRaw: u32 = 0;
   readKeySize: u32 = 0;
   readTable: u32 = 0;
   /** Bytes from the start of its record to the key; of its first part, the extent's field apart. */
@@ -420,6 +449,8 @@ export class Root {
   windowFrom: u64 = 0;
   windowCount: u32 = 0;
   replayNoteSize: u32 = 0;
+  /** Folded from what of the device an opening goes by: another one when a writer has gone on. */
+  scanFold: u64 = 0;
   /** Segments that are to be replayed, and that were. */
   replaySegments: u32 = 0;
   replayedSegments: u32 = 0;
@@ -470,6 +501,22 @@ export class Root {
   replacedGeneration: u64 = 0;
   /** Segments that kept checkpoints, and one that is being written, take. */
   checkpointSegments: u32 = 0;
+  /** A superblock is to name the newest one for the first time. */
+  checkpointUnnamed: u32 = 0;
+  /** Blocks are written within the steps. */
+  checkpointNow: u32 = 0;
+  // Blocks in flight: log/checkpoint-flight.ts
+  checkpointArea: u32 = 0;
+  /** The half that is filled, its blocks and its pieces. */
+  checkpointHalf: u32 = 0;
+  checkpointFilled: u32 = 0;
+  checkpointPieces: u32 = 0;
+  /** Pieces in flight; whether they were written here meanwhile. */
+  checkpointFlying: u32 = 0;
+  checkpointFlownWritten: u32 = 0;
+  /** One that was given up while blocks of it flew, as a root. */
+  abandonedSegment: u32 = 0;
+  abandonedGeneration: u64 = 0;
   /** The newest one: its blocks and its keys. */
   checkpointBlocks: u32 = 0;
   checkpointKeys: u64 = 0;
@@ -489,6 +536,10 @@ export class Root {
 
   /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
   verifyState: u32 = 0;
+
+  // Backups: segments that they pin, and those of them that hold nothing any more
+  segmentsPinned: u32 = 0;
+  segmentsHeld: u32 = 0;
 
   // Block cache
   cacheInfo: u32 = 0;
@@ -520,6 +571,17 @@ export class Root {
   planBlockCount: u32 = 0;
   readAheadBlocks: u64 = 0;
 
+  // Compression: whether values are compressed, and the working memory, 0 where no value can be (engine/compress.ts)
+  compression: u32 = 0;
+  compressArea: u32 = 0;
+  /** Pieces of the streamed value that came. */
+  streamPiece: u32 = 0;
+  /** Compressed values, and the bytes that their stored forms have less. */
+  compressedCount: u64 = 0;
+  compressedSaved: u64 = 0;
+  /** Incompatible feature bits that the superblock has. */
+  features: u64 = 0;
+
   // Counters
   flushes: u64 = 0;
   blocksWritten: u64 = 0;
@@ -532,7 +594,7 @@ export class Root {
   inPlaceUpdates: u64 = 0;
 }
 
-if (offsetof<Root>() > KEY_A - ROOT) ERROR("Root outgrew its place");
+if (offsetof<Root>() > EXPIRY_LISTS - ROOT) ERROR("Root outgrew its place");
 
 export namespace Attention {
   /** The oldest write that is not on the device is older than the flush interval. */
@@ -547,6 +609,8 @@ export namespace Attention {
   export const EXPIRY_DUE: u32 = 16;
   /** A checkpoint is due, or a step of one. */
   export const CHECKPOINT_DUE: u32 = 32;
+  /** A superblock is to be put in flight. */
+  export const SUPERBLOCK_DUE: u32 = 64;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

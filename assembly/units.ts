@@ -28,6 +28,7 @@ export {
   loadBigEndian,
   pad8,
 } from "./bytes/compare";
+export { lz4Compress, lz4Decompress } from "./bytes/lz4";
 export { xxh64 } from "./bytes/xxh64";
 export {
   cacheClaim,

@@ -1,8 +1,11 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
-export type { Batch, BatchOperation } from "../store/batch.ts";
+export type { RestoreReport } from "../store/backup/restore.ts";
+export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
+export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
+export type { CheckpointReport } from "../store/checkpoints.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
-export type { Codec, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
+export type { Codec, Encoded, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export type { DeleteOptions, Entry, WriteOptions } from "../store/entry.ts";
 export { CAIRN_ERROR_CODES, CairnError, type CairnErrorCode } from "../store/error.ts";
 export type {
@@ -15,7 +18,15 @@ export type {
   SuperblockCopy,
 } from "../store/inspect.ts";
 export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterator.ts";
-export type { CompactionOptions, Durability, OpenOptions, StoreEvent, StoreProgress } from "../store/options.ts";
+export type {
+  CompactionOptions,
+  Durability,
+  KeyOf,
+  OpenOptions,
+  StoreEvent,
+  StoreProgress,
+  ValueOf,
+} from "../store/options.ts";
 export type { Range } from "../store/range.ts";
 export type { BlockCounts } from "../store/repair/lives.ts";
 export type { RepairDoubt, RepairGap, RepairKey, RepairProgress, RepairReport } from "../store/repair/report.ts";
@@ -33,7 +44,12 @@ export type {
   VerifyProgress,
   VerifyReport,
 } from "../store/verify.ts";
-export type { Connection, ConnectionBatch, ConnectionStats } from "./connection.ts";
+export type { Connection, ConnectionStats } from "./connection.ts";
+export type { ConnectionBatch } from "./connection-batch.ts";
+export type { ConnectionRange } from "./connection-reads.ts";
+export type { ConnectionSnapshot } from "./connection-snapshot.ts";
+export type { ConnectionTransaction } from "./connection-transaction.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
+export type { BackupSource, Restore, RestoreOptions } from "./restoring.ts";

@@ -4,6 +4,7 @@ import { browserText } from "./browser-text.ts";
 import { builtinText } from "./builtin-text.ts";
 import type { Runtime } from "./opening.ts";
 import { reasonOf } from "./opfs-device.ts";
+import { opfsSwap } from "./opfs-swap.ts";
 import { openOpfs } from "./opfs-target.ts";
 
 /** The memory of a store in a browser, unless the program says otherwise. */
@@ -21,6 +22,7 @@ export function browserRuntime(patienceMs: number): Runtime {
       const message = "open: the target is neither the name of a file nor a BlockDevice; browsers have no file: URLs.";
       throw new CairnError("INVALID_ARGUMENT", "open", message);
     },
+    swap: opfsSwap,
     textOf: async (binary) => (await builtinText(binary)) ?? browserText,
     memoryBytesDefault: MEMORY_BYTES_DEFAULT,
   };

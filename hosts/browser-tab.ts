@@ -56,6 +56,7 @@ export class Tab {
   private joined!: () => void;
   private failed!: (error: CairnError) => void;
   private closed: ((error: WireError | undefined) => void) | undefined;
+  private closing: Promise<void> | undefined;
   private isOver = false;
   /** Resolves when the store is reached for the first time. */
   readonly ready: Promise<void>;
@@ -99,7 +100,12 @@ export class Tab {
   }
 
   /** Gives the store up in order: what was asked is answered, and what was written is durable. */
-  async close(reason: CairnError): Promise<void> {
+  close(reason: CairnError): Promise<void> {
+    this.closing ??= this.leave(reason);
+    return this.closing;
+  }
+
+  private async leave(reason: CairnError): Promise<void> {
     const { conversation } = this;
     if (this.isOver) return;
     // The owner's store flushes when it is closed.
@@ -121,6 +127,8 @@ export class Tab {
   private startWorker(): void {
     this.watching.abort();
     this.watching = new AbortController();
+    // Where another tab's worker holds the store, nothing is in the way of it.
+    if (this.conversation.isAttached) this.startsSinceJoined = 0;
     if (++this.startsSinceJoined > START_COUNT_MAX) {
       const message = `connect: ${START_COUNT_MAX} workers ended before one of them held the store. Reload the page.`;
       this.fail(new CairnError("UNSUPPORTED", "connect", message));

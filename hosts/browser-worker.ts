@@ -9,7 +9,8 @@
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
-import { ConnectionService, type Post, type WireCodec, WireFormats, type WireStore } from "./connection-service.ts";
+import { WIRE_CODEC, type WireCodec, type WireStore } from "./connection-faces.ts";
+import { ConnectionService, type Post } from "./connection-service.ts";
 import {
   type CallsMessage,
   clientPlaceName,
@@ -68,7 +69,6 @@ async function begin(data: StartMessage): Promise<void> {
 /** Holds the store until it is closed. */
 async function own(data: StartMessage): Promise<void> {
   const { name, client } = data;
-  const formats = new WireFormats();
   let store: WireStore;
   try {
     store = await open<WireCodec, WireCodec>(name, {
@@ -76,15 +76,15 @@ async function own(data: StartMessage): Promise<void> {
       // A store that was held already is never formatted over.
       ...(hasJoined ? { format: false } : {}),
       ...(data.wasm === undefined ? {} : { wasm: data.wasm }),
-      keyEncoding: formats.keys,
-      valueEncoding: formats.values,
+      keyEncoding: WIRE_CODEC,
+      valueEncoding: WIRE_CODEC,
       onEvent: (event: StoreEvent) => service?.event(event),
     });
   } catch (error) {
     scope.postMessage({ type: "failed", error: toWireError(error, "connect") }, []);
     return;
   }
-  service = new ConnectionService(store, formats, owner);
+  service = new ConnectionService(store, owner);
   service.join(client, (message, transfer) => scope.postMessage(message, transfer));
   const stop = name === ":memory:" ? () => undefined : serveOthers(service, name, client.id);
   await new Promise<void>((resolve) => {

@@ -1,4 +1,8 @@
-/** Cairn in browsers: `open` in a dedicated worker, `connect` on a page. */
+/**
+ * Cairn in browsers: `open` in a dedicated worker, `connect` on a page.
+ *
+ * @module cairn-kv (browsers)
+ */
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
@@ -6,6 +10,7 @@ import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
+import { type Restore, restoreOn } from "./restoring.ts";
 
 export * from "./api.ts";
 
@@ -31,6 +36,9 @@ export const inspect: Inspect = inspectOn(open);
  * system, with `.repaired` behind the name unless `output` says otherwise. See docs/repair.md.
  */
 export const repair: Repair = repairOn(open);
+
+/** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
+export const restore: Restore = restoreOn(open);
 
 /**
  * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that

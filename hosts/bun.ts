@@ -1,6 +1,7 @@
 /** Cairn on Bun: as on Node, through Bun's `node:fs`. */
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
+import { type Restore, restoreOn } from "./restoring.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -28,3 +29,6 @@ export const inspect: Inspect = inspectOn(open);
 
 /** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/repair.md. */
 export const repair: Repair = repairOn(open);
+
+/** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
+export const restore: Restore = restoreOn(open);

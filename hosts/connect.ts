@@ -5,6 +5,7 @@ import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../stor
 import { MEMORY_BYTES_DEFAULT } from "./browser-runtime.ts";
 import { Tab } from "./browser-tab.ts";
 import { Connection } from "./connection.ts";
+import { ConnectionFace } from "./connection-face.ts";
 import { isText } from "./connection-wire.ts";
 import { opfsMissing, partsOf } from "./opfs-target.ts";
 
@@ -44,7 +45,8 @@ export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends
   if (readOnly) cloned["create"] = false;
   const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent });
   await tab.ready;
-  return new Connection<KeyOf<K>, ValueOf<V>>(tab, { keys, values, durability, readOnly, persisted: () => persisted });
+  const face = new ConnectionFace(tab.conversation, { path: [], keys, values }, undefined, true);
+  return new Connection<KeyOf<K>, ValueOf<V>>(tab, { durability, readOnly, persisted: () => persisted }, face);
 }
 
 /** Why there can be no store here; `undefined` when it seems there can. */

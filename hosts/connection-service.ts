@@ -1,13 +1,12 @@
 /** The owner's side of connections: does the calls of every client on the one store, and sends back what they came to. */
 
-import { deleteOperation, setOperation } from "../store/batch.ts";
+import { type BatchOperation, deleteOperation, type SubOperation, setOperation } from "../store/batch.ts";
 import type { CompactOptions } from "../store/compaction.ts";
-import type { Codec } from "../store/encoding.ts";
 import type { DeleteOptions, WriteOptions } from "../store/entry.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent } from "../store/options.ts";
-import type { Store } from "../store/store.ts";
 import type { VerifyProgress } from "../store/verify.ts";
+import { ClientViews, shownBytes, type WireStore, WireStores } from "./connection-faces.ts";
 import {
   type AnswersMessage,
   ARGUMENT_COUNTS,
@@ -15,19 +14,27 @@ import {
   type EventMessage,
   type ToClient,
   toWireError,
+  USE,
   type WireBlock,
   type WireBytes,
   type WireCall,
   type WireClient,
+  type WireFace,
   type WireOperation,
   type WireRange,
 } from "./connection-wire.ts";
 
-/** What a store over the wire holds: keys and values in encoded form. */
-export type WireStore = Store<WireBytes, WireBytes>;
 /** Sends a message to a client, and hands buffers over where the way to it can do that. */
 export type Post = (message: ToClient, transfer: ArrayBuffer[]) => void;
-type Walk = Iterator<WireBytes | [WireBytes, WireBytes]>;
+type WalkKind = "entries" | "keys" | "values";
+type Walk = Iterator<WireBytes | [WireBytes, WireBytes]> & { seek(key: WireBytes): void };
+
+/** A walk that has not ended. */
+interface OpenWalk {
+  id: number;
+  kind: WalkKind;
+  walk: Walk;
+}
 
 /** Bytes of keys and values after which a block ends. */
 const BLOCK_BYTES_MAX = 1024 * 1024;
@@ -36,53 +43,37 @@ const TRANSFER_SIZE_MIN = 4096;
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** What passes keys and values on as they came. */
-export type WireCodec = Codec<WireBytes>;
-
-/** Encodings for a store whose clients say, each for itself, whether they want text or bytes back. */
-export class WireFormats {
-  keysAreText = true;
-  valuesAreText = true;
-  readonly keys: WireCodec = wireCodec(() => this.keysAreText);
-  readonly values: WireCodec = wireCodec(() => this.valuesAreText);
-}
-
-function wireCodec(isText: () => boolean): WireCodec {
-  return {
-    name: "wire",
-    encode: (value) => value,
-    // A small result is a view on a slab, which would be cloned as a whole.
-    decode: (bytes) =>
-      isText() ? decoder.decode(bytes) : bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice(),
-  };
-}
-
 class ServedClient {
-  readonly walks = new Map<number, Walk>();
+  readonly walks = new Map<number, OpenWalk>();
+  readonly views: ClientViews;
+  /** What its calls are done on where nothing else is said. */
+  readonly plain: WireFace;
   readonly wire: WireClient;
   readonly post: Post;
   lastId = 0;
   /** Answers that came later, and go out together. */
   later: AnswersMessage | undefined;
 
-  constructor(wire: WireClient, post: Post) {
+  constructor(wire: WireClient, post: Post, views: ClientViews) {
     this.wire = wire;
     this.post = post;
+    this.views = views;
+    this.plain = { path: [], keysAreText: wire.keysAreText, valuesAreText: wire.valuesAreText };
   }
 }
 
 /** Serves one store to its clients. */
 export class ConnectionService {
   private readonly store: WireStore;
-  private readonly formats: WireFormats;
+  private readonly stores: WireStores;
   private readonly owner: string;
   private readonly clients = new Map<string, ServedClient>();
   private walkNext = 1;
   private closing = false;
 
-  constructor(store: WireStore, formats: WireFormats, owner: string) {
+  constructor(store: WireStore, owner: string) {
     this.store = store;
-    this.formats = formats;
+    this.stores = new WireStores(store);
     this.owner = owner;
   }
 
@@ -91,37 +82,42 @@ export class ConnectionService {
     if (this.closing) return;
     let client = this.clients.get(wire.id);
     if (client === undefined) {
-      client = new ServedClient(wire, post);
+      client = new ServedClient(wire, post, new ClientViews(this.stores, this.owner));
       this.clients.set(wire.id, client);
     }
     client.post({ type: "owner", owner: this.owner, recoveredVersion: this.store.recoveredVersion }, []);
   }
 
-  /** Lets a client go, with its walks. */
+  /** Lets a client go, with its walks, its snapshots and its transactions. */
   leave(id: string): void {
     const client = this.clients.get(id);
     if (client === undefined) return;
     this.clients.delete(id);
-    for (const walk of client.walks.values()) walk.return?.();
+    for (const { walk } of client.walks.values()) walk.return?.();
+    client.views.end();
   }
 
   /** Does the calls of a message, in their order. */
   handle(id: string, message: CallsMessage): void {
     const client = this.clients.get(id);
     if (client === undefined || this.closing || message.owner !== this.owner) return;
-    const { store, formats } = this;
-    formats.keysAreText = client.wire.keysAreText;
-    formats.valuesAreText = client.wire.valuesAreText;
+    const { store } = this;
+    let face = client.plain;
     const answers = this.newAnswers();
     const transfer: ArrayBuffer[] = [];
     const { calls } = message;
     let version = store.version;
     let callId = message.id;
-    for (let at = 0; at < calls.length; callId++) {
+    for (let at = 0; at < calls.length; ) {
+      if (calls[at] === USE) {
+        face = (calls[at + 1] as WireFace | undefined) ?? client.plain;
+        at += 2;
+        continue;
+      }
       const call = calls[at] as WireCall;
       let value: unknown;
       try {
-        value = this.run(client, call, callId, calls, at + 1, transfer);
+        value = this.run(client, face, call, callId, calls, at + 1, transfer);
         if (value instanceof Promise) {
           this.answerLater(client, callId, call, value);
         } else {
@@ -138,6 +134,7 @@ export class ConnectionService {
       }
       version = store.version;
       at += 1 + ARGUMENT_COUNTS[call];
+      callId++;
     }
     client.lastId = callId;
     if (answers.ids.length > 0 || answers.failures.length > 0) this.send(client, answers, transfer);
@@ -159,6 +156,7 @@ export class ConnectionService {
     this.closing = true;
     for (const client of this.clients.values()) {
       client.post({ type: "closing", owner: this.owner, lastId: client.lastId }, []);
+      client.views.end();
     }
     await this.store.close();
     // Answers of the last group go out in the turn after it.
@@ -167,26 +165,70 @@ export class ConnectionService {
 
   private run(
     client: ServedClient,
+    face: WireFace,
     call: WireCall,
     id: number,
     args: unknown[],
     at: number,
     transfer: ArrayBuffer[],
   ): unknown {
-    const { store } = this;
     const first = args[at] as WireBytes;
+    const { views } = client;
+    switch (call) {
+      case "next":
+        return this.next(client, face, first as unknown as number, args[at + 1] as number, args[at + 2] as WireBytes);
+      case "end":
+        client.walks.get(args[at] as number)?.walk.return?.();
+        client.walks.delete(args[at] as number);
+        return undefined;
+      case "snapshot":
+        return views.snapshot();
+      case "release":
+        return views.release(args[at] as number);
+      case "begin":
+        return views.begin();
+      case "commit":
+        return views.commit(face.view);
+      case "rollback":
+        return views.rollback(face.view);
+    }
+    const target = views.target(face);
     switch (call) {
       case "get":
-        return handOver(store.get(first), transfer);
+        return handOver(shownValue(target.get(first), face), transfer);
       case "getEntry": {
-        const entry = store.getEntry(first);
-        handOver(entry?.value, transfer);
-        return entry;
+        const entry = target.getEntry(first);
+        return entry && { ...entry, value: handOver(shownValue(entry.value, face), transfer) };
       }
       case "has":
-        return store.has(first);
+        return target.has(first);
       case "getMany":
-        return store.getMany(args[at] as WireBytes[]);
+        return target.getMany(args[at] as WireBytes[]).then((found) => found.map((value) => shownValue(value, face)));
+      case "count":
+        return target.count(args[at] as WireRange as object);
+      case "walk": {
+        const kind = args[at] as WalkKind;
+        const walk = target[kind](args[at + 1] as WireRange as object) as Walk;
+        const open = { id: this.walkNext++, kind, walk };
+        client.walks.set(open.id, open);
+        return this.block(client, face, open, args[at + 2] as number);
+      }
+    }
+    // Pages send nothing of this through snapshots.
+    return this.write(target as WireStore, call, id, args, at, client);
+  }
+
+  /** What changes a store, or is about all of it. Of a transaction, the part that it has. */
+  private write(
+    store: WireStore,
+    call: WireCall,
+    id: number,
+    args: unknown[],
+    at: number,
+    client: ServedClient,
+  ): unknown {
+    const first = args[at] as WireBytes;
+    switch (call) {
       case "set":
         return store.set(first, args[at + 1] as WireBytes, args[at + 2] as WriteOptions | undefined);
       case "put":
@@ -203,20 +245,15 @@ export class ConnectionService {
         return store.increment(first, args[at + 1] as bigint);
       case "batch": {
         const batch = store.batch();
-        for (const [key, value, options] of args[at] as WireOperation[]) {
-          if (value === undefined) batch.delete(key, options);
-          else batch.set(key, value, options);
+        for (const [key, value, options, path] of args[at] as WireOperation[]) {
+          const part = path === undefined ? batch : batch.in(this.stores.at(path));
+          if (value === undefined) part.delete(key, options);
+          else part.set(key, value, options);
         }
         return batch.commit();
       }
       case "batchDurable":
-        return store.batch(
-          (args[at] as WireOperation[]).map(([key, value, options]) =>
-            value === undefined ? deleteOperation(key, options) : setOperation(key, value, options),
-          ),
-        );
-      case "count":
-        return store.count(args[at] as WireRange as object);
+        return store.batch((args[at] as WireOperation[]).map((operation) => this.operation(operation)));
       case "clear": {
         const { gte, lt } = args[at] as WireRange;
         return gte === undefined && lt === undefined ? store.clear() : store.clear({ gte, lt } as object);
@@ -229,36 +266,38 @@ export class ConnectionService {
         return store.compact(args[at] as CompactOptions);
       case "verify":
         return store.verify(args[at] === true ? { onProgress: (progress) => this.tell(client, id, progress) } : {});
-      case "walk": {
-        const range = args[at + 1] as WireRange as object;
-        const walk = store[args[at] as "entries" | "keys" | "values"](range) as Walk;
-        const walkId = this.walkNext++;
-        client.walks.set(walkId, walk);
-        return this.block(client, walkId, walk, args[at + 2] as number);
-      }
-      case "next":
-        return this.next(client, args[at] as number, args[at + 1] as number, args[at + 2] as WireBytes | undefined);
-      case "end":
-        client.walks.get(args[at] as number)?.return?.();
-        client.walks.delete(args[at] as number);
-        return undefined;
     }
+    return undefined;
+  }
+
+  private operation([key, value, options, path]: WireOperation): BatchOperation<WireBytes, WireBytes> | SubOperation {
+    const operation =
+      value === undefined
+        ? deleteOperation<WireBytes, WireBytes>(key, options)
+        : setOperation<WireBytes, WireBytes>(key, value, options);
+    return path === undefined ? operation : { ...operation, sub: this.stores.at(path) };
   }
 
   private tell(client: ServedClient, id: number, progress: VerifyProgress): void {
     if (this.clients.has(client.wire.id)) client.post({ type: "progress", owner: this.owner, id, progress }, []);
   }
 
-  private next(client: ServedClient, id: number, count: number, seek: WireBytes | undefined): WireBlock {
-    const walk = client.walks.get(id) as (Walk & { seek(key: WireBytes): void }) | undefined;
-    if (walk === undefined)
+  private next(
+    client: ServedClient,
+    face: WireFace,
+    id: number,
+    count: number,
+    seek: WireBytes | undefined,
+  ): WireBlock {
+    const open = client.walks.get(id);
+    if (open === undefined)
       throw new CairnError("SNAPSHOT_EXPIRED", "next", "next: the walk has ended. Begin it again.");
-    if (seek !== undefined) walk.seek(seek);
-    return this.block(client, id, walk, count);
+    if (seek !== undefined) open.walk.seek(seek);
+    return this.block(client, face, open, count);
   }
 
   /** The next entries of a walk; less than `count` when it ends, or when they are large. */
-  private block(client: ServedClient, id: number, walk: Walk, count: number): WireBlock {
+  private block(client: ServedClient, face: WireFace, { id, kind, walk }: OpenWalk, count: number): WireBlock {
     const items: WireBytes[] = [];
     let bytes = 0;
     for (let taken = 0; taken < count && bytes < BLOCK_BYTES_MAX; taken++) {
@@ -269,10 +308,10 @@ export class ConnectionService {
       }
       const { value } = step;
       if (typeof value === "string" || value instanceof Uint8Array) {
-        items.push(value);
+        items.push(kind === "keys" ? shownKey(value, face) : (shownValue(value, face) as WireBytes));
         bytes += value.length;
       } else {
-        items.push(value[0], value[1]);
+        items.push(shownKey(value[0], face), shownValue(value[1], face) as WireBytes);
         bytes += value[0].length + value[1].length;
       }
     }
@@ -319,4 +358,14 @@ export class ConnectionService {
 function handOver(value: WireBytes | undefined, transfer: ArrayBuffer[]): WireBytes | undefined {
   if (value instanceof Uint8Array && value.length >= TRANSFER_SIZE_MIN) transfer.push(value.buffer as ArrayBuffer);
   return value;
+}
+
+/** A value as its client wants it. */
+function shownValue(value: WireBytes | undefined, { valuesAreText }: WireFace): WireBytes | undefined {
+  return value === undefined ? undefined : shownBytes(value, valuesAreText, decoder);
+}
+
+/** A key as its client wants it. */
+function shownKey(key: WireBytes, { keysAreText }: WireFace): WireBytes {
+  return shownBytes(key, keysAreText, decoder);
 }

@@ -4,8 +4,8 @@
  * The first block is small, and comes with the answer that begins the walk; blocks grow while the walk goes on. A walk
  * that is dropped half-way is ended when it is collected.
  */
-import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
+import type { ConnectionFace } from "./connection-face.ts";
 import { decodeWire, type WireBlock, type WireBytes, type WireRange } from "./connection-wire.ts";
 import type { Conversation } from "./conversation.ts";
 
@@ -25,9 +25,7 @@ const dropped = new FinalizationRegistry<Held>(({ conversation, id, owner }) => 
 
 /** What `entries`, `keys` and `values` of a connection return. */
 export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
-  protected readonly keyFormat: Format;
-  protected readonly valueFormat: Format;
-  private readonly conversation: Conversation;
+  protected readonly face: ConnectionFace;
   /** Entries at hand, from `position` on. */
   private items: WireBytes[] = [];
   private position = 0;
@@ -39,17 +37,10 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   /** Calls take their turns, so that two that are made at once get different entries. */
   private turns: Promise<unknown> = Promise.resolve();
 
-  constructor(
-    conversation: Conversation,
-    kind: "entries" | "keys" | "values",
-    range: WireRange,
-    keyFormat: Format,
-    valueFormat: Format,
-  ) {
-    this.conversation = conversation;
-    this.keyFormat = keyFormat;
-    this.valueFormat = valueFormat;
-    this.coming = conversation.ask("walk", [kind, range, BLOCK_COUNT_FIRST]) as Promise<WireBlock>;
+  /** @internal */
+  constructor(face: ConnectionFace, kind: "entries" | "keys" | "values", range: WireRange) {
+    this.face = face;
+    this.coming = face.ask("walk", [kind, range, BLOCK_COUNT_FIRST]) as Promise<WireBlock>;
     // Whoever takes the first step hears of a failure.
     this.coming.catch(() => undefined);
   }
@@ -79,7 +70,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
    * last entries have been fetched, which may be some thousand before they are delivered, goes forward only.
    */
   seek(key: K): void {
-    const encoded = this.keyFormat.encode(key, "key", "seek");
+    const encoded = this.face.keys.encode(key, "key", "seek");
     this.target = typeof encoded === "string" ? encoded : new Uint8Array(encoded);
   }
 
@@ -94,10 +85,12 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
     });
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** `return`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
   }
@@ -130,7 +123,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
     while (this.position >= this.items.length) {
       const { held } = this;
       if (this.isDone || held === undefined) return false;
-      if (held.owner !== this.conversation.ownerNow) {
+      if (held.owner !== this.face.conversation.ownerNow) {
         this.end(false);
         const message = "the worker that held the store ended, and the walk's snapshot with it. Begin the walk again.";
         throw new CairnError("SNAPSHOT_EXPIRED", "next", `next: ${message}`);
@@ -138,7 +131,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
       if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount *= 4;
       const { target } = this;
       this.target = undefined;
-      this.coming = this.conversation.ask("next", [held.id, this.blockCount, target]) as Promise<WireBlock>;
+      this.coming = this.face.ask("next", [held.id, this.blockCount, target]) as Promise<WireBlock>;
       await this.arrive();
     }
     return true;
@@ -154,7 +147,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
       if (done) {
         this.end(false);
       } else if (this.held === undefined) {
-        this.held = { conversation: this.conversation, id: walk, owner: this.conversation.ownerNow };
+        this.held = { conversation: this.face.conversation, id: walk, owner: this.face.conversation.ownerNow };
         dropped.register(this, this.held, this);
       }
     } catch (error) {
@@ -169,8 +162,8 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
     this.held = undefined;
     if (held === undefined) return;
     dropped.unregister(this);
-    if (tell && held.owner === this.conversation.ownerNow) {
-      this.conversation.ask("end", [held.id]).catch(() => undefined);
+    if (tell && held.owner === this.face.conversation.ownerNow) {
+      this.face.conversation.ask("end", [held.id]).catch(() => undefined);
     }
   }
 }
@@ -178,33 +171,36 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
 /** Keys of a range with their values. */
 export class EntryWalk<K, V> extends Walk<K, [K, V]> {
   protected readonly width = 2;
-  constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
-    super(conversation, "entries", range, keys, values);
+  /** @internal */
+  constructor(face: ConnectionFace, range: WireRange) {
+    super(face, "entries", range);
   }
   protected entryOf(items: readonly WireBytes[], position: number): [K, V] {
-    const key = decodeWire(this.keyFormat, items[position], "key", "entries") as K;
-    return [key, decodeWire(this.valueFormat, items[position + 1], "value", "entries") as V];
+    const key = decodeWire(this.face.keys, items[position], "key", "entries") as K;
+    return [key, decodeWire(this.face.values, items[position + 1], "value", "entries") as V];
   }
 }
 
 /** Keys of a range. */
 export class KeyWalk<K> extends Walk<K, K> {
   protected readonly width = 1;
-  constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
-    super(conversation, "keys", range, keys, values);
+  /** @internal */
+  constructor(face: ConnectionFace, range: WireRange) {
+    super(face, "keys", range);
   }
   protected entryOf(items: readonly WireBytes[], position: number): K {
-    return decodeWire(this.keyFormat, items[position], "key", "keys") as K;
+    return decodeWire(this.face.keys, items[position], "key", "keys") as K;
   }
 }
 
 /** Values of a range, in the order of their keys. */
 export class ValueWalk<K, V> extends Walk<K, V> {
   protected readonly width = 1;
-  constructor(conversation: Conversation, range: WireRange, keys: Format, values: Format) {
-    super(conversation, "values", range, keys, values);
+  /** @internal */
+  constructor(face: ConnectionFace, range: WireRange) {
+    super(face, "values", range);
   }
   protected entryOf(items: readonly WireBytes[], position: number): V {
-    return decodeWire(this.valueFormat, items[position], "value", "values") as V;
+    return decodeWire(this.face.values, items[position], "value", "values") as V;
   }
 }

@@ -2,7 +2,7 @@
  * What pages and the worker that holds their store say to each other. All of it can be cloned.
  *
  * Calls of one turn travel in one message, flat: `call, arguments…, call, arguments…`, with as many arguments as
- * `ARGUMENT_COUNTS` says. Their ids count up from the message's `id`. Keys and values travel encoded: as strings, or as
+ * `ARGUMENT_COUNTS` says; `USE` between them says what the calls behind it are done on. Their ids count up from the message's `id`. Keys and values travel encoded: as strings, or as
  * bytes; the page encodes and decodes.
  */
 import type { Format } from "../store/encoding.ts";
@@ -49,6 +49,15 @@ export const ARGUMENT_COUNTS = {
   next: 3,
   /** walk */
   end: 1,
+  /** Answers `view`, `owner` and `version` of a snapshot. */
+  snapshot: 0,
+  /** view */
+  release: 1,
+  /** Answers `WireView` of a transaction. */
+  begin: 0,
+  /** Of the transaction that its face names. Answers whether it was done, on stable storage; else it met a conflict. */
+  commit: 0,
+  rollback: 0,
 } as const;
 
 /** The name of a call. */
@@ -66,7 +75,25 @@ export const WRITES: ReadonlySet<WireCall> = new Set<WireCall>([
   "batch",
   "batchDurable",
   "clear",
+  "commit",
 ]);
+
+/** Stands before calls: whom the calls behind it in the message are for, a `WireFace` or `undefined`. It has no id. */
+export const USE = "use";
+
+/** What calls are done on. Where nothing is said, it is the store itself as it is now, and its client's encodings. */
+export interface WireFace extends Partial<WireView> {
+  /** Names of namespaces that lead to the keys. */
+  path: readonly string[];
+  keysAreText: boolean;
+  valuesAreText: boolean;
+}
+
+/** A snapshot, or a transaction, that an owner holds for a client. It means nothing to another owner. */
+export interface WireView {
+  view: number;
+  owner: string;
+}
 
 /** A key or a value in encoded form. */
 export type WireBytes = string | Uint8Array;
@@ -79,8 +106,13 @@ export interface WireRange {
   limit: number | undefined;
 }
 
-/** One operation of a batch; without a value it deletes. */
-export type WireOperation = [key: WireBytes, value?: WireBytes | undefined, options?: WriteOptions];
+/** One operation of a batch; without a value it deletes. `path` leads to another namespace than that of the call. */
+export type WireOperation = [
+  key: WireBytes,
+  value?: WireBytes | undefined,
+  options?: WriteOptions | undefined,
+  path?: readonly string[],
+];
 
 /** The next part of a walk. `items` alternates keys and values for entries. */
 export interface WireBlock {

@@ -13,7 +13,9 @@ import {
   fromWireError,
   type OwnerMessage,
   type ProgressMessage,
+  USE,
   type WireCall,
+  type WireFace,
   WRITES,
 } from "./connection-wire.ts";
 
@@ -23,12 +25,18 @@ export type Send = (message: CallsMessage, transfer: ArrayBuffer[]) => void;
 /** Told how far a call is. */
 export type OnProgress = (progress: ProgressMessage["progress"]) => void;
 
-interface Call {
+/** What goes with a call. */
+interface Extras {
+  /** What it is done on; `undefined`: the store itself. One with an owner means nothing to another one. */
+  face?: WireFace | undefined;
+  /** Buffers that may be handed over: nobody looks at them again. */
+  transfer?: ArrayBuffer[] | undefined;
+  onProgress?: OnProgress | undefined;
+}
+
+interface Call extends Extras {
   name: WireCall;
   args: unknown[];
-  /** Buffers that may be handed over: nobody looks at them again. */
-  transfer: ArrayBuffer[] | undefined;
-  onProgress: OnProgress | undefined;
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -37,12 +45,13 @@ interface KeptWrite {
   version: number;
   name: WireCall;
   args: unknown[];
+  face: WireFace | undefined;
 }
 
 /** Turns of the microtask queue that a message waits for more calls. */
 const COMPANY_TURNS = 3;
-/** Calls that mean nothing to another owner, since a walk's snapshot ends with the one that it was taken by. */
-const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end"]);
+/** Calls that mean nothing to another owner, since a snapshot ends with the one that it was taken by. */
+const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end", "release"]);
 
 /** The calls of one connection. */
 export class Conversation {
@@ -68,10 +77,10 @@ export class Conversation {
   }
 
   /** Asks the owner, now or when there is one. */
-  ask(name: WireCall, args: unknown[], transfer?: ArrayBuffer[], onProgress?: OnProgress): Promise<unknown> {
+  ask(name: WireCall, args: unknown[], extras: Extras = {}): Promise<unknown> {
     if (this.ending !== undefined) return Promise.reject(this.ending);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ name, args, transfer, onProgress, resolve, reject });
+      this.waiting.push({ name, args, ...extras, resolve, reject });
       this.schedule();
     });
   }
@@ -86,11 +95,10 @@ export class Conversation {
     const lost = this.kept.filter(({ version }) => version > recoveredVersion);
     this.kept = [];
     const again = lost.map(
-      ({ name, args }): Call => ({
+      ({ name, args, face }): Call => ({
         name,
         args,
-        transfer: undefined,
-        onProgress: undefined,
+        face,
         resolve: () => undefined,
         reject: (cause) => this.end(writesLost(cause)),
       }),
@@ -108,8 +116,8 @@ export class Conversation {
     this.sent = new Map();
     const again: Call[] = [];
     for (const call of sent.values()) {
-      if (WRITES.has(call.name)) call.reject(unanswered(call.name));
-      else if (BOUND.has(call.name)) call.reject(walkLost(call.name));
+      if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name));
+      else if (WRITES.has(call.name)) call.reject(unanswered(call.name));
       else again.push(call);
     }
     this.waiting = again.concat(this.waiting);
@@ -122,7 +130,7 @@ export class Conversation {
     for (const [id, call] of this.sent) {
       if (id < lastId) continue;
       this.sent.delete(id);
-      if (BOUND.has(call.name)) call.reject(walkLost(call.name));
+      if (isBound(call)) call.reject(snapshotLost(call.name));
       else again.push(call);
     }
     this.waiting = again.concat(this.waiting);
@@ -136,7 +144,7 @@ export class Conversation {
       if (call === undefined) continue;
       this.sent.delete(id);
       const version = versions?.[i] ?? 0;
-      if (version > durableVersion) this.kept.push({ version, name: call.name, args: call.args });
+      if (version > durableVersion) this.kept.push({ version, name: call.name, args: call.args, face: call.face });
       call.resolve(values[i]);
     }
     for (const [id, error] of failures) {
@@ -144,7 +152,7 @@ export class Conversation {
       if (call === undefined) continue;
       this.sent.delete(id);
       // The owner closed its store before a long read had ended: the next one does it.
-      if (error.code === "CLOSED" && !WRITES.has(call.name) && !BOUND.has(call.name)) this.waiting.push(call);
+      if (error.code === "CLOSED" && !WRITES.has(call.name) && !isBound(call)) this.waiting.push(call);
       else call.reject(fromWireError(error));
     }
     if (this.waiting.length > 0) this.schedule();
@@ -207,13 +215,22 @@ export class Conversation {
     const id = this.idNext;
     const calls: unknown[] = [];
     const transfer: ArrayBuffer[] = [];
+    let face: WireFace | undefined;
     for (const call of waiting) {
+      if (call.face?.owner !== undefined && call.face.owner !== owner) {
+        call.reject(snapshotLost(call.name));
+        continue;
+      }
+      if (call.face !== face) {
+        face = call.face;
+        calls.push(USE, face);
+      }
       this.sent.set(this.idNext++, call);
       calls.push(call.name);
       for (const arg of call.args) calls.push(arg);
       if (call.transfer !== undefined) transfer.push(...call.transfer);
     }
-    send({ type: "calls", owner, id, calls }, transfer);
+    if (calls.length > 0) send({ type: "calls", owner, id, calls }, transfer);
   }
 }
 
@@ -222,8 +239,13 @@ function unanswered(operation: string): CairnError {
   return new CairnError("DEVICE_WRITE", operation, message);
 }
 
-function walkLost(operation: string): CairnError {
-  const message = `${operation}: the worker that held the store ended, and the walk's snapshot with it. Begin the walk again.`;
+/** Whether a call means nothing to another owner. */
+function isBound({ name, face }: Call): boolean {
+  return BOUND.has(name) || face?.owner !== undefined;
+}
+
+function snapshotLost(operation: string): CairnError {
+  const message = `${operation}: the worker that held the store ended, and its snapshots with it. Begin again, with a new one.`;
   return new CairnError("SNAPSHOT_EXPIRED", operation, message);
 }
 

@@ -9,6 +9,7 @@
  */
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
+import { type Restore, restoreOn } from "./restoring.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
@@ -49,6 +50,9 @@ export const inspect: Inspect = inspectOn(open);
 
 /** Rebuilds a store from what is left of a damaged one, into a new file beside it. See docs/repair.md. */
 export const repair: Repair = repairOn(open);
+
+/** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
+export const restore: Restore = restoreOn(open);
 
 /** Takes `flock` on a file through a descriptor of its own: how it is given up, or `undefined` when another has it. */
 function tryLock(path: string): (() => void) | undefined {

@@ -179,6 +179,9 @@ export abstract class DescriptorDevice implements BlockDevice {
   /** Whether the span lies where the file system has space allocated already, as far as is known. */
   protected abstract isAllocated(offset: number, size: number): boolean;
 
+  /** Looks anew how large the device is: a writer beside this reader may have changed that. */
+  abstract measure(): void;
+
   /** The error for a write that failed with ENOSPC or its like. */
   protected abstract outOfSpace(operation: string, cause: unknown): CairnError;
 
@@ -239,6 +242,7 @@ export abstract class DescriptorDevice implements BlockDevice {
 
   private readNow(offset: number, target: Uint8Array, descriptor: number): number {
     this.checkOpen("read");
+    if (this.readOnly && offset + target.length > this.sizeBytes) this.measure();
     const length = Math.max(0, Math.min(target.length, this.sizeBytes - offset));
     const part = length === target.length ? target : target.subarray(0, length);
     let count: number;
@@ -261,6 +265,7 @@ export abstract class DescriptorDevice implements BlockDevice {
       let size = 0;
       for (const { target } of run) size += target.length;
       const offset = run[0]?.offset ?? 0;
+      if (this.readOnly && offset + size > this.sizeBytes) this.measure();
       if (offset + size > this.sizeBytes) throw this.shrunk("readAsync", this.sizeBytes);
       this.inFlightCount += 1;
       const settled = (cause: unknown, count: number): void => {

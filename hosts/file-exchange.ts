@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { CairnError } from "../store/error.ts";
 import { pathOf, syncFolder } from "./node-target.ts";
 import { errnoOf, reasonOf } from "./positioned-io.ts";
-import type { FileExchange } from "./target.ts";
+import type { FileExchange, FileSwap } from "./target.ts";
 
 /** The exchange over `node:fs`. */
 export const fileExchange: FileExchange = {
@@ -23,12 +23,30 @@ export const fileExchange: FileExchange = {
       fs.renameSync(replacement, path);
       await syncFolder(dirname(path));
     } catch (cause) {
-      const message = `repair: ${replacement} is complete, but could not take the place of ${path} (${reasonOf(cause)}). Rename it yourself.`;
-      throw new CairnError("DEVICE_WRITE", "repair", message, { cause });
+      throw notReplaced("repair", path, replacement, cause);
     }
   },
   remove: (path) => fs.rmSync(path, { force: true }),
 };
+
+/** The swap over `node:fs`. */
+export const fileSwap: FileSwap = {
+  resolve: fileExchange.resolve,
+  remove: fileExchange.remove,
+  async replace(path, replacement) {
+    try {
+      fs.renameSync(replacement, path);
+      await syncFolder(dirname(path));
+    } catch (cause) {
+      throw notReplaced("restore", path, replacement, cause);
+    }
+  },
+};
+
+function notReplaced(operation: string, path: string, replacement: string, cause: unknown): CairnError {
+  const message = `${operation}: ${replacement} is complete, but could not take the place of ${path} (${reasonOf(cause)}). Rename it yourself.`;
+  return new CairnError("DEVICE_WRITE", operation, message, { cause });
+}
 
 function keep(path: string, kept: string): void {
   try {

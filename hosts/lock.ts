@@ -15,7 +15,11 @@
  *    if the claimer dies too, to whoever creates the claim on the claim. The winner checks that the dead lock is still
  *    in place, without a heartbeat since, and renames its own over it. So of several takers exactly one wins, and no fresh lock is ever removed.
  * 5. A lock is removed by its holder only, and only while it carries the holder's token.
+ * 6. On a file system without room a lock file stays empty. It holds as well: by its name, which nobody else can take, and
+ *    by its heartbeat. With each of these the holder tries again to write what it should say. Until then others take it
+ *    for a lock from elsewhere.
  */
+import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname } from "node:path";
@@ -24,19 +28,13 @@ import { clearInterval, setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../store/error.ts";
 import { describeProcess, holderState, type LockRecord, parseRecord } from "./lock-holder.ts";
+import { type LockTimings, type SeenLock, Watch } from "./lock-watch.ts";
 import { errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
 import { missingFlag } from "./refusal.ts";
 
-/** How often a holder shows that it lives, and when one from elsewhere is given up. Tests shorten both. */
-export interface LockTimings {
-  heartbeatMs: number;
-  staleMs: number;
-}
+export type { LockTimings } from "./lock-watch.ts";
 
 const TIMINGS: LockTimings = { heartbeatMs: 2_000, staleMs: 10_000 };
-
-/** How long a killed process is waited for until its last thread has ended. */
-const DYING_MS_MAX = 5_000;
 
 /** How many dead claimers are followed. Each was killed within the microseconds of a takeover. */
 const CLAIM_DEPTH_MAX = 16;
@@ -73,90 +71,28 @@ export async function acquireLock(file: string, timings: LockTimings = TIMINGS):
   const record = describeSelf(timings);
   for (;;) {
     const seen = readLock(path, file);
-    let descriptor: number | undefined;
+    let placed: Placed | undefined;
     let isDoubtful = false;
     if (seen === undefined) {
-      descriptor = withDraft(path, record, file, (draft) => draft.place(path));
+      placed = withDraft(path, record, file, (draft) => draft.place(path));
     } else {
+      // One without content says nothing of this process.
+      if (seen.record === undefined) checkPath(file);
       const verdict = watch.judge(seen, path);
       if (verdict === "alive" || watch.isOver()) throw lockedError(file, path, seen);
       isDoubtful = seen.record === undefined || holderState(seen.record, path) === "elsewhere";
-      if (verdict === "dead") descriptor = withDraft(path, record, file, (draft) => takeOver(path, seen, draft, watch));
+      if (verdict === "dead") placed = withDraft(path, record, file, (draft) => takeOver(path, seen, draft, watch));
     }
-    if (descriptor !== undefined) return hold(file, path, record, descriptor, isDoubtful);
+    if (placed !== undefined) return hold(file, path, record, placed, isDoubtful);
     await sleep(watch.pollMs);
   }
-}
-
-/** The heartbeat of a lock from elsewhere, and for how long none followed it. */
-interface Beat {
-  modifiedMs: number;
-  /** How old it was by our clock when it was seen first. */
-  ageMs: number;
-  watchedMs: number;
-  /** When the last look had ended. */
-  lookedMs: number;
-}
-
-/** Whether holders live, as it turns out while an opener waits for them. */
-class Watch {
-  readonly pollMs: number;
-  private readonly timings: LockTimings;
-  private readonly startMs = performance.now();
-  /** For locks and claims from elsewhere: what was seen of each. */
-  private readonly beats = new Map<string, Beat>();
-  private dyingSinceMs: number | undefined;
-
-  constructor(timings: LockTimings) {
-    this.timings = timings;
-    this.pollMs = Math.min(20, timings.heartbeatMs / 4);
-  }
-
-  /** What the lock, or claim, that was seen at `path` says of its holder. `"unknown"` asks to be called again later. */
-  judge(seen: SeenLock, path: string): "alive" | "dead" | "unknown" {
-    const state = seen.record === undefined ? "elsewhere" : holderState(seen.record, path);
-    if (state === "alive" || state === "dead") return state;
-    const nowMs = performance.now();
-    if (state === "dying") {
-      this.dyingSinceMs ??= nowMs;
-      return nowMs - this.dyingSinceMs > DYING_MS_MAX ? "alive" : "unknown";
-    }
-    if (seen.foreign) return "alive";
-    const { heartbeatMs, staleMs } = this.timings;
-    const beat = this.beats.get(seen.identity);
-    if (beat === undefined) {
-      const ageMs = Math.max(0, Date.now() - seen.modifiedMs);
-      this.beats.set(seen.identity, { modifiedMs: seen.modifiedMs, ageMs, watchedMs: 0, lookedMs: nowMs });
-      return "unknown";
-    }
-    if (seen.modifiedMs !== beat.modifiedMs) return "alive";
-    // From the end of one look to the beginning of the next; of a pause no more than a part of a period.
-    beat.watchedMs += Math.min(Math.max(0, seen.lookedMs - beat.lookedMs), heartbeatMs / 2);
-    beat.lookedMs = nowMs;
-    return beat.watchedMs > Math.max(heartbeatMs * 1.25, staleMs - beat.ageMs) ? "dead" : "unknown";
-  }
-
-  /** Whether waiting has lasted longer than any verdict takes: another taker hangs, or locks come and go. */
-  isOver(): boolean {
-    return performance.now() - this.startMs > 2 * this.timings.staleMs + DYING_MS_MAX;
-  }
-}
-
-/** A lock file as it was found. */
-interface SeenLock {
-  /** Its token, or what tells a torn lock file from others. Safe within a file name. */
-  identity: string;
-  record: LockRecord | undefined;
-  /** Not a lock file of ours, nor the torn beginning of one: it is nobody's to remove. */
-  foreign: boolean;
-  modifiedMs: number;
-  /** When it was begun to be read, by `performance.now()`. */
-  lookedMs: number;
 }
 
 /** A lock file that is written but not in place yet. Its file is removed with it, its descriptor stays open. */
 class Draft {
   readonly token: string;
+  /** What the lock file has yet to say, on a full file system; else empty. */
+  unwritten = "";
   private readonly path: string;
   private readonly content: string;
   private descriptor: number;
@@ -167,7 +103,7 @@ class Draft {
     this.content = `${JSON.stringify(record)}\n`;
     this.descriptor = fs.openSync(this.path, "wx");
     try {
-      fs.writeSync(this.descriptor, this.content);
+      this.write();
     } catch (cause) {
       this.discard(false);
       throw cause;
@@ -194,12 +130,16 @@ class Draft {
     fs.closeSync(this.descriptor);
     this.descriptor = descriptor;
     try {
-      fs.writeSync(descriptor, this.content);
+      this.write();
     } catch (cause) {
       removeQuietly(path);
       throw cause;
     }
     return descriptor;
+  }
+
+  private write(): void {
+    this.unwritten = writeLock(this.descriptor, this.content) ? "" : this.content;
   }
 
   /** Replaces the dead lock at `path` in one step. */
@@ -214,13 +154,30 @@ class Draft {
   }
 }
 
+/** A lock file that is in place, and what it has yet to say. */
+interface Placed {
+  descriptor: number;
+  unwritten: string;
+}
+
+/** Writes what a lock file says, whole or, where there is no room, not at all: whether it did. */
+function writeLock(descriptor: number, content: string): boolean {
+  try {
+    if (fs.writeSync(descriptor, content, 0) === Buffer.byteLength(content)) return true;
+  } catch (cause) {
+    if (!isOutOfSpace(cause)) throw cause;
+  }
+  fs.ftruncateSync(descriptor, 0);
+  return false;
+}
+
 /** Runs `body` with a draft of the lock. `body` returns the descriptor when the lock is in place. */
 function withDraft(
   path: string,
   record: LockRecord,
   file: string,
   body: (draft: Draft) => number | undefined,
-): number | undefined {
+): Placed | undefined {
   let draft: Draft | undefined;
   let descriptor: number | undefined;
   try {
@@ -240,7 +197,7 @@ function withDraft(
   } finally {
     draft?.discard(descriptor !== undefined);
   }
-  return descriptor;
+  return descriptor === undefined ? undefined : { descriptor, unwritten: draft?.unwritten ?? "" };
 }
 
 /** Replaces the lock of a dead holder. Returns the descriptor, or `undefined` when another taker is ahead. */
@@ -271,9 +228,11 @@ function takeOver(path: string, dead: SeenLock, draft: Draft, watch: Watch): num
   return descriptor;
 }
 
-function hold(file: string, path: string, record: LockRecord, descriptor: number, predecessorAlive: boolean): FileLock {
+function hold(file: string, path: string, record: LockRecord, placed: Placed, predecessorAlive: boolean): FileLock {
+  const { descriptor } = placed;
   const heartbeat = setInterval(() => {
     try {
+      if (placed.unwritten !== "" && writeLock(descriptor, placed.unwritten)) placed.unwritten = "";
       const now = new Date();
       fs.futimesSync(descriptor, now, now);
     } catch {
@@ -297,13 +256,24 @@ function hold(file: string, path: string, record: LockRecord, descriptor: number
       clearInterval(heartbeat);
       if (identity !== undefined) held.delete(identity);
       try {
+        const { dev, ino } = fs.fstatSync(descriptor);
         fs.closeSync(descriptor);
-        if (readLock(path, file)?.identity === record.token) fs.unlinkSync(path);
+        const there = fs.statSync(path);
+        const isOurs =
+          placed.unwritten === ""
+            ? readLock(path, file)?.identity === record.token
+            : there.ino === ino && there.dev === dev;
+        if (isOurs) fs.unlinkSync(path);
       } catch {
         // A lock file that stays behind is taken over when this process has ended.
       }
     },
   };
+}
+
+/** `LOCKED` when this thread holds the lock of the file. */
+function checkPath(file: string): void {
+  for (const [identity, path] of held) if (path === file) checkHeld(identity, file);
 }
 
 function checkHeld(identity: string, file: string): void {
@@ -324,11 +294,17 @@ function readLock(path: string, file: string): SeenLock | undefined {
     descriptor = fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
     const stat = fs.fstatSync(descriptor);
     const { ino, mtimeMs } = stat;
-    const seen = { identity: `torn-${ino}-${mtimeMs}`, record: undefined, modifiedMs: mtimeMs, lookedMs };
+    const seen = {
+      identity: `torn-${ino}-${mtimeMs}`,
+      beats: `torn-${ino}`,
+      record: undefined,
+      modifiedMs: mtimeMs,
+      lookedMs,
+    };
     if (!stat.isFile() || stat.size > LOCK_FILE_SIZE_MAX) return { ...seen, foreign: true };
     const content = fs.readFileSync(descriptor, "utf8");
     const record = parseRecord(content);
-    if (record !== undefined) return { ...seen, identity: record.token, record, foreign: false };
+    if (record !== undefined) return { ...seen, identity: record.token, beats: record.token, record, foreign: false };
     const isTorn = /^\0*$/.test(content) || JSON_MARK.startsWith(content) || content.startsWith(JSON_MARK);
     return { ...seen, foreign: !isTorn };
   } catch (cause) {
@@ -374,7 +350,7 @@ function lockedError(file: string, path: string, seen: SeenLock): CairnError {
       "open",
       seen.foreign
         ? `${file}: ${path} exists and is not a lock of cairn-kv. Move it away, or keep the store under another name.`
-        : `${file}: another process is writing the lock file ${path}. Try again.`,
+        : `${file}: ${path} is held by another process, which had no room to say which. Close the store there, or open with readOnly: true.`,
     );
   }
   const self = describeProcess();

@@ -6,6 +6,7 @@ import { CairnError } from "../store/error.ts";
 import { builtinText } from "./builtin-text.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
+import { type Restore, restoreOn } from "./restoring.ts";
 
 export * from "./api.ts";
 export { connect } from "./no-page.ts";
@@ -48,3 +49,6 @@ export const inspect: Inspect = inspectOn(open);
 
 /** Rebuilds a store from what is left of a damaged one: from a `BlockDevice` into another, `output`. See docs/repair.md. */
 export const repair: Repair = repairOn(open);
+
+/** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
+export const restore: Restore = restoreOn(open);

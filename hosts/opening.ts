@@ -8,7 +8,7 @@ import { openStore } from "../store/open.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
 import type { Store } from "../store/store.ts";
 import { MemoryDevice } from "./memory-device.ts";
-import type { FileExchange, Target, TargetOptions } from "./target.ts";
+import type { FileExchange, FileSwap, Target, TargetOptions } from "./target.ts";
 import { WasiTable } from "./wasi.ts";
 
 /** What one runtime brings. */
@@ -24,6 +24,8 @@ export interface Runtime {
   onExit?: CoreHost["onExit"];
   /** How files take each other's place; absent: they cannot. */
   exchange?: FileExchange;
+  /** How a restored file takes its place; absent: there are no files. */
+  swap?: FileSwap;
   /** Default of `memoryBytes`, in bytes; absent: 2 GiB. */
   memoryBytesDefault?: number;
 }

@@ -71,6 +71,8 @@ export class OpfsDevice implements BlockDevice {
 
   readInto(offset: number, memory: Uint8Array, at: number, asked: number): number {
     this.checkOpen("read");
+    // The writer beside this reader may have made the file longer.
+    if (this.readOnly && offset + asked > this.sizeBytes) this.measure();
     const length = Math.max(0, Math.min(asked, this.sizeBytes - offset));
     let done = 0;
     try {
@@ -159,7 +161,7 @@ export class OpfsDevice implements BlockDevice {
     this.fileSize = size;
   }
 
-  /** Looks anew how large the file is, which its writer may have grown. */
+  /** Looks anew how large the file is, which its writer may have changed. */
   measure(): void {
     this.checkOpen("measure");
     try {

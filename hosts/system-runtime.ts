@@ -8,7 +8,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TextAccess } from "../store/core.ts";
 import { CairnError } from "../store/error.ts";
-import { fileExchange } from "./file-exchange.ts";
+import { fileExchange, fileSwap } from "./file-exchange.ts";
 import { openTarget, type SystemFiles } from "./node-target.ts";
 import type { Runtime } from "./opening.ts";
 import { refusal } from "./refusal.ts";
@@ -45,6 +45,7 @@ export function systemRuntime({ text, files, exitMissesErrors = false }: Peculia
     },
     openTarget: (target, options) => openTarget(target, options, files),
     exchange: fileExchange,
+    swap: fileSwap,
     text: (memory) => text(Buffer.from(memory.buffer) as TextBuffer),
     onExit(callback) {
       const atExit = (): void => callback(false);

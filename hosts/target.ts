@@ -39,3 +39,16 @@ export interface FileExchange {
   replace(path: string, replacement: string, kept: string | undefined): Promise<void>;
   remove(path: string): void;
 }
+
+/** What a host with files offers to a restore. */
+export interface FileSwap {
+  /** The path of a target, through symbolic links where it is there. */
+  resolve(target: string | URL): string;
+  /** Removes a file, if it is there. */
+  remove(path: string): void | Promise<void>;
+  /**
+   * Puts the file at `replacement`, which is closed, in the place of the one at `path`, at once and durably. `release` gives
+   * up the one at `path`, where that must come first.
+   */
+  replace(path: string, replacement: string, release: () => void): Promise<void>;
+}

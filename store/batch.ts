@@ -11,11 +11,45 @@ import {
 } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import type { Scope } from "./scope.ts";
+import type { Store } from "./store.ts";
 
 /** One operation of a batch. `"put"` is another word for `"set"`, `"del"` for `"delete"`. */
 export type BatchOperation<K = string, V = string> =
-  | ({ type: "set" | "put"; key: K; value: V } & WriteOptions)
-  | ({ type: "delete" | "del"; key: K } & DeleteOptions);
+  | ({
+      /** A write. */
+      type: "set" | "put";
+      /** The key. */
+      key: K;
+      /** The new value. */
+      value: V;
+    } & WriteOptions)
+  | ({
+      /** A deletion. */
+      type: "delete" | "del";
+      /** The key. */
+      key: K;
+    } & DeleteOptions);
+
+/** An operation of a batch on a namespace of the same store, or on the store itself. Key and value are checked when it is done. */
+export type SubOperation = (
+  | ({
+      /** A write. */
+      type: "set" | "put";
+      /** The key, as the namespace takes it. */
+      key: unknown;
+      /** The new value, as the namespace takes it. */
+      value: unknown;
+    } & WriteOptions)
+  | ({
+      /** A deletion. */
+      type: "delete" | "del";
+      /** The key, as the namespace takes it. */
+      key: unknown;
+    } & DeleteOptions)
+) & {
+  /** What `sub()` has returned. */
+  sub: object;
+};
 
 /** An operation in encoded form. Strings are stored as UTF-8. */
 export interface PreparedOperation {
@@ -35,7 +69,7 @@ const RECORD_HEADER_SIZE = 16;
 const INLINE_VALUE_SIZE_MAX = 128;
 /** Expiry and timestamp. */
 const WORDS_SIZE_MAX = 16;
-const KNOWN = ["type", "key", "value"];
+const KNOWN = ["type", "key", "value", "sub"];
 
 /** Checks one operation and encodes it. */
 export function prepare(
@@ -122,51 +156,67 @@ export function deleteOperation<K, V>(key: K, options: DeleteOptions | undefined
   return { ...options, type: "delete", key };
 }
 
+/** A batch that fills, and what is done with it: shared by its builders. */
+export interface BatchWork {
+  operations: (BatchOperation<never, never> | SubOperation)[];
+  run(operations: readonly (BatchOperation<never, never> | SubOperation)[]): boolean[];
+  durable<T>(value: T): Promise<T>;
+}
+
 /** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
 export class Batch<K, V> {
-  private operations: BatchOperation<K, V>[] = [];
-  private readonly run: (operations: BatchOperation<K, V>[]) => boolean[];
-  private readonly durable: <T>(value: T) => Promise<T>;
+  private readonly work: BatchWork;
+  private readonly sub: object | undefined;
 
-  /** Stores make these: `store.batch()`. */
-  constructor(run: (operations: BatchOperation<K, V>[]) => boolean[], durable: <T>(value: T) => Promise<T>) {
-    this.run = run;
-    this.durable = durable;
+  /** Stores make these: `store.batch()`. @internal */
+  constructor(work: BatchWork, sub?: object) {
+    this.work = work;
+    this.sub = sub;
   }
 
-  /** How many operations wait. */
+  /** How many operations wait, those on namespaces included. */
   get length(): number {
-    return this.operations.length;
+    return this.work.operations.length;
   }
 
   /** Adds a write. */
   set(key: K, value: V, options?: WriteOptions): this {
-    this.operations.push(setOperation(key, value, options));
-    return this;
+    return this.add(setOperation(key, value, options));
   }
 
   /** Adds a deletion. */
   delete(key: K, options?: DeleteOptions): this {
-    this.operations.push(deleteOperation(key, options));
-    return this;
+    return this.add(deleteOperation(key, options));
+  }
+
+  /** The same batch for a namespace of the same store, or for the store itself: each commits what was added to either. */
+  in<SubK, SubV>(sub: Store<SubK, SubV>): Batch<SubK, SubV> {
+    return new Batch<SubK, SubV>(this.work, sub);
   }
 
   /** Forgets all operations. */
   clear(): this {
-    this.operations = [];
+    this.work.operations = [];
     return this;
   }
 
   /** Does all operations at once: visible when it returns, durable as `set` is. What each of them returned. */
   commit(): boolean[] {
-    const results = this.run(this.operations);
-    this.operations = [];
+    const { work } = this;
+    const results = work.run(work.operations);
+    work.operations = [];
     return results;
   }
 
   /** Does all operations at once: a promise that resolves when they are on stable storage. */
   async commitDurable(): Promise<boolean[]> {
-    return this.durable(this.commit());
+    return this.work.durable(this.commit());
+  }
+
+  private add(operation: BatchOperation<K, V>): this {
+    const { work, sub } = this;
+    work.operations.push((sub === undefined ? operation : { ...operation, sub }) as SubOperation);
+    return this;
   }
 }
 

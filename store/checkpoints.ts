@@ -17,7 +17,7 @@ export interface CheckpointPace {
   logBytes?: number;
   /** The same, as a share of the live bytes, in thousandths. Default 1,667. */
   liveThousandths?: number;
-  /** Blocks of 4,096 bytes that a step writes. Default 16. */
+  /** Blocks of 4,096 bytes that a step writes. Default 8. */
   stepBlocks?: number;
   /** Whether they are made by themselves, and not at a close alone. Default `true`. */
   auto?: boolean;
@@ -43,11 +43,13 @@ export interface CheckpointerStore {
   error(status: number, operation: string): CairnError;
   guard<T>(run: () => T): T;
   report(report: CheckpointReport): void;
+  /** Puts in flight what a step has made, in the next turn of the event loop. */
+  issueLater(): void;
 }
 
 /** Sets when checkpoints of a core are due. */
 export function paceCheckpoints(core: Core, pace: CheckpointPace, readOnly: boolean): void {
-  const { auto = true, logBytes = 64 * 1_048_576, liveThousandths = 1667, stepBlocks = 16 } = pace;
+  const { auto = true, logBytes = 64 * 1_048_576, liveThousandths = 1667, stepBlocks = 8 } = pace;
   core.exports.checkpointConfigure(auto && !readOnly, logBytes, liveThousandths, stepBlocks);
 }
 
@@ -73,15 +75,18 @@ export class Checkpointer {
       throwUnlessHarmless(store.error(result, "checkpoint"));
       return;
     }
+    store.issueLater();
     const { stat } = store.core.exports;
     if (result === CHECKPOINT_DONE) {
       store.report({ records: stat(STAT_KEYS), bytes: stat(STAT_BYTES), ms: now - (this.startMs ?? start) });
+      this.startMs = undefined;
+      return;
     }
     if (stat(STAT_UNDER_WAY) === 0) this.startMs = undefined;
     else this.startMs ??= start;
   }
 
-  /** A group is durable, which a checkpoint may wait for. */
+  /** Something has landed that a checkpoint may wait for: a group, blocks of its own, a superblock. */
   landed(): void {
     const { store } = this;
     try {

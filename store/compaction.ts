@@ -28,7 +28,7 @@ import {
 } from "./core.ts";
 import { CairnError } from "./error.ts";
 import { throwUnlessHarmless } from "./refusals.ts";
-import { nextTurn } from "./turn.ts";
+import { Later, nextTurn, type Turns } from "./turn.ts";
 
 /** What `compact` takes. */
 export interface CompactOptions {
@@ -49,6 +49,7 @@ export interface CompactReport {
   bytesWritten: number;
   /** Of segments that may be used anew. */
   bytesFreed: number;
+  /** Segments that became free. */
   segmentsFreed: number;
   /** How long it took, with the waiting for the device. */
   ms: number;
@@ -68,8 +69,6 @@ const DEFAULT_MS = 10;
 /** How long a step takes at most, and what it is granted at least, where little is left of `maxMs`. */
 const STEP_MS = 0.5;
 const STEP_LEAST_MS = 0.25;
-/** After so long without a turn of the event loop, nobody waits for what lands in one. */
-const TURNLESS_MS = 20;
 /** Settlings that may be needed to close the last segment, to empty it and to free it. */
 const LOWER_SETTLE_MAX = 4;
 /** Milliseconds of steps after which the event loop turns. */
@@ -82,6 +81,10 @@ export interface CompactorStore extends CopiesStore {
   report(report: CompactReport): void;
   /** Told now and then how far `run` is. */
   progress: ((progress: { phase: "compaction"; done: number; total: number }) => void) | undefined;
+  /** Whether calls are taken: nothing that was put off is begun after that. */
+  isOpen(): boolean;
+  /** Whether the event loop turns. */
+  turns: Turns;
 }
 
 /** Runs compaction for one store. */
@@ -91,15 +94,14 @@ export class Compactor {
   private readonly store: CompactorStore;
   private readonly copies: Copies;
   private reported: Tally;
-  private isScheduled = false;
-  /** When the event loop turned last, as far as is known; since when that is looked for. */
-  private turnedAt = Number.NEGATIVE_INFINITY;
-  private watchedAt = 0;
-  private isWatching = false;
+  private readonly next: Later;
+  private readonly issuing: Later;
 
   constructor(store: CompactorStore) {
     this.store = store;
-    this.copies = new Copies(store, () => this.schedule());
+    this.next = new Later(() => this.usable(() => this.auto()));
+    this.issuing = new Later(() => this.usable(() => this.copies.issue()));
+    this.copies = new Copies(store, () => this.next.ask());
     this.reported = tally(store.core);
   }
 
@@ -109,7 +111,7 @@ export class Compactor {
     if (status < 0) throwUnlessHarmless(this.store.error(status, "compact"));
     this.shrink(SHRINK_AUTO);
     // What is left to do goes on in the event loop's turns, also when nobody writes any more.
-    if (status === COMPACT_MOVED) this.schedule();
+    if (status === COMPACT_MOVED) this.next.ask();
     const now = tally(this.store.core);
     if (now.freed > this.reported.freed) this.tell(now, 0, false);
   }
@@ -136,6 +138,11 @@ export class Compactor {
     const report = this.report(before, tally(core), performance.now() - start, done);
     if (report.segmentsFreed > 0) this.tell(tally(core), report.ms, done);
     return report;
+  }
+
+  /** Puts in flight, in the next turn of the event loop, what somebody else has closed. */
+  issueLater(): void {
+    this.issuing.ask();
   }
 
   /** Resolves when nothing of compaction is in flight. */
@@ -257,40 +264,24 @@ export class Compactor {
     return !this.copies.isFull;
   }
 
-  /** Goes on in the next turn of the event loop. */
-  private schedule(): void {
-    if (this.isScheduled) return;
-    this.isScheduled = true;
-    nextTurn(() => {
-      this.isScheduled = false;
-      if (!this.store.isUsable()) return;
-      try {
-        this.auto();
-      } catch {
-        // The store is poisoned, and says so to whoever calls it next.
-      }
-    });
-  }
-
-  /** Whether the event loop turned lately; starts looking when it was not known to. */
-  private turns(now: number): boolean {
-    if (now - this.turnedAt < TURNLESS_MS) return true;
-    if (!this.isWatching) {
-      this.isWatching = true;
-      nextTurn(() => {
-        this.isWatching = false;
-        this.turnedAt = performance.now();
-      });
-      this.watchedAt = now;
+  /** Does what was put off, where the store still takes it. */
+  private usable(work: () => void): void {
+    if (!this.store.isOpen()) return;
+    try {
+      work();
+    } catch {
+      // The store is poisoned, and says so to whoever calls it next.
     }
-    return now - this.watchedAt < TURNLESS_MS;
   }
 
   private step(mode: number, ms: number): number {
     const start = performance.now();
-    const waits = mode === COMPACT_AUTO && !this.turns(start) ? WAITS_UNLESS_BEHIND : WAITS_ALWAYS;
+    const waits = mode === COMPACT_AUTO && !this.store.turns.isTurning(start) ? WAITS_UNLESS_BEHIND : WAITS_ALWAYS;
     const status = this.store.guard(() => this.store.core.exports.compactStep(mode, waits, ms * 1000));
-    if (status !== COMPACT_IDLE && (status >= 0 || status === STATUS_NO_SPACE)) this.copies.issue();
+    if (status !== COMPACT_IDLE && (status >= 0 || status === STATUS_NO_SPACE)) {
+      if (mode === COMPACT_AUTO) this.issuing.ask();
+      else this.copies.issue();
+    }
     this.longestMs = Math.max(this.longestMs, performance.now() - start);
     return status;
   }

@@ -48,6 +48,7 @@ export interface CoreExports {
   writeBegin(keySize: number, valueSize: number, flags: number): number;
   writePart(size: number): number;
   writeAbort(): void;
+  compressMeasure(size: number): number;
   batchBegin(
     count: number,
     bytes: number,
@@ -72,6 +73,11 @@ export interface CoreExports {
   sideFinish(result: number): number;
   checkpointConfigure(auto: boolean, logBytes: number, liveThousandths: number, stepBlocks: number): void;
   checkpointStep(): number;
+  checkpointBegin(): number;
+  checkpointLanded(result: number): number;
+  superblockBegin(): number;
+  superblockLanded(result: number): number;
+  hostFlies(): void;
   shrink(mode: number): number;
   markDue(): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
@@ -87,9 +93,14 @@ export interface CoreExports {
   viewVersion(handle: number): number;
   getAt(keySize: number, handle: number): number;
   hasAt(keySize: number, handle: number): number;
+  entryOpenAt(keySize: number, handle: number): number;
   keyChanged(keySize: number, handle: number): number;
   rangeChanged(flags: number, lowerSize: number, upperSize: number, handle: number): number;
   stat(what: number): number;
+  backupBegin(): number;
+  backupSegments(from: number): number;
+  backupUnpin(index: number): void;
+  backupBlocks(first: number, count: number, generationLow: number, generationHigh: number): number;
   inspectBegin(device: number): number;
   inspectSuperblock(copy: number): number;
   inspectBlock(deviceBlock: number): number;
@@ -158,6 +169,8 @@ const PIECE_SIZE_MASK = 0x7fff_ffff;
 /** Bits of a call's flags. */
 export const ASCII_VALUE = 1;
 export const ASCII_KEY = 2;
+/** Of `writeBegin`: the value comes in pieces that were measured. */
+export const COMPRESSED_VALUE = 256;
 /** Bits of a result's flags. */
 export const RESULT_ASCII_VALUE = 8;
 /** Bits of `attention`. */
@@ -167,6 +180,7 @@ export const VERSIONS_DUE = 4;
 export const COMPACTION_DUE = 8;
 export const EXPIRY_DUE = 16;
 export const CHECKPOINT_DUE = 32;
+export const SUPERBLOCK_DUE = 64;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
@@ -187,6 +201,7 @@ export const MOUNT_READ_ONLY = 1;
 export const MOUNT_GROWABLE = 2;
 export const MOUNT_PREDECESSOR_ALIVE = 4;
 export const MOUNT_DIRECT_READS = 8;
+export const MOUNT_COMPRESSION = 64;
 /** What `get` answers. */
 export const AT_MEMORY = 1;
 export const IN_PIECES = 2;

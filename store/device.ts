@@ -9,11 +9,23 @@
  * 5. Failures are thrown, or rejected with, as `CairnError`.
  */
 
-/** A span of memory and the place on the device where it belongs. `uncached` as for `writeUncached`. */
-export type DevicePiece = { offset: number; source: Uint8Array; uncached?: boolean };
+/** A span of memory and the place on the device where it belongs. */
+export type DevicePiece = {
+  /** Bytes from the device's start. */
+  offset: number;
+  /** What is written there. */
+  source: Uint8Array;
+  /** As for `writeUncached`. Default `false`. */
+  uncached?: boolean;
+};
 
 /** A span of the device and the memory that it is read into. */
-export type DeviceTarget = { offset: number; target: Uint8Array };
+export type DeviceTarget = {
+  /** Bytes from the device's start. */
+  offset: number;
+  /** What is filled. */
+  target: Uint8Array;
+};
 
 /** What a runtime's host, or an embedder, implements. */
 export interface BlockDevice {

@@ -9,8 +9,11 @@ import { packTuple, type Tuple, unpackTuple } from "./tuple.ts";
 
 /** An encoding of the program's own. `encode` gives bytes or a string, `decode` takes bytes. */
 export interface Codec<T = unknown> {
+  /** What errors call it. */
   name: string;
+  /** What a program passes, as bytes, or as a string, which is stored as UTF-8. */
   encode(value: T): Uint8Array | string;
+  /** What a program gets. The bytes are its own, to keep or to change. */
   decode(bytes: Uint8Array): T;
 }
 

@@ -4,6 +4,7 @@ import { CairnError } from "./error.ts";
 
 /** A record as `getEntry` gives it. */
 export interface Entry<V = string> {
+  /** Its value, decoded. */
   value: V;
   /** The sequence of its commit: a safe integer, one for a whole batch, and larger than that of every earlier commit. */
   version: number;
@@ -137,15 +138,53 @@ export function expires(words: WriteWords): boolean {
 /** What is known of a record beside its value. */
 export type Facts = Omit<Entry<unknown>, "value">;
 
-/** What is known of the key in KEY_A beside its value, or `undefined` when it is absent. */
-export function factsOf({ exports }: Core, keySize: number): Facts | undefined {
-  if (exports.entryOpen(keySize) === 0) return undefined;
+/** What is known of the key in KEY_A beside its value, or `undefined` when it is absent; as a view sees it, with one. */
+export function factsOf({ exports }: Core, keySize: number, view = 0): Facts | undefined {
+  if ((view === 0 ? exports.entryOpen(keySize) : exports.entryOpenAt(keySize, view)) === 0) return undefined;
   const facts: Facts = { version: exports.entryFigure(FIGURE_VERSION) };
   const expiresAt = exports.entryFigure(FIGURE_EXPIRY);
   const timestamp = exports.entryFigure(FIGURE_TIMESTAMP);
   if (expiresAt >= 0) facts.expiresAt = expiresAt;
   if (timestamp >= 0) facts.timestamp = timestamp;
   return facts;
+}
+
+/** Options whose conditions were checked, with an expiry that a duration was counted to from `nowMs`. */
+export function settledWords(words: WriteWords | undefined, nowMs: number): WriteWords | undefined {
+  if (words === undefined) return undefined;
+  const { flags, expiry, timestamp } = words;
+  const isCounted = (flags & EXPIRES_IN) !== 0;
+  return {
+    flags: (flags & (EXPIRY | TIMESTAMP)) | UNCHECKED,
+    version: 0,
+    expiry: isCounted ? Math.min(nowMs + expiry, EXPIRY_MAX) : expiry,
+    timestamp,
+  };
+}
+
+/** What a write that waits will be known by. It has no version yet: 0. */
+export function factsOfWords(words: WriteWords | undefined): Facts {
+  const facts: Facts = { version: 0 };
+  if (words === undefined) return facts;
+  if (expires(words)) facts.expiresAt = words.expiry;
+  if ((words.flags & TIMESTAMP) !== 0) facts.timestamp = words.timestamp;
+  return facts;
+}
+
+/** Whether options ask for something of what is there. */
+export function asksOf(words: WriteWords): boolean {
+  return (words.flags & (IF_VERSION | TIMESTAMP)) !== 0;
+}
+
+/** Whether a record, or its absence, has the version that options ask for, if they do. */
+export function hasVersion(words: WriteWords, facts: Facts | undefined): boolean {
+  if ((words.flags & IF_VERSION) === 0) return true;
+  return facts === undefined ? words.version === 0 : words.version !== 0 && facts.version === words.version;
+}
+
+/** Whether a record has a newer timestamp than a write. */
+export function isStale(words: WriteWords, facts: Facts | undefined): boolean {
+  return (words.flags & TIMESTAMP) !== 0 && facts?.timestamp !== undefined && facts.timestamp > words.timestamp;
 }
 
 /** What a write needs to leave expiry and timestamp as they are. */

@@ -41,10 +41,14 @@ export type CairnErrorCode = (typeof CAIRN_ERROR_CODES)[number];
  * what to do. `cause` is the error of the runtime or the device beneath, where there is one.
  */
 export class CairnError extends Error {
+  /** `"CairnError"`. */
   override readonly name = "CairnError";
+  /** What happened, for programs to compare. It never changes its meaning. */
   readonly code: CairnErrorCode;
+  /** The call that failed. */
   readonly operation: string;
 
+  /** For devices of a program's own, which fail as the store's do. */
   constructor(code: CairnErrorCode, operation: string, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;

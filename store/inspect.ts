@@ -34,21 +34,28 @@ export const SEGMENT_KINDS = ["free", "log", "copies", "checkpoint", "sorted-run
 
 /** A field of a structure, with its value as an unsigned number. */
 export interface FieldValue {
+  /** What the source of the format calls it. */
   name: string;
+  /** Its bytes as a little-endian number. */
   value: bigint;
+  /** What it says. */
   meaning: string;
 }
 
 /** Whether a block proves itself: it is what was written there, it is not, it belongs elsewhere, it was never written. */
-export type BlockState = (typeof LOOKS)[number] | "unreadable";
+export type BlockState = "sound" | "damaged" | "misplaced" | "blank" | "unreadable";
 
 /** A copy of the superblock. */
 export interface SuperblockCopy {
+  /** Which copy, from 0. */
   copy: number;
+  /** Bytes from the device's start. */
   offset: number;
+  /** Whether it proves itself. */
   state: "intact" | "damaged" | "blank" | "unreadable";
   /** Whether it is the newest one that is intact, the one by which the store is opened. */
   counts: boolean;
+  /** What stands in it. */
   fields: FieldValue[];
 }
 
@@ -56,12 +63,17 @@ export interface SuperblockCopy {
 export interface RecordView {
   /** Bytes from the device's start, which is what names a record. */
   address: number;
+  /** What it does. */
   kind: (typeof RECORD_KINDS)[number];
+  /** What it has beside key and value. */
   flags: string[];
+  /** Its version: that of its commit. */
   sequence: number;
+  /** The key, as encoded. */
   key: Uint8Array;
-  /** Bytes of the whole value, and of the part of it that this record holds. */
+  /** Bytes of the whole value. */
   valueSize: number;
+  /** Bytes of the value that this record holds. */
   partSize: number;
   /** Number of this part, or in a value's first record the count of parts; absent where a value has one record. */
   part?: number;
@@ -71,16 +83,23 @@ export interface RecordView {
 
 /** A block. */
 export interface BlockView {
+  /** Its number on the device, from 0. */
   block: number;
+  /** Bytes from the device's start. */
   offset: number;
-  /** The segment that it lies in, and its place there. Absent before the first one. */
+  /** The segment that it lies in. Absent before the first one. */
   segment?: number;
+  /** Its place in its segment, from 0. Absent before the first one. */
   blockOfSegment?: number;
+  /** Whether it proves itself. */
   state: BlockState;
+  /** The fields of its header. */
   fields: FieldValue[];
-  /** The fields of the segment's header, or of the end of a commit group, where the block has them. */
+  /** The fields of its segment's header, where the block has them. */
   segmentHeader?: FieldValue[];
+  /** The fields of the end of a commit group, where the block has them. */
   groupTrailer?: FieldValue[];
+  /** The records that begin in it. */
   records: RecordView[];
   /** Whether bytes follow the last record that are no record. */
   brokenOff: boolean;
@@ -88,25 +107,31 @@ export interface BlockView {
 
 /** A segment. */
 export interface SegmentView {
+  /** Its number, from 0. */
   segment: number;
+  /** Bytes from the device's start. */
   offset: number;
   /** What its first block is. */
   header: BlockState;
   /** Its kind while it holds something that counts, else `"free"`; absent when the store cannot be opened. */
   kind?: (typeof SEGMENT_KINDS)[number];
-  /** Blocks of it that count, and bytes of the records in them that are live. */
+  /** Blocks of it that count. Absent when the store cannot be opened. */
   blocks?: number;
+  /** Bytes of records in them that are live. */
   liveBytes?: number;
   /** The fields of its header, where it has one. */
   fields: FieldValue[];
+  /** Which filling of the segment this is: the mount in the high half, a counter in the low one. */
   generation?: bigint;
 }
 
 /** See the head of this file. It is opened by a host, and closed by whoever opened it. */
 export class Inspector {
+  /** What is looked at. */
   readonly device: BlockDevice;
-  /** Blocks in a segment, and segments, as the best superblock says; 0 when none says it. */
+  /** Blocks in a segment, as the best superblock says; 0 when none says it. */
   readonly segmentBlocks: number;
+  /** Segments, as the best superblock says; 0 when none says it. */
   readonly segmentCount: number;
   /** Why the store could not be opened; absent when it could, or nobody has tried. */
   refusal: CairnError | undefined;

@@ -55,6 +55,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** Whether the reads of the next block were planned when the present one was fetched. */
   private isPlanned = false;
 
+  /** @internal */
   constructor(scope: Scope, span: Span, mode: number, operation: string, view?: CursorState) {
     this.scope = scope;
     this.cursors = scope.cursors;
@@ -141,10 +142,12 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     return { done: true, value };
   }
 
+  /** Itself. */
   [Symbol.iterator](): this {
     return this;
   }
 
+  /** `return`, for `using`. */
   [Symbol.dispose](): void {
     this.return();
   }
@@ -310,6 +313,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
 
 /** Keys of a range. */
 export class KeyIterator<K> extends RangeIterator<K, K> {
+  /** @internal */
   constructor(scope: Scope, span: Span, view?: CursorState) {
     super(scope, span, KEYS, "keys", view);
   }
@@ -320,6 +324,7 @@ export class KeyIterator<K> extends RangeIterator<K, K> {
 
 /** Values of a range, in the order of their keys. */
 export class ValueIterator<K, V> extends RangeIterator<K, V> {
+  /** @internal */
   constructor(scope: Scope, span: Span, view?: CursorState) {
     super(scope, span, VALUES, "values", view);
   }
@@ -330,6 +335,7 @@ export class ValueIterator<K, V> extends RangeIterator<K, V> {
 
 /** Keys of a range with their values. */
 export class EntryIterator<K, V> extends RangeIterator<K, [K, V]> {
+  /** @internal */
   constructor(scope: Scope, span: Span, view?: CursorState) {
     super(scope, span, KEYS | VALUES, "entries", view);
   }

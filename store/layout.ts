@@ -464,6 +464,18 @@ export const LAYOUT = {
       size: 8,
       meaning: "dropped tombstones u64, highest sequence of a tombstone that is gone",
     },
+    {
+      name: "image",
+      offset: 160,
+      size: 4,
+      meaning: "u32; 1 in an image that a backup made, until a mount writes a superblock of its own",
+    },
+    {
+      name: "reservedWord",
+      offset: 164,
+      size: 4,
+      meaning: "",
+    },
   ],
   SuperblockRoot: [
     {
@@ -501,6 +513,62 @@ export const LAYOUT = {
       offset: 24,
       size: 8,
       meaning: "The check of that block.",
+    },
+  ],
+  BackupPoint: [
+    {
+      name: "tagLow",
+      offset: 0,
+      size: 8,
+      meaning: "16 random bytes; 0 names no point.",
+    },
+    {
+      name: "tagHigh",
+      offset: 8,
+      size: 8,
+      meaning: "",
+    },
+    {
+      name: "version",
+      offset: 16,
+      size: 8,
+      meaning: "The last sequence in it.",
+    },
+    {
+      name: "generation",
+      offset: 24,
+      size: 8,
+      meaning: "The newest life of any segment then.",
+    },
+    {
+      name: "logGeneration",
+      offset: 32,
+      size: 8,
+      meaning: "The life of the log's newest segment then; 0 when there was none.",
+    },
+    {
+      name: "copiesGeneration",
+      offset: 40,
+      size: 8,
+      meaning: "Copies of this life and newer ones were not in it; all bits set when none was being made.",
+    },
+    {
+      name: "checkpointGeneration",
+      offset: 48,
+      size: 8,
+      meaning: "The life that the root of the checkpoint in it names; 0 when there was none.",
+    },
+    {
+      name: "logBlocks",
+      offset: 56,
+      size: 4,
+      meaning: "Blocks of the log's newest segment that were in it.",
+    },
+    {
+      name: "reserved",
+      offset: 60,
+      size: 4,
+      meaning: "",
     },
   ],
 } as const satisfies Record<string, readonly LayoutField[]>;

@@ -6,6 +6,7 @@
  * own keys are apart. A namespace in a namespace has the prefixes of both. Only where keys are bytes, or a codec's, can a
  * key be the store's own and lie in a namespace as well.
  */
+import { type Format, formatOf } from "./encoding.ts";
 import { joined } from "./range.ts";
 import { invalid, KEY_SIZE_MAX } from "./refusals.ts";
 
@@ -29,4 +30,18 @@ export function prefixOf(parent: Uint8Array, name: unknown): Uint8Array {
     "sub",
     `the names of this namespace and those around it take ${whole.length} bytes of each key; the limit is ${KEY_SIZE_MAX - KEY_SIZE_LEFT}.`,
   );
+}
+
+/** The formats of the encodings of a namespace. `INVALID_ARGUMENT` names what is wrong with them. */
+export function subFormats(encodings: unknown): { keys: Format; values: Format } {
+  if (typeof encodings !== "object" || encodings === null) throw invalid("sub", "encodings must be an object.");
+  for (const [option, encoding] of Object.entries(encodings)) {
+    if (encoding === undefined || option === "keyEncoding" || option === "valueEncoding") continue;
+    throw invalid("sub", `there is no option ${option}.`);
+  }
+  const { keyEncoding, valueEncoding } = encodings as { keyEncoding?: unknown; valueEncoding?: unknown };
+  return {
+    keys: formatOf(keyEncoding, "keyEncoding", "sub"),
+    values: formatOf(valueEncoding, "valueEncoding", "sub"),
+  };
 }

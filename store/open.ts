@@ -3,6 +3,7 @@ import { type CheckpointPace, paceCheckpoints } from "./checkpoints.ts";
 import {
   Core,
   type CoreHost,
+  MOUNT_COMPRESSION,
   MOUNT_DIRECT_READS,
   MOUNT_GROWABLE,
   MOUNT_PREDECESSOR_ALIVE,
@@ -28,6 +29,7 @@ const STAT_RECOVERED_RECORDS = 29;
 const STAT_RECOVERED_TAIL_BLOCKS = 30;
 const STAT_CHECKPOINT_FALLBACKS = 83;
 const STAT_CHECKPOINTS_KEPT = 85;
+const STAT_SCAN_FOLD = 115;
 const BLOCK_SIZE = 4096;
 /** Of all that is to be read, how much comes between two calls of `onProgress`. */
 const PROGRESS_SHARE = 0.01;
@@ -46,9 +48,12 @@ export interface Opening extends Ending {
   predecessorAlive?: boolean;
 }
 
-/** How often a readOnly mount is tried that met what a writer was just changing. */
-const READ_ATTEMPT_COUNT_MAX = 5;
+/** How often a readOnly mount is tried while nothing changes: what a writer was just changing must be whole then. */
+const STILL_ATTEMPT_COUNT_MAX = 5;
+/** How often it is tried while a writer goes on, and how long the pauses become. */
+const READ_ATTEMPT_COUNT_MAX = 40;
 const READ_ATTEMPT_PAUSE_MS = 5;
+const READ_ATTEMPT_PAUSE_MAX_MS = 100;
 
 /** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
 export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
@@ -76,28 +81,46 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
 }
 
 /**
- * Mounts what a writer may be working on: it may grow the device, or begin a segment, between two reads of one mount. What
- * looks damaged then is looked at again before it counts.
+ * Mounts what a writer may be working on: between two reads of one mount it may make the device longer or shorter, begin a
+ * segment, or use one anew. What looks damaged then is looked at again, and counts when all is as it was. A writer that
+ * always is faster is `SNAPSHOT_EXPIRED`.
  */
 async function mountForReading(opening: Opening, settings: Settings): Promise<Core> {
+  let still = 0;
+  let seen = -1;
   for (let attempt = 1; ; attempt += 1) {
     opening.device.measure?.();
+    let core: Core | undefined;
     try {
-      return await mount(opening, settings);
+      return await mount(opening, settings, (made) => {
+        core = made;
+      });
     } catch (error) {
       const code = error instanceof CairnError ? error.code : "";
-      if (attempt === READ_ATTEMPT_COUNT_MAX || (code !== "CORRUPT" && code !== "DEVICE_SHRUNK")) throw error;
+      if (code !== "CORRUPT" && code !== "DEVICE_SHRUNK") throw error;
+      const found = core?.exports.stat(STAT_SCAN_FOLD) ?? -1;
+      still = found === seen ? still + 1 : 1;
+      seen = found;
+      if (still === STILL_ATTEMPT_COUNT_MAX) throw error;
+      if (attempt === READ_ATTEMPT_COUNT_MAX) {
+        const message =
+          `open: the writer of the store went on faster than it could be read, ${attempt} times. ` +
+          "Open it, or refresh it, again when less is written.";
+        throw new CairnError("SNAPSHOT_EXPIRED", "open", message, { cause: error });
+      }
     }
-    await new Promise((resolve) => setTimeout(resolve, READ_ATTEMPT_PAUSE_MS));
+    const ms = Math.min(READ_ATTEMPT_PAUSE_MS * attempt, READ_ATTEMPT_PAUSE_MAX_MS);
+    await new Promise((resolve) => setTimeout(resolve, ms));
   }
 }
 
-/** An instance of the core over the device, with the store on it mounted. */
-async function mount(opening: Opening, settings: Settings): Promise<Core> {
+/** An instance of the core over the device, with the store on it mounted. `made` gets it before that. */
+async function mount(opening: Opening, settings: Settings, made?: (core: Core) => void): Promise<Core> {
   const { device, host } = opening;
   if (settings.directReads) prepareDirectReads(device);
   const { onProgress } = settings;
   const core = await Core.create(host, device, settings.memoryBytes, onProgress !== undefined);
+  made?.(core);
   const interval = settings.durability === "manual" ? 0 : settings.flushIntervalMs;
   check(
     core,
@@ -120,6 +143,7 @@ async function mount(opening: Opening, settings: Settings): Promise<Core> {
   }
   check(core, probed);
   let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0) | (settings.directReads ? MOUNT_DIRECT_READS : 0);
+  if (settings.compression === "lz4") flags |= MOUNT_COMPRESSION;
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
   const mounted = core.watched(

@@ -9,23 +9,72 @@ export type Durability = "interval" | "sync" | "manual";
 
 /** Something that happened in a store, for loggers and metrics. `type` names it; the rest depends on it. */
 export type StoreEvent =
-  | { type: "opened"; records: number; ms: number }
-  | { type: "recovered"; records: number; tailBlocks: number }
-  | { type: "flushed"; bytes: number; ms: number }
-  | ({ type: "compacted" } & CompactReport)
-  | ({ type: "checkpointed" } & CheckpointReport)
-  /** Checkpoints that were kept and are damaged; opened from the older one, or by reading the whole log. */
-  | { type: "checkpointDamaged"; damaged: number; used: "older" | "log" }
-  | { type: "full" }
-  | { type: "poisoned"; error: CairnError }
-  | { type: "slow"; operation: string; ms: number };
+  | {
+      /** The store is open. */
+      type: "opened";
+      /** Keys in it. */
+      records: number;
+      /** How long opening took, in milliseconds. */
+      ms: number;
+    }
+  | {
+      /** Its last holder did not close it: what had reached the device behind the last durable mark is safe now. */
+      type: "recovered";
+      /** Records that were replayed. */
+      records: number;
+      /** Blocks that were brought to safety. */
+      tailBlocks: number;
+    }
+  | {
+      /** A commit group is on stable storage. */
+      type: "flushed";
+      /** Bytes of its blocks. */
+      bytes: number;
+      /** How long writing and syncing took, in milliseconds. */
+      ms: number;
+    }
+  | ({
+      /** Compaction, by itself or by `compact`, has ended. */
+      type: "compacted";
+    } & CompactReport)
+  | ({
+      /** A checkpoint was made. */
+      type: "checkpointed";
+    } & CheckpointReport)
+  | {
+      /** Checkpoints that were kept are damaged. */
+      type: "checkpointDamaged";
+      /** How many of them. */
+      damaged: number;
+      /** What the store was opened from: the older one, or the whole log. */
+      used: "older" | "log";
+    }
+  | {
+      /** A commit group met a full device: what it holds stays visible, and becomes durable once there is room. */
+      type: "full";
+    }
+  | {
+      /** The store takes no more calls until it is opened again. */
+      type: "poisoned";
+      /** Why. */
+      error: CairnError;
+    }
+  | {
+      /** A call kept the program waiting for the device, for more than 100 ms. */
+      type: "slow";
+      /** Which call. */
+      operation: string;
+      /** How long, in milliseconds. */
+      ms: number;
+    };
 
 /** How far something is that takes its time. */
 export interface StoreProgress {
-  /** What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments. */
-  phase: "recovery" | "compaction";
-  /** Bytes done, and bytes in all as far as is known by then. */
+  /** What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments; copies of the store. */
+  phase: "recovery" | "compaction" | "backup" | "restore";
+  /** Bytes done. */
   done: number;
+  /** Bytes in all, as far as is known by then. */
   total: number;
 }
 
@@ -47,7 +96,10 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   cacheBytes?: number;
   /** Memory for the newest part of the log, in bytes; rounded up to a power of two. Default 16 MiB. */
   writeBufferBytes?: number;
-  /** The whole memory of the store, in bytes, reserved at opening as address space. Default 2 GiB, at most 3.5 GiB. */
+  /**
+   * The whole memory of the store, in bytes, reserved at opening as address space and never exceeded: keys, indexes, cache and
+   * write buffer. What does not fit is `OUT_OF_MEMORY`, with how much would. Default 2 GiB, 512 MiB in browsers; at most 3.5 GiB.
+   */
   memoryBytes?: number;
   /** How keys become bytes. Default `"utf8"`. */
   keyEncoding?: K;
@@ -64,15 +116,22 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
   /**
-   * Called now and then while `open` and `compact` work, from inside `open` before the store is there; what it throws is
+   * Called now and then while `open`, `compact` and `backup` work, from inside `open` before the store is there; what it throws is
    * ignored. It must not call the store.
    */
   onProgress?: (progress: StoreProgress) => void;
-  /** `"none"`, the only one in this version. */
-  compression?: "none";
+  /**
+   * Whether new values are compressed: `"lz4"` those of 256 bytes and more that get smaller by a sixteenth. What was stored
+   * before stays as it is, and is read under either. The first compressed value marks the store: versions that do not know of
+   * compression refuse it from then on. Default `"none"`.
+   */
+  compression?: Compression;
   /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */
   wasm?: WebAssembly.Module;
 }
+
+/** How values are stored. */
+export type Compression = "none" | "lz4";
 
 /** When compaction runs by itself. */
 export interface CompactionOptions {
@@ -101,6 +160,7 @@ export interface Settings {
   keys: Format;
   values: Format;
   compaction: Required<CompactionOptions>;
+  compression: Compression;
   onEvent: ((event: StoreEvent) => void) | undefined;
   onProgress: ((progress: StoreProgress) => void) | undefined;
   wasm: WebAssembly.Module | undefined;
@@ -153,9 +213,8 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     throw unsupported(`the engine "${engine}" is not supported by this version; "dual" is.`);
   }
   if (engine !== undefined && engine !== "dual") throw invalid('engine must be "dual".');
-  if (given["compression"] === "lz4") throw unsupported('compression "lz4" is not supported by this version.');
-  if (given["compression"] !== undefined && given["compression"] !== "none")
-    throw invalid('compression must be "none".');
+  const compression = given["compression"] ?? "none";
+  if (compression !== "none" && compression !== "lz4") throw invalid('compression must be "none" or "lz4".');
   const durability = given["durability"] ?? "interval";
   if (durability !== "interval" && durability !== "sync" && durability !== "manual") {
     throw invalid('durability must be "interval", "sync" or "manual".');
@@ -181,6 +240,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     keys: formatOf(given["keyEncoding"], "keyEncoding"),
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     compaction: readCompaction(given["compaction"]),
+    compression,
     onEvent: onEvent as Settings["onEvent"],
     onProgress: onProgress as Settings["onProgress"],
     wasm: moduleOption(given["wasm"]),

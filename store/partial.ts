@@ -12,7 +12,7 @@ import { type Facts, factsOf, wordsOf } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import { readPieces } from "./iterator.ts";
 import { mergePatch } from "./merge-patch.ts";
-import { VALUE_SIZE_MAX } from "./refusals.ts";
+import { invalid, outOfRange, VALUE_SIZE_MAX } from "./refusals.ts";
 import type { Face, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
@@ -21,7 +21,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A key or a value as it is stored. Strings are stored as UTF-8. */
-type Encoded = string | Uint8Array;
+export type Stored = string | Uint8Array;
 
 /** The partial updates of one face of a store. */
 export class Partials {
@@ -40,9 +40,7 @@ export class Partials {
 
   /** See `Store.patch`. */
   patch(key: unknown, offset: unknown, bytes: unknown): true {
-    if (!Number.isSafeInteger(offset) || (offset as number) < 0) {
-      throw invalid("patch", "the offset must be a safe integer from 0 on.");
-    }
+    checkOffset(offset);
     return this.splice(key, offset as number, bytes, "patch");
   }
 
@@ -136,7 +134,7 @@ export class Partials {
   }
 
   /** Puts a piece into the exchange area: its size, or -1 when it does not fit. */
-  private pieceIn(scope: Scope, bytes: Encoded): number {
+  private pieceIn(scope: Scope, bytes: Stored): number {
     const { core } = scope;
     if (typeof bytes === "string") return this.session.writes.textIn(scope, bytes);
     if (bytes.length > core.exchangeSize) return -1;
@@ -145,7 +143,7 @@ export class Partials {
   }
 
   /** The same for a value that is too large for one call: it comes out, and goes in again, in pieces. */
-  private spliceLarge(scope: Scope, key: Encoded, offset: number | undefined, bytes: Encoded, operation: string): void {
+  private spliceLarge(scope: Scope, key: Stored, offset: number | undefined, bytes: Stored, operation: string): void {
     const piece = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
     const facts = factsOf(scope.core, scope.keyEncodedIn(key, operation));
     const { valueSize, read } = this.valueOf(scope.core, scope.keyEncodedIn(key, operation), operation);
@@ -183,7 +181,7 @@ export class Partials {
     key: unknown,
     operation: string,
     next: (value: unknown) => unknown,
-    encode: (value: unknown) => Encoded,
+    encode: (value: unknown) => Stored,
   ): unknown {
     const { session, face } = this;
     const given = face.keys.encode(key, "key", operation);
@@ -209,7 +207,7 @@ export class Partials {
     return value;
   }
 
-  private facts(key: Encoded, operation: string): Facts | undefined {
+  private facts(key: Stored, operation: string): Facts | undefined {
     const { scope } = this.face;
     const keySize = scope.keyEncodedIn(key, operation);
     return this.session.guard(() => factsOf(scope.core, keySize));
@@ -220,7 +218,7 @@ export class Partials {
     return facts.expiresAt <= Math.max(Date.now(), this.session.core.exports.stat(STAT_HIGHEST_TIME));
   }
 
-  private decoded(key: Encoded, given: unknown, operation: string): unknown {
+  private decoded(key: Stored, given: unknown, operation: string): unknown {
     const { session } = this;
     const { scope } = this.face;
     const { core, valueReader } = scope;
@@ -254,10 +252,16 @@ export function merging(format: Format, key: unknown, patch: unknown): (value: u
   }
   if (format.kind === "codec") return (value) => mergePatch(value, patch);
   return (value) => {
-    const before = value === undefined ? undefined : parse(value as Encoded, key, format.name);
+    const before = value === undefined ? undefined : parse(value as Stored, key, format.name);
     const text = stringify(mergePatch(before, patch), key, format.name);
     return format.kind === "binary" ? encoder.encode(text) : text;
   };
+}
+
+/** The place of a patch. */
+export function checkOffset(offset: unknown): void {
+  if (Number.isSafeInteger(offset) && (offset as number) >= 0) return;
+  throw invalid("patch", "the offset must be a safe integer from 0 on.");
 }
 
 /** What a synchronous function must not return. */
@@ -268,7 +272,7 @@ export function refusePromise(next: unknown): void {
   throw invalid("update", "fn must be synchronous: it returned a promise. Nothing was changed.");
 }
 
-function parse(value: Encoded, key: unknown, format: string): unknown {
+function parse(value: Stored, key: unknown, format: string): unknown {
   try {
     return JSON.parse(typeof value === "string" ? value : decoder.decode(value));
   } catch (cause) {
@@ -290,7 +294,8 @@ function stringify(value: unknown, key: unknown, format: string): string {
   throw new CairnError("INVALID_ARGUMENT", "merge", message, failure === undefined ? undefined : { cause: failure });
 }
 
-function encodeOf(format: Format, value: unknown, key: unknown, operation: string): Encoded {
+/** Encodes a value; what fails names the key. */
+export function encodeOf(format: Format, value: unknown, key: unknown, operation: string): Stored {
   try {
     return format.encode(value, "value", operation);
   } catch (error) {
@@ -299,7 +304,7 @@ function encodeOf(format: Format, value: unknown, key: unknown, operation: strin
 }
 
 /** An error of an encoding, with the key that it was about. */
-function named(error: unknown, key: unknown, format: string): unknown {
+export function named(error: unknown, key: unknown, format: string): unknown {
   if (!(error instanceof CairnError) || error.code !== "INVALID_ARGUMENT") return error;
   const message = `${error.message} The key is ${shown(key)}, the encoding ${format}.`;
   return new CairnError(error.code, error.operation, message, { cause: error.cause });
@@ -321,12 +326,4 @@ function shown(key: unknown): string {
 
 function nameOf(value: unknown): string {
   return value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
-}
-
-function outOfRange(operation: string, message: string): CairnError {
-  return new CairnError("OUT_OF_RANGE", operation, `${operation}: ${message} Nothing was changed.`);
-}
-
-function invalid(operation: string, message: string): CairnError {
-  return new CairnError("INVALID_ARGUMENT", operation, `${operation}: ${message}`);
 }

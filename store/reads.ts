@@ -29,6 +29,26 @@ export function readValue(
   return status === 0 ? undefined : valueFound(session, scope, status, operation);
 }
 
+/** The stored bytes of an encoded key, or `undefined`. */
+export function readBytes(
+  session: Session,
+  scope: Scope,
+  key: unknown,
+  view: CursorState | undefined,
+  operation: string,
+): Uint8Array | undefined {
+  const { core } = scope;
+  const handle = view === undefined ? 0 : scope.cursors.handleOf(view, operation);
+  const size = scope.keyEncodedIn(key, operation);
+  const status = session.guard(() => (handle === 0 ? core.exports.get(size) : core.exports.getAt(size, handle)));
+  if (status === 0) return undefined;
+  if (status < 0) throw session.error(status, operation);
+  const at = (core.words[core.result] as number) >>> 0;
+  const valueSize = core.words[core.result + 1] as number;
+  if (status === AT_MEMORY) return core.bytes.slice(at, at + valueSize);
+  return readPieces(core, valueSize, (failed) => session.error(failed, operation));
+}
+
 /** The value that a call of the core has found. */
 export function valueFound(session: Session, scope: Scope, status: number, operation: string): unknown {
   const { core } = scope;

@@ -39,3 +39,8 @@ export function valueSizeError(size: number, operation: string): CairnError {
 export function invalid(operation: string, message: string): CairnError {
   return new CairnError("INVALID_ARGUMENT", operation, `${operation}: ${message}`);
 }
+
+/** A place or a result beyond what there can be. */
+export function outOfRange(operation: string, message: string): CairnError {
+  return new CairnError("OUT_OF_RANGE", operation, `${operation}: ${message} Nothing was changed.`);
+}

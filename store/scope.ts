@@ -29,6 +29,13 @@ export interface Face {
   readonly scope: Scope;
 }
 
+/** The face of a store, or of a namespace, of a session. `INVALID_ARGUMENT` for anything else. */
+export function faceOf(store: unknown, session: Session, operation: string): Face {
+  const { faceIn } = Object(store) as { faceIn?: (session: Session, operation: string) => Face };
+  if (typeof faceIn !== "function") throw invalid(operation, "a namespace must be what sub() has returned.");
+  return faceIn.call(store, session, operation);
+}
+
 /** Keys and values of one face over one core. */
 export class Scope {
   readonly core: Core;

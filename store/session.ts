@@ -6,12 +6,23 @@ import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
-import { BUFFER_FULL, CHECKPOINT_DUE, COMPACTION_DUE, type Core, EXPIRY_DUE, FLUSH_DUE, VERSIONS_DUE } from "./core.ts";
+import {
+  BUFFER_FULL,
+  CHECKPOINT_DUE,
+  COMPACTION_DUE,
+  type Core,
+  EXPIRY_DUE,
+  FLUSH_DUE,
+  SUPERBLOCK_DUE,
+  VERSIONS_DUE,
+} from "./core.ts";
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { Flights } from "./flights.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
+import { Later, Turns } from "./turn.ts";
 import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
@@ -45,11 +56,20 @@ export class Session {
   readonly compactor: Compactor;
   readonly sweeper: Sweeper;
   readonly checkpointer: Checkpointer;
+  private readonly turns = new Turns();
+  /** Puts the current group in flight. */
+  private readonly beginning = new Later(() => {
+    if (this.open && this.committer.poisoned === undefined) this.committer.begin();
+  });
+  /** Absent in a readOnly store. */
+  private readonly flights: Flights | undefined;
   readonly writes: Writes;
   /** Whether the function of a transaction runs: then only it writes. */
   transacting = false;
   /** Verifications run one after the other. */
   verifying: Promise<unknown> = Promise.resolve();
+  /** Backups under way: how each is ended. */
+  readonly backups = new Set<(error: CairnError) => Promise<void>>();
   /** Reads on cores that the store has moved on from. */
   private olderReads: ColdReads[] = [];
   private readonly ending: Ending & Renewal;
@@ -84,18 +104,27 @@ export class Session {
       error: (status: number, operation: string, cause?: unknown) => this.error(status, operation, cause),
       guard: <T>(run: () => T): T => this.guard(run),
     };
+    const isUsable = (): boolean => this.committer.poisoned === undefined && !this.isEnded;
+    if (!settings.readOnly) {
+      this.flights = new Flights({ ...own, isUsable }, () => this.checkpointer.landed());
+    }
     this.compactor = new Compactor({
       ...own,
       committer: this.committer,
       isDirect: settings.directReads,
-      isUsable: () => this.committer.poisoned === undefined && !this.isEnded,
+      isUsable,
       ready: (operation) => this.ready(operation),
       report: (report) => this.emit({ type: "compacted", ...report }),
       progress: settings.onProgress,
+      turns: this.turns,
     });
     this.checkpointer = new Checkpointer({
       ...own,
       report: (report) => this.emit({ type: "checkpointed", ...report }),
+      issueLater: () => {
+        this.flights?.issueLater();
+        this.compactor.issueLater();
+      },
     });
     this.sweeper = new Sweeper(own);
     if (settings.readOnly) this.sweeper.stop();
@@ -190,8 +219,10 @@ export class Session {
     try {
       // What is on its way into the store's memory lands first; who waits for it still gets it.
       for (const reads of [...this.olderReads, this.cold]) await reads.idle();
+      for (const end of [...this.backups]) await end(closedError("backup"));
       await this.committer.idle();
       await this.compactor.idle();
+      await this.flights?.idle();
       this.isEnded = true;
       if (this.committer.poisoned !== undefined) return;
       const status = this.guard(() => this.core.exports.close());
@@ -234,7 +265,11 @@ export class Session {
   /** What a read that the host did meanwhile failed with. */
   private readFailed(cause: unknown, offset: number): CairnError {
     const known = cause instanceof CairnError ? cause : undefined;
-    if (known?.code === "DEVICE_SHRUNK") return this.committer.poison(known);
+    if (known?.code === "DEVICE_SHRUNK") {
+      if (!this.settings.readOnly) return this.committer.poison(known);
+      // The writer may have cut the device off: who asked looks again, through the core, which can tell.
+      return new CairnError("CORRUPT", "read", known.message, { cause });
+    }
     if (known !== undefined && known.code !== "DEVICE_READ") return known;
     return new CairnError("DEVICE_READ", "read", `read: the device failed to read. Device offset ${offset}.`, {
       cause,
@@ -259,10 +294,15 @@ export class Session {
     }
     if ((attention & COMPACTION_DUE) !== 0) this.compactor.auto();
     if ((attention & CHECKPOINT_DUE) !== 0) this.checkpointer.auto();
+    else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issueLater();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
-    if (!committer.busy) committer.begin();
+    if (this.turns.isTurning(performance.now())) {
+      if (!committer.busy) this.beginning.ask();
+      return;
+    }
     // The event loop does not turn: what is due goes out here.
+    if (!committer.busy) committer.begin();
     else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
   }
 

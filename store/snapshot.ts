@@ -5,11 +5,12 @@
  * that is replaced or deleted is kept while the oldest open snapshot may see it.
  */
 import type { CursorState, Cursors } from "./cursors.ts";
+import { type Entry, factsOf } from "./entry.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countKeys, isThere, readValue } from "./reads.ts";
 import { invalid } from "./refusals.ts";
-import type { Face, Scope } from "./scope.ts";
+import { type Face, faceOf, type Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import type { Store } from "./store.ts";
 
@@ -35,7 +36,7 @@ export class Snapshot<K = string, V = string> {
   private readonly face: Face;
   private readonly reads = new Set<unknown>();
 
-  /** Stores make these: `store.snapshot()`. */
+  /** Stores make these: `store.snapshot()`. @internal */
   constructor(view: View, face: Face) {
     this.view = view;
     this.face = face;
@@ -72,6 +73,17 @@ export class Snapshot<K = string, V = string> {
     this.begin("getMany");
     if (!Array.isArray(keys)) throw invalid("getMany", "the keys must be an array.");
     return Promise.all(keys.map((key: K) => this.getAsync(key)));
+  }
+
+  /** The value of a key with its version, expiry and timestamp, or `undefined`. */
+  getEntry(key: K): Entry<V> | undefined {
+    const { session, state, cursors } = this.view;
+    const scope = this.begin("getEntry");
+    const encoded = scope.encodedKey(key, "getEntry");
+    const size = scope.keyEncodedIn(encoded, "getEntry");
+    const facts = session.guard(() => factsOf(scope.core, size, cursors.handleOf(state, "getEntry")));
+    if (facts === undefined) return undefined;
+    return { value: readValue(session, scope, encoded, state, "getEntry") as V, ...facts };
   }
 
   /** Whether a key is there. Never reads the device. */
@@ -113,7 +125,7 @@ export class Snapshot<K = string, V = string> {
   /** The same moment of a namespace of the same store, or of the store itself. Closing one closes both. */
   in<SubK, SubV>(sub: Store<SubK, SubV>): Snapshot<SubK, SubV> {
     this.begin("in");
-    const face = sub.faceIn(this.view.session, "in");
+    const face = faceOf(sub, this.view.session, "in");
     return new Snapshot<SubK, SubV>({ ...this.view, origin: this.view.origin ?? this }, face);
   }
 
@@ -129,7 +141,7 @@ export class Snapshot<K = string, V = string> {
     this.close();
   }
 
-  /** The view of a snapshot that a range names. `INVALID_ARGUMENT` unless it is one of the same store. */
+  /** The view of a snapshot that a range names. `INVALID_ARGUMENT` unless it is one of the same store. @internal */
   static viewOf(snapshot: unknown, session: Session, operation: string): CursorState {
     if (!(snapshot instanceof Snapshot) || snapshot.view.session !== session) {
       throw invalid(operation, "snapshot must be a snapshot of this store.");

@@ -3,78 +3,121 @@ import type { Core } from "./core.ts";
 
 /** Counters since opening, and gauges. Sizes in bytes. */
 export interface StoreStats {
-  /** Keys in the store. */
+  /** Keys in the store, those of namespaces included. */
   keyCount: number;
-  /** Bytes of all keys, and of all values, as stored, of records included that have expired and are not taken away yet. */
+  /** Bytes of all keys as stored, of records included that have expired and are not taken away yet. */
   keyBytes: number;
+  /** Bytes of all values, encoded but not compressed, of such records included. */
   valueBytes: number;
-  /** Newest version, and the newest one that is on stable storage. */
+  /** Values that are stored compressed. */
+  compressedValueCount: number;
+  /** Bytes of all values as they lie in the log. */
+  valueStoredBytes: number;
+  /** The newest version. */
   version: number;
+  /** The newest version that is on stable storage. */
   durableVersion: number;
-  /** Keys that have an expiry, those included that have expired and are not taken away yet; taken away since opening. */
+  /** Keys that have an expiry, those included that have expired and are not taken away yet. */
   expiringKeyCount: number;
+  /** Keys that had expired and were taken away, since opening. */
   expiredKeyCount: number;
-  /** Open iterators and snapshots, and older versions kept for them. */
+  /** Open iterators and snapshots. */
   snapshotCount: number;
+  /** Older versions of records that are kept for them. */
   olderVersionCount: number;
-  /** Age of the oldest open iterator, in milliseconds; 0 when there is none. */
+  /** Age of the oldest open iterator or snapshot, in milliseconds; 0 when there is none. */
   oldestSnapshotAgeMs: number;
-  /** Memory: key nodes with their small values; both indexes; everything; what is left of the budget. */
+  /** Memory of key nodes with their small values. */
   nodeMemoryBytes: number;
+  /** Memory of the hash index. */
   hashIndexMemoryBytes: number;
+  /** Memory of the ordered index. */
   orderedIndexMemoryBytes: number;
+  /** Memory of everything. */
   memoryUsedBytes: number;
+  /** What is left of the budget. */
   memoryFreeBytes: number;
+  /** The option `memoryBytes`, rounded to pages. */
   memoryBudgetBytes: number;
   /** Longest chain of buckets in the hash index. More than 8 means that something is wrong with the keys' hashes. */
   hashChainLongest: number;
+  /** Levels of the ordered index. */
   orderedIndexHeight: number;
-  /** The device: its size, its segments, those of records that are in use, bytes of records that are live. */
+  /** Size of the device. */
   deviceBytes: number;
+  /** Segments of the device. */
   segmentCount: number;
+  /** Segments that hold nothing. */
   segmentFreeCount: number;
+  /** Segments of records that are in use. */
   segmentUsedCount: number;
+  /** Size of a segment. */
   segmentBytes: number;
+  /** Bytes of records that are live. */
   liveBytes: number;
   /** Share of the used segments that no live record fills: garbage, and room at the end of the log. */
   garbageRatio: number;
-  /** Compaction since opening: record bytes copied, segments emptied and freed, the longest step in milliseconds. */
+  /** Bytes of records that compaction has copied since opening. */
   relocatedBytes: number;
+  /** Segments that compaction has emptied since opening. */
   compactedSegmentCount: number;
+  /** Segments that became free since opening. */
   freedSegmentCount: number;
+  /** Segments of the file that were given back to the file system since opening. */
+  cutSegmentCount: number;
+  /** The longest step of compaction since opening, in milliseconds. */
   compactionLongestMs: number;
-  /**
-   * Checkpoints: kept ones (two, once two were made), the version that the newest one is of, its keys and its bytes, bytes of
-   * the segments of all, bytes of log behind the newest one.
-   */
+  /** Checkpoints that are kept: two, once two were made. */
   checkpointCount: number;
+  /** The version that the newest one is of. */
   checkpointVersion: number;
+  /** Keys in the newest one. */
   checkpointKeyCount: number;
+  /** Bytes of the newest one. */
   checkpointBytes: number;
+  /** Bytes of the segments of all that are kept. */
   checkpointSegmentBytes: number;
+  /** Bytes of log behind the newest one: what opening would read beside it. */
   checkpointLogBytes: number;
-  /** Since opening: checkpoints made and given up, the longest step in milliseconds; damaged ones that opening met. */
+  /** Checkpoints made since opening. */
   checkpointMadeCount: number;
+  /** Checkpoints begun and given up since opening. */
   checkpointGivenUpCount: number;
+  /** The longest step of a checkpoint since opening, in milliseconds. */
   checkpointLongestMs: number;
+  /** Damaged checkpoints that opening met. */
   checkpointFallbackCount: number;
-  /** Written since opening: groups, blocks, record bytes; bytes that wait in the write buffer. */
+  /** Bytes of segments that backups under way still read. */
+  backupPinnedBytes: number;
+  /** Of these, what is kept for backups alone, and free when they are done. */
+  backupHeldBytes: number;
+  /** Commit groups written since opening. */
   flushCount: number;
+  /** Blocks written since opening. */
   blockWriteCount: number;
+  /** Bytes of records appended since opening. */
   appendedBytes: number;
+  /** Bytes that wait in the write buffer. */
   bufferedBytes: number;
+  /** Writes since opening that replaced one in the write buffer, and took no room in the log. */
   inPlaceUpdateCount: number;
+  /** Reads of the device since opening. */
   deviceReadCount: number;
+  /** Writes to the device since opening. */
   deviceWriteCount: number;
+  /** Syncs of the device since opening. */
   deviceSyncCount: number;
-  /** The cache of blocks read from the device. */
+  /** Memory of blocks that were read from the device. */
   cacheUsedBytes: number;
+  /** Blocks found in that cache since opening. */
   cacheHitCount: number;
+  /** Blocks not found there since opening. */
   cacheMissCount: number;
   /** Blocks that were read because their neighbours had been. */
   readAheadBlockCount: number;
-  /** What opening replayed, and what it brought to safety from behind the last durable mark. */
+  /** Records that opening replayed. */
   recoveredRecordCount: number;
+  /** Blocks that opening brought to safety from behind the last durable mark. */
   recoveredTailBlockCount: number;
   /** Number of mounts of this store so far. */
   epoch: number;
@@ -88,6 +131,8 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   keyCount: 0,
   keyBytes: 1,
   valueBytes: 2,
+  compressedValueCount: 170,
+  valueStoredBytes: 171,
   version: 3,
   durableVersion: 4,
   snapshotCount: 5,
@@ -129,9 +174,12 @@ const NUMBERS: Partial<Record<Gauge, number>> = {
   checkpointBytes: 86,
   checkpointLogBytes: 87,
   checkpointKeyCount: 89,
+  backupPinnedBytes: 160,
+  backupHeldBytes: 161,
   relocatedBytes: 37,
   compactedSegmentCount: 38,
   freedSegmentCount: 39,
+  cutSegmentCount: 110,
 };
 
 const STAT_SEGMENTS_USED = 42;

@@ -4,11 +4,12 @@
  * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
  * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
  */
-import { Batch, type BatchOperation } from "./batch.ts";
+import { type BackupOptions, type BackupStream, backupStream } from "./backup/stream.ts";
+import { Batch, type BatchOperation, type SubOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
 import type { CursorState } from "./cursors.ts";
-import { type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
+import type { Format, KeyEncoding, ValueEncoding } from "./encoding.ts";
 import {
   DELETE_OPTIONS,
   type DeleteOptions,
@@ -18,7 +19,7 @@ import {
   type WriteOptions,
 } from "./entry.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
-import { prefixOf } from "./namespace.ts";
+import { prefixOf, subFormats } from "./namespace.ts";
 import type { KeyOf, ValueOf } from "./options.ts";
 import { Partials } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
@@ -47,7 +48,7 @@ export class Store<K = string, V = string> {
   private readonly partials: Partials;
   private present: Scope;
 
-  /** Stores come from `open`, and from `sub`. */
+  /** Stores come from `open`, and from `sub`. @internal */
   constructor(session: Session, keys: Format, values: Format, prefix = NO_PREFIX) {
     this.session = session;
     const store = this;
@@ -252,17 +253,18 @@ export class Store<K = string, V = string> {
    * Does all operations at once, as a promise that resolves, with what each of them returned, when they are on stable
    * storage. After a crash all of them are there, or none. Conditions and timestamps are checked first, against what is
    * there before the batch: when one of the conditions does not hold nothing is done, and each answer is `false`.
-   * `BATCH_SIZE` over 1 GiB, `STALE_TIMESTAMP`.
+   * An operation with `sub` is one on that namespace of the same store. `BATCH_SIZE` over 1 GiB, `STALE_TIMESTAMP`.
    */
-  batch(operations: readonly BatchOperation<K, V>[]): Promise<boolean[]>;
-  batch(operations?: readonly BatchOperation<K, V>[]): Batch<K, V> | Promise<boolean[]> {
+  batch(operations: readonly (BatchOperation<K, V> | SubOperation)[]): Promise<boolean[]>;
+  batch(operations?: readonly (BatchOperation<K, V> | SubOperation)[]): Batch<K, V> | Promise<boolean[]> {
     const { session, scope } = this;
     if (operations === undefined) {
       session.ready("batch");
-      return new Batch<K, V>(
-        (list) => session.writes.runBatch(scope, list, true),
-        (value) => session.committer.durable(value),
-      );
+      return new Batch<K, V>({
+        operations: [],
+        run: (list) => session.writes.runBatch(this.scope, list, true),
+        durable: (value) => session.committer.durable(value),
+      });
     }
     try {
       return session.committer.durable(session.writes.runBatch(scope, operations, false));
@@ -369,17 +371,8 @@ export class Store<K = string, V = string> {
     const { session, face } = this;
     session.ready("sub");
     const prefix = prefixOf(face.prefix, name);
-    if (typeof encodings !== "object" || encodings === null) throw invalid("sub", "encodings must be an object.");
-    for (const [option, encoding] of Object.entries(encodings)) {
-      if (encoding === undefined || option === "keyEncoding" || option === "valueEncoding") continue;
-      throw invalid("sub", `there is no option ${option}.`);
-    }
-    return new Store(
-      session,
-      formatOf(encodings.keyEncoding, "keyEncoding", "sub"),
-      formatOf(encodings.valueEncoding, "valueEncoding", "sub"),
-      prefix,
-    );
+    const { keys, values } = subFormats(encodings);
+    return new Store(session, keys, values, prefix);
   }
 
   /** Resolves when everything written before is on stable storage. */
@@ -485,6 +478,23 @@ export class Store<K = string, V = string> {
     return report;
   }
 
+  /**
+   * A consistent image of the whole store, as a stream of bytes that `restore` takes, while reading and writing go on. It
+   * shows what was there when it began, a turn or two after the call: the promise `version` of the stream tells which
+   * version that is. It is read from the device in pieces of at most 1 MiB, as the reader asks for them; each block is
+   * proven. What it still reads is not freed until then, so read it to its end, cancel it, or abort `signal`.
+   *
+   * `since` is the version of an earlier backup of this store: what that one held is left out. `VERSION_COMPACTED` when it
+   * is not among the last 15. The stream errors with `NO_SPACE` while the newest writes find no room, with `CORRUPT` and
+   * `DEVICE_READ` where the device does not give what was written, with `SNAPSHOT_EXPIRED` when the writer beside a
+   * `readOnly` store has gone on over what it reads, and with `CLOSED` when the store is closed before its end.
+   */
+  backup(options?: BackupOptions): BackupStream {
+    const { session } = this;
+    session.ready("backup");
+    return backupStream(session, options);
+  }
+
   /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */
   close(): Promise<void> {
     return this.session.close();
@@ -495,7 +505,7 @@ export class Store<K = string, V = string> {
     return this.close();
   }
 
-  /** What a snapshot or a transaction of a session needs of one of its stores. `INVALID_ARGUMENT` for another one's. */
+  /** What a snapshot or a transaction of a session needs of one of its stores. `INVALID_ARGUMENT` for another one's. @internal */
   faceIn(session: Session, operation: string): Face {
     if (session === this.session) return this.face;
     throw invalid(operation, "this is a namespace of another store.");

@@ -7,6 +7,7 @@
  */
 import { CairnError } from "./error.ts";
 import { EntryIterator, KeyIterator } from "./iterator.ts";
+import type { Stored } from "./partial.ts";
 import { behind, bytesOf, placeOfSeek, type Span } from "./range.ts";
 import { latin1, type Scope } from "./scope.ts";
 import { firstAt, type Looked, type Pending, type TransactionWork } from "./transaction-work.ts";
@@ -25,7 +26,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
   private readonly scope: Scope;
   private readonly span: Span;
   private readonly mode: WalkMode;
-  private readonly shownValue: (pending: Pending) => unknown;
+  private readonly shownValue: (value: Stored) => unknown;
   private readonly pending: Pending[];
   /** The next pending write; it moves down in reverse. */
   private pendingAt: number;
@@ -38,14 +39,8 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
   private left: number;
   private looked: Looked;
 
-  /** Transactions make these. `shownValue` gives the value of a pending write. */
-  constructor(
-    work: TransactionWork,
-    scope: Scope,
-    span: Span,
-    mode: WalkMode,
-    shownValue: (pending: Pending) => unknown,
-  ) {
+  /** Transactions make these. `shownValue` gives the value of a pending write. @internal */
+  constructor(work: TransactionWork, scope: Scope, span: Span, mode: WalkMode, shownValue: (value: Stored) => unknown) {
     this.work = work;
     this.scope = scope;
     this.span = span;
@@ -130,10 +125,12 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     return { done: true, value };
   }
 
+  /** Itself. */
   [Symbol.iterator](): this {
     return this;
   }
 
+  /** `return`, for `using`. */
   [Symbol.dispose](): void {
     this.return();
   }
@@ -207,7 +204,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     }
     this.pendingAt += this.span.reverse ? -1 : 1;
     if (pending.value === undefined) return undefined;
-    return this.give(bytesOfId(pending.id), this.mode === "keys" ? undefined : this.shownValue(pending));
+    return this.give(bytesOfId(pending.id), this.mode === "keys" ? undefined : this.shownValue(pending.value));
   }
 
   private give(key: Uint8Array, value: unknown): IteratorResult<T> {

@@ -8,6 +8,7 @@
  */
 import type { ScopedOperation } from "./batch.ts";
 import type { CursorState } from "./cursors.ts";
+import { expires } from "./entry.ts";
 import type { Span } from "./range.ts";
 import { invalid } from "./refusals.ts";
 import { latin1, type Scope } from "./scope.ts";
@@ -16,6 +17,7 @@ import type { Session } from "./session.ts";
 const LOWER = 2;
 const UPPER = 4;
 const STAT_VERSION = 3;
+const STAT_HIGHEST_TIME = 31;
 
 /** A write that waits for the transaction's end. `id` orders as the key does. */
 export interface Pending extends ScopedOperation {
@@ -61,13 +63,29 @@ export class TransactionWork {
     this.pending.set(operation.id, operation);
   }
 
-  /** The pending writes of a span, in the order of keys. */
+  /** The time by which its own writes have expired, or not: the highest that the store has seen. */
+  nowMs(): number {
+    return Math.max(Date.now(), this.session.core.exports.stat(STAT_HIGHEST_TIME));
+  }
+
+  /** What a pending write leaves: `undefined` for a deletion, and for what has expired by now. */
+  valueOf({ value, words }: Pending): string | Uint8Array | undefined {
+    if (words === undefined || value === undefined || !expires(words)) return value;
+    return words.expiry <= this.nowMs() ? undefined : value;
+  }
+
+  /** The pending writes of a span, in the order of keys. What has expired by now is a deletion. */
   pendingIn({ lower, upper }: Span): Pending[] {
     if (this.pending.size === 0) return [];
     this.inOrder ??= [...this.pending.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     const first = lower === undefined ? 0 : firstAt(this.inOrder, latin1(lower));
     const end = upper === undefined ? this.inOrder.length : firstAt(this.inOrder, latin1(upper));
-    return this.inOrder.slice(first, Math.max(first, end));
+    const within = this.inOrder.slice(first, Math.max(first, end));
+    for (let i = 0; i < within.length; i++) {
+      const pending = within[i] as Pending;
+      if (pending.words !== undefined) within[i] = { ...pending, value: this.valueOf(pending) };
+    }
+    return within;
   }
 
   /** Notes that a key was looked at. */

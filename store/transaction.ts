@@ -4,17 +4,18 @@
  * `transaction` runs its function at a stretch, so nothing else can write in between, and reads what is there.
  * `transact` lets it await: it reads through a view, and what it read is looked at again before its writes are done.
  */
-import type { Format } from "./encoding.ts";
+import { DELETE_OPTIONS, type DeleteOptions, type Entry, readWriteOptions, type WriteOptions } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { checkOffset } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countSpan, isThere, readValue, spanToClear } from "./reads.ts";
 import { invalid } from "./refusals.ts";
-import type { Face, Scope } from "./scope.ts";
+import { type Face, faceOf, type Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import type { Store } from "./store.ts";
+import { ownBytes, shownValue, TransactionKey } from "./transaction-keys.ts";
 import { TransactionWalk, type WalkMode } from "./transaction-walk.ts";
-import { type Pending, TransactionWork } from "./transaction-work.ts";
-import { checkSizes } from "./writes.ts";
+import { TransactionWork } from "./transaction-work.ts";
 
 /** Options of `transact`. */
 export interface TransactOptions {
@@ -30,8 +31,6 @@ const RETRIES_MAX = 1000;
 /** The longest pause before a retry, in milliseconds, is two to this power. */
 const BACKOFF_DOUBLINGS_MAX = 6;
 
-const encoder = new TextEncoder();
-
 /**
  * The store as its function sees it within a transaction: its own writes are there already, nobody else's. It is void when
  * the function has ended.
@@ -40,7 +39,7 @@ export class Transaction<K = string, V = string> {
   private readonly work: TransactionWork;
   private readonly face: Face;
 
-  /** `transaction` and `transact` make these. */
+  /** `transaction` and `transact` make these. @internal */
   constructor(work: TransactionWork, face: Face) {
     this.work = work;
     this.face = face;
@@ -54,49 +53,79 @@ export class Transaction<K = string, V = string> {
     if (work.view === undefined && work.pending.size === 0) {
       return readValue(work.session, scope, scope.encodedKey(key, "get"), undefined, "get") as V | undefined;
     }
-    const encoded = scope.keptKey(key, "get");
-    const pending = this.look(scope, encoded);
-    if (pending !== undefined) return shownValue(scope.values, pending, "get") as V | undefined;
-    return readValue(work.session, scope, encoded, work.view, "get") as V | undefined;
+    return new TransactionKey(work, scope, key, "get").value() as V | undefined;
   }
 
   /** The value of a key, or `undefined`, without blocking on the device. Of use in `transact` alone. */
   async getAsync(key: K): Promise<V | undefined> {
-    const scope = this.begin("getAsync");
-    const encoded = scope.keptKey(key, "getAsync");
-    const pending = this.look(scope, encoded);
-    if (pending !== undefined) return shownValue(scope.values, pending, "getAsync") as V | undefined;
-    return scope.lookups.get(encoded, this.work.view) as Promise<V | undefined>;
+    return this.key(key, "getAsync").valueAsync() as Promise<V | undefined>;
+  }
+
+  /** The values of many keys, in their order, `undefined` for those that are not there; read at the same time. */
+  async getMany(keys: readonly K[]): Promise<(V | undefined)[]> {
+    this.begin("getMany");
+    if (!Array.isArray(keys)) throw invalid("getMany", "the keys must be an array.");
+    return Promise.all(keys.map((key: K) => this.key(key, "getMany").valueAsync() as Promise<V | undefined>));
+  }
+
+  /**
+   * The value of a key with its version, expiry and timestamp, or `undefined`. What the transaction has written itself has
+   * the version 0, which no condition takes: it gets one at the end.
+   */
+  getEntry(key: K): Entry<V> | undefined {
+    const found = this.key(key, "getEntry");
+    const facts = found.facts();
+    return facts === undefined ? undefined : { value: found.value() as V, ...facts };
   }
 
   /** Whether a key is there. Never reads the device. */
   has(key: K): boolean {
-    const scope = this.begin("has");
-    return this.isThere(scope, scope.keptKey(key, "has"), "has");
+    return this.key(key, "has").isThere();
   }
 
-  /** Stores a value when the transaction ends. Always `true`. `KEY_SIZE`, `VALUE_SIZE` before anything changes. */
-  set(key: K, value: V): boolean {
+  /**
+   * Stores a value when the transaction ends. `true`, or `false` when `ifVersion` is given and the transaction sees another
+   * version of the key; conditions are judged at once, and an optimistic transaction has read the key then. `expiresIn`
+   * counts from this call. `KEY_SIZE`, `VALUE_SIZE`, `STALE_TIMESTAMP` before anything changes.
+   */
+  set(key: K, value: V, options?: WriteOptions): boolean {
     const scope = this.begin("set");
-    const encoded = scope.keptKey(key, "set");
-    let bytes = scope.values.encode(value, "value", "set");
-    // What the program goes on to change is not what it has set.
-    if (typeof bytes !== "string") bytes = new Uint8Array(bytes);
-    const operation = { scope, key: encoded, value: bytes, id: scope.idOf(encoded) };
-    checkSizes(operation, "set", "set");
-    this.work.write(operation);
-    return true;
+    const words = options === undefined ? undefined : readWriteOptions(options, "set");
+    const target = new TransactionKey(this.work, scope, key, "set");
+    return target.write(ownBytes(scope.values.encode(value, "value", "set")), words);
   }
 
-  /** Deletes a key when the transaction ends: whether it was there. */
-  delete(key: K): boolean {
-    const scope = this.begin("delete");
-    const encoded = scope.keptKey(key, "delete");
-    const id = scope.idOf(encoded);
-    const wasPending = this.work.pending.has(id);
-    const isThere = this.isThere(scope, encoded, "delete");
-    if (isThere || wasPending) this.work.write({ scope, key: encoded, value: undefined, id });
-    return isThere;
+  /** Deletes a key when the transaction ends: whether it was there, and had the version that `ifVersion` asks for. */
+  delete(key: K, options?: DeleteOptions): boolean {
+    this.begin("delete");
+    const words = options === undefined ? undefined : readWriteOptions(options, "delete", DELETE_OPTIONS);
+    return this.key(key, "delete").erase(words);
+  }
+
+  /** `Store.append`, of what the transaction sees. This and the next four read the value, also from the device. */
+  append(key: K, bytes: string | Uint8Array): boolean {
+    return this.key(key, "append").splice(bytes, undefined);
+  }
+
+  /** `Store.patch`, of what the transaction sees. */
+  patch(key: K, offset: number, bytes: string | Uint8Array): boolean {
+    checkOffset(offset);
+    return this.key(key, "patch").splice(bytes, offset);
+  }
+
+  /** `Store.increment`, of what the transaction sees. */
+  increment(key: K, by = 1n): bigint {
+    return this.key(key, "increment").increment(by);
+  }
+
+  /** `Store.merge`, of what the transaction sees. */
+  merge(key: K, patch: unknown): boolean {
+    return this.key(key, "merge").merge(key, patch);
+  }
+
+  /** `Store.update`, of what the transaction sees. `fn` may use the transaction, but not write this very key: `REENTRANT`. */
+  update<R extends V | undefined>(key: K, fn: (value: V | undefined) => R): R {
+    return this.key(key, "update").update(key, fn) as R;
   }
 
   /** Keys and values of a range, what was written before included. */
@@ -151,30 +180,17 @@ export class Transaction<K = string, V = string> {
   /** The same transaction in a namespace of the same store, or in the store itself. */
   in<SubK, SubV>(sub: Store<SubK, SubV>): Transaction<SubK, SubV> {
     this.work.check("in");
-    return new Transaction<SubK, SubV>(this.work, sub.faceIn(this.work.session, "in"));
+    return new Transaction<SubK, SubV>(this.work, faceOf(sub, this.work.session, "in"));
   }
 
   private walk<T>(mode: WalkMode, range: TransactionRange<K> | undefined): TransactionWalk<K, T> {
     const scope = this.begin(mode, range);
     const span = spanOf(range, scope, mode);
-    return new TransactionWalk<K, T>(this.work, scope, span, mode, (pending) =>
-      shownValue(scope.values, pending, mode),
-    );
+    return new TransactionWalk<K, T>(this.work, scope, span, mode, (value) => shownValue(scope.values, value, mode));
   }
 
-  private isThere(scope: Scope, key: string | Uint8Array, operation: string): boolean {
-    const pending = this.look(scope, key);
-    if (pending !== undefined) return pending.value !== undefined;
-    return isThere(this.work.session, scope, key, this.work.view, operation);
-  }
-
-  /** The pending write of a key; without one, the key is noted as read. */
-  private look(scope: Scope, key: string | Uint8Array): Pending | undefined {
-    const { work } = this;
-    const id = scope.idOf(key);
-    const pending = work.pending.get(id);
-    if (pending === undefined) work.lookedAt(id, scope, key);
-    return pending;
+  private key(key: K, operation: string): TransactionKey {
+    return new TransactionKey(this.work, this.begin(operation), key, operation);
   }
 
   private begin(operation: string, range?: unknown): Scope {
@@ -235,14 +251,22 @@ export async function transact<T>(
       work.end();
     }
     if (isDone) return work.pending.size === 0 ? result : session.committer.durable(result);
-    if (attempt === retries) {
-      const tries = attempt === 0 ? "Its only run" : `All of its ${attempt + 1} runs`;
-      const message = `transact: ${tries} met writes of others to what it had read. Nothing was done; try again later.`;
-      throw new CairnError("CONFLICT", "transact", message);
-    }
-    const longest = 2 ** Math.min(attempt, BACKOFF_DOUBLINGS_MAX);
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
+    if (attempt === retries) throw conflictError(attempt);
+    await backoff(attempt);
   }
+}
+
+/** What the last of a transaction's runs came to. `attempt` counts from 0. */
+export function conflictError(attempt: number): CairnError {
+  const tries = attempt === 0 ? "Its only run" : `All of its ${attempt + 1} runs`;
+  const message = `transact: ${tries} met writes of others to what it had read. Nothing was done; try again later.`;
+  return new CairnError("CONFLICT", "transact", message);
+}
+
+/** The pause before a transaction runs again. */
+export function backoff(attempt: number): Promise<void> {
+  const longest = 2 ** Math.min(attempt, BACKOFF_DOUBLINGS_MAX);
+  return new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
 }
 
 function checkCall(session: Session, fn: unknown, operation: string): void {
@@ -250,7 +274,8 @@ function checkCall(session: Session, fn: unknown, operation: string): void {
   if (typeof fn !== "function") throw invalid(operation, "the transaction must be a function.");
 }
 
-function retriesOf(options: unknown): number {
+/** How often `transact` runs its function again. `INVALID_ARGUMENT` names what is wrong with its options. */
+export function retriesOf(options: unknown): number {
   if (options === undefined) return RETRIES_DEFAULT;
   if (typeof options !== "object" || options === null) throw invalid("transact", "options must be an object.");
   for (const [name, value] of Object.entries(options)) {
@@ -259,19 +284,4 @@ function retriesOf(options: unknown): number {
   const { retries = RETRIES_DEFAULT } = options as TransactOptions;
   if (Number.isInteger(retries) && retries >= 0 && retries <= RETRIES_MAX) return retries;
   throw invalid("transact", `retries must be a whole number from 0 to ${RETRIES_MAX}.`);
-}
-
-/** What a pending write holds, as it would be read: nobody else's bytes. */
-function shownValue(format: Format, { value }: Pending, operation: string): unknown {
-  if (value === undefined) return undefined;
-  if (typeof value === "string") {
-    if (format.decodeText !== undefined && isWellFormed(value)) return format.decodeText(value, "value", operation);
-    return format.decode(encoder.encode(value), "value", operation);
-  }
-  return format.decode(value.slice(), "value", operation);
-}
-
-/** Whether a string has no half of a pair: one is stored as U+FFFD. */
-function isWellFormed(text: string): boolean {
-  return !/[\ud800-\udfff]/.test(text);
 }

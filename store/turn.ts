@@ -26,3 +26,58 @@ export function nextTurn(body: () => void): void {
     setTimeout(body, 0);
   }
 }
+
+/** After so long without a turn of the event loop, nobody waits for what lands in one. */
+const TURNLESS_MS = 20;
+
+/** Whether the event loop turns, or a program keeps the thread to itself. */
+export class Turns {
+  /** When it turned last, as far as is known; since when that is looked for. */
+  private turnedAt = Number.NEGATIVE_INFINITY;
+  private watchedAt = 0;
+  private isWatching = false;
+
+  /** Whether it turned lately, at a time of `performance.now`; starts looking when that is not known. */
+  isTurning(now: number): boolean {
+    if (now - this.turnedAt < TURNLESS_MS) return true;
+    if (!this.isWatching) {
+      this.isWatching = true;
+      nextTurn(() => {
+        this.isWatching = false;
+        this.turnedAt = performance.now();
+      });
+      this.watchedAt = now;
+    }
+    return now - this.watchedAt < TURNLESS_MS;
+  }
+}
+
+/**
+ * Work that is put off to the next turn of the event loop, done once however often it was asked for. Handing something to the
+ * host may hold the thread up (its thread pool has a lock): no operation pays for that.
+ */
+export class Later {
+  private readonly body: () => void;
+  private isDue = false;
+  private askedAt = 0;
+
+  /** `body` must not throw. */
+  constructor(body: () => void) {
+    this.body = body;
+  }
+
+  /** Asks for it. Where no turn came for long, it is done at once. */
+  ask(): void {
+    const now = performance.now();
+    if (this.isDue) {
+      if (now - this.askedAt >= TURNLESS_MS) this.body();
+      return;
+    }
+    this.isDue = true;
+    this.askedAt = now;
+    nextTurn(() => {
+      this.isDue = false;
+      this.body();
+    });
+  }
+}

@@ -60,13 +60,15 @@ export type VerifyFaultKind =
 export interface FaultPlace {
   /** Bytes from the device's start. */
   offset: number;
-  /** The segment, and the block of it from 0; absent before the first segment. */
+  /** The segment, from 0. Absent before the first one. */
   segment?: number;
+  /** The block of the segment, from 0. Absent before the first one. */
   block?: number;
 }
 
 /** One fault. */
 export interface VerifyFault {
+  /** What is wrong. */
   kind: VerifyFaultKind;
   /** Absent for faults of memory alone. */
   place?: FaultPlace;
@@ -88,7 +90,9 @@ export interface VerifyReport {
   recordsRead: number;
   /** Keys in the store. Each was found in both indexes and in the log, or there is a fault. */
   keys: number;
+  /** Segments that hold something that counts. */
   segmentsUsed: number;
+  /** Segments that hold nothing. */
   segmentsFree: number;
   /** Whether nothing was written while the indexes were walked, so that all totals could be compared. */
   totalsCompared: boolean;
@@ -104,8 +108,11 @@ export interface VerifyReport {
 
 /** How far a verification is: blocks of the log, then keys of the index. */
 export interface VerifyProgress {
+  /** Whether the log is read, or the indexes are walked. */
   phase: "log" | "index";
+  /** Blocks, or keys, done. */
   done: number;
+  /** Blocks, or keys, in all. */
   total: number;
 }
 

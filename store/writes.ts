@@ -3,14 +3,15 @@
  *
  * Needs are set aside before anything changes, so what a write refuses leaves no trace.
  */
-import { type BatchOperation, prepare, type ScopedOperation, sizeOf, type Weight, weigh } from "./batch.ts";
+import { prepare, type ScopedOperation, type SubOperation, sizeOf, type Weight, weigh } from "./batch.ts";
 import { trap } from "./commit.ts";
-import { ASCII_VALUE, CONDITION_FAILED } from "./core.ts";
+import { measurePieces, PIECE_SIZE, placesIn, unshared } from "./compression.ts";
+import { ASCII_VALUE, COMPRESSED_VALUE, CONDITION_FAILED } from "./core.ts";
 import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
 import { invalid, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
-import type { Scope } from "./scope.ts";
+import { faceOf, type Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
 const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
@@ -132,14 +133,16 @@ export class Writes {
   private writeLarge(
     scope: Scope,
     key: unknown,
-    bytes: Uint8Array,
+    given: Uint8Array,
     ascii: boolean,
     operation: string,
     words?: WriteWords,
   ): boolean {
     const { core } = this.session;
-    const size = bytes.length;
+    const size = given.length;
     if (size > VALUE_SIZE_MAX) throw valueSizeError(size, operation);
+    const compresses = this.session.settings.compression === "lz4";
+    const bytes = compresses ? unshared(given) : given;
     const keySize = scope.keyEncodedIn(key, operation);
     let flags = scope.keyFlags | (ascii ? ASCII_VALUE : 0);
     if (words !== undefined) {
@@ -147,9 +150,15 @@ export class Writes {
       flags |= words.flags & RECORD_FLAGS;
       if (expires(words)) this.session.sweeper.arm();
     }
-    this.call(() => core.exports.writeBegin(keySize, size, flags), operation);
+    const places = compresses ? measurePieces(core, bytes) : undefined;
+    if (places !== undefined) flags |= COMPRESSED_VALUE;
+    this.call(() => {
+      if (places !== undefined) placesIn(core, places);
+      return core.exports.writeBegin(keySize, size, flags);
+    }, operation);
+    const pieceSize = places === undefined ? core.exchangeSize : PIECE_SIZE;
     for (let offset = 0; offset < size; ) {
-      const piece = bytes.subarray(offset, offset + core.exchangeSize);
+      const piece = bytes.subarray(offset, offset + pieceSize);
       core.bytes.set(piece, core.exchangeIn);
       const status = this.session.guard(() => core.exports.writePart(piece.length));
       if (status < 0) throw this.session.error(status, operation);
@@ -193,17 +202,25 @@ export class Writes {
   }
 
   /** Does a batch. `syncs`: it is durable as the option `durability` says. */
-  runBatch(scope: Scope, operations: readonly BatchOperation<unknown, unknown>[], syncs: boolean): boolean[] {
+  runBatch(scope: Scope, operations: readonly unknown[], syncs: boolean): boolean[] {
     this.session.ready("batch");
     this.checkWritable("batch");
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
     const prepared: ScopedOperation[] = [];
     for (let i = 0; i < operations.length; i++) {
-      const operation = { scope, ...prepare(operations[i], i, scope) };
+      const owner = this.ownerOf(operations[i], scope);
+      const operation = { scope: owner, ...prepare(operations[i], i, owner) };
       checkSizes(operation, `batch: operation ${i}`, "batch");
       prepared.push(operation);
     }
     return this.runPrepared(prepared, syncs, "batch");
+  }
+
+  /** Whose keys an operation of a batch means: `scope`'s, unless it names a namespace. */
+  private ownerOf(operation: unknown, scope: Scope): Scope {
+    if (typeof operation !== "object" || operation === null) return scope;
+    const { sub } = operation as Partial<SubOperation>;
+    return sub === undefined ? scope : faceOf(sub, this.session, "batch").scope;
   }
 
   /** Does operations whose sizes were checked, all of them or none. */

@@ -1,5 +1,7 @@
 /**
  * `cairn-kv/cache`: a cache that is still warm after a restart.
+ *
+ * @module cairn-kv/cache
  */
 import {
   type Batch,
@@ -47,7 +49,9 @@ export interface CacheSetOptions {
 
 /** Counts since the cache was opened, and what is in it. */
 export interface CacheStats {
+  /** Reads that found their key. */
   hits: number;
+  /** Reads that did not. */
   misses: number;
   /** Entries that made room for others. */
   evictions: number;

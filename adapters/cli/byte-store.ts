@@ -1,6 +1,6 @@
 /** Stores as the tool opens them: keys and values are bytes. Loaded only by commands that touch a store. */
 import { existsSync } from "node:fs";
-import { CairnError, open, type Store } from "../../hosts/node.ts";
+import { CairnError, open, type Store, type StoreProgress } from "../../hosts/node.ts";
 import { VALUE_SIZE_MAX } from "../../store/store.ts";
 import { CommandFailure } from "./failure.ts";
 
@@ -10,6 +10,8 @@ export interface Opening {
   create: boolean;
   /** Take no lock and write nothing: the last durable state, also while another process has the store open. */
   readOnly?: boolean;
+  /** Told how far what takes its time is. */
+  onProgress?: (progress: StoreProgress) => void;
 }
 
 /** A store whose keys and values are bytes. */

@@ -29,6 +29,8 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
     summary: "give the space of overwritten and deleted records back",
     load: () => import("./commands/compact.ts"),
   },
+  backup: { summary: "copy a store as it is now, while it is used", load: () => import("./commands/backup.ts") },
+  restore: { summary: "bring a store back from backups", load: () => import("./commands/restore.ts") },
   inspect: { summary: "show what lies on a device, block by block", load: () => import("./commands/inspect.ts") },
   shell: { summary: "open a prompt on a store", load: () => import("./commands/shell.ts") },
 };

@@ -1,5 +1,7 @@
 /**
  * `cairn-kv/deno-kv`: the interface of `Deno.Kv` over a store, on every runtime.
+ *
+ * @module cairn-kv/deno-kv
  */
 import { type BlockDevice, CairnError, type OpenOptions, open, type Store } from "cairn-kv";
 import { type AtomicGround, AtomicOperation, checkExpiry, expiryOf, type KvOperation, noQueues } from "./atomic.ts";
@@ -56,7 +58,7 @@ export class Kv {
   private readonly closeCalls = new Set<() => void>();
   private readonly ground: AtomicGround;
 
-  /** Made by `openKv`. */
+  /** Made by `openKv`. @internal */
   constructor(store: KvStore, syncs: boolean) {
     this.store = store;
     this.syncs = syncs;
@@ -175,10 +177,12 @@ export class Kv {
     return this.store.close();
   }
 
+  /** `close`, for `using`, which does not wait for it. */
   [Symbol.dispose](): void {
     void this.close();
   }
 
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -17,6 +17,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A number for `sum`, `min` and `max`: an unsigned one of 64 bits. */
 export class KvU64 {
+  /** The number, from 0 to 2^64 - 1. */
   readonly value: bigint;
 
   /** `RangeError` for what 64 bits do not hold, `TypeError` for what is no bigint, as in Deno. */
@@ -28,14 +29,17 @@ export class KvU64 {
     Object.freeze(this);
   }
 
+  /** The number. */
   valueOf(): bigint {
     return this.value;
   }
 
+  /** The number in decimal digits. */
   toString(): string {
     return this.value.toString();
   }
 
+  /** As in Deno. */
   get [Symbol.toStringTag](): string {
     return "Deno.KvU64";
   }

@@ -5,9 +5,13 @@
  * Keyv 6 leaves the namespace to the adapter, and passes until when. An adapter of Keyv 6 says by `capabilities` that it is
  * one, which Keyv 5 does not look at: so the adapter knows by that which one it serves. Both keep entries under the same
  * keys, `namespace:key`.
+ *
+ * @module cairn-kv/keyv
  */
 import { type BatchOperation, type BlockDevice, type OpenOptions, open, type Store } from "cairn-kv";
 import { Emitter } from "./emitter.ts";
+
+export type { KeyvListener } from "./emitter.ts";
 
 /** The store beneath an adapter: Keyv turns values into strings before they come here. */
 export type KeyvStore = Store<string, string>;
@@ -27,22 +31,52 @@ export interface KeyvCairnOptions extends Omit<OpenOptions, "keyEncoding" | "val
 
 /** An entry of `setMany`: Keyv 5 says how long it lives in milliseconds, Keyv 6 until when, in milliseconds since 1970. */
 export interface KeyvCairnEntry {
+  /** The key, with its namespace under Keyv 5. */
   key: string;
+  /** What Keyv made of the value. */
   // biome-ignore lint/suspicious/noExplicitAny: as in Keyv's own types.
   value: any;
+  /** Milliseconds that it lives. Absent: for ever. */
   ttl?: number | undefined;
+  /** Until when it lives, in milliseconds since 1970. Absent: for ever. */
   expires?: number | undefined;
 }
 
 /** What Keyv 6 asks an adapter for. */
 export interface KeyvCairnCapabilities {
+  /** That this is an adapter. */
   compatible: true;
+  /** That it is one for the storage of Keyv 6. */
   store: "keyvStorage";
+  /** That it lets entries expire by itself. */
   expires: true;
-  methods: Record<KeyvMethod, { exists: true; methodType: "async" }>;
+  /** The calls that it has, all of which return promises. */
+  methods: Record<
+    KeyvMethod,
+    {
+      /** That it is there. */
+      exists: true;
+      /** That it returns a promise. */
+      methodType: "async";
+    }
+  >;
 }
 
-const METHODS = [
+/** The names of the calls that an adapter has. */
+export type KeyvMethod =
+  | "get"
+  | "getMany"
+  | "has"
+  | "hasMany"
+  | "set"
+  | "setMany"
+  | "delete"
+  | "deleteMany"
+  | "clear"
+  | "disconnect"
+  | "iterator";
+
+const METHODS: readonly KeyvMethod[] = [
   "get",
   "getMany",
   "has",
@@ -54,8 +88,7 @@ const METHODS = [
   "clear",
   "disconnect",
   "iterator",
-] as const;
-type KeyvMethod = (typeof METHODS)[number];
+];
 
 /** Entries that the iterator takes at once. */
 const BLOCK_COUNT = 256;
@@ -72,7 +105,12 @@ const BLOCK_COUNT = 256;
  */
 export class KeyvCairn extends Emitter {
   /** What Keyv 5 looks at before it iterates. */
-  readonly opts: { dialect: string; url: string };
+  readonly opts: {
+    /** A name that it knows. */
+    dialect: string;
+    /** Where the store is. */
+    url: string;
+  };
   /** The namespace, which Keyv sets. */
   namespace: string | undefined;
   private readonly opening: Promise<KeyvStore>;
@@ -80,6 +118,7 @@ export class KeyvCairn extends Emitter {
   private readonly syncs: boolean;
   private keyv: 5 | 6;
 
+  /** An adapter over a location, which is opened at once, or over a store that is open. */
   constructor(place: string | URL | BlockDevice | KeyvStore, options: KeyvCairnOptions = {}) {
     super();
     const { sync = true, keyv = 5, namespace, ...rest } = options;

@@ -115,6 +115,7 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
   private readonly syncs: boolean;
   private opened: LevelStore | undefined;
 
+  /** A database at a location. It opens with the first call, or by `open`. */
   constructor(location: string | URL | BlockDevice, options: CairnLevelOptions<K, V> = {}) {
     const isFile = typeof location === "string" ? location !== ":memory:" : location instanceof URL;
     super(
@@ -142,6 +143,7 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     throw new CairnError("CLOSED", "level", "level: the database is not open. Open it first.");
   }
 
+  /** Stores a value. Resolves when it is on stable storage, unless `sync` is `false`. */
   override put(key: K, value: V): Promise<void>;
   override put<K2 = K, V2 = V>(
     key: K2,
@@ -152,29 +154,34 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     return super.put<unknown, unknown>(key, value, options as AbstractPutOptions<unknown, unknown>);
   }
 
+  /** Deletes a key, likewise. */
   override del(key: K): Promise<void>;
   override del<K2 = K>(key: K2, options: AbstractDelOptions<K2> & CairnLevelWriteOptions): Promise<void>;
   override del(key: unknown, options?: AbstractDelOptions<unknown>): Promise<void> {
     return super.del<unknown>(key, options as AbstractDelOptions<unknown>);
   }
 
+  /** Does all operations at once, likewise; without arguments gives a batch to fill. */
   override batch(operations: AbstractBatchOperation<typeof this, K, V>[]): Promise<void>;
   override batch<K2 = K, V2 = V>(
     operations: AbstractBatchOperation<typeof this, K2, V2>[],
     options: AbstractBatchOptions<K2, V2> & CairnLevelWriteOptions,
   ): Promise<void>;
+  /** Does all operations at once, likewise; without arguments gives a batch to fill. */
   override batch(): AbstractChainedBatch<typeof this, K, V>;
   // Level tells a batch to fill from an array that is missing by how many arguments there are.
   override batch(...given: unknown[]): never {
     return (super.batch as (...given: unknown[]) => never).apply(this, given);
   }
 
+  /** Deletes the entries of a range, or of the database, likewise. */
   override clear(): Promise<void>;
   override clear<K2 = K>(options: AbstractClearOptions<K2> & CairnLevelWriteOptions): Promise<void>;
   override clear(options?: AbstractClearOptions<unknown>): Promise<void> {
     return super.clear<unknown>(options as AbstractClearOptions<unknown>);
   }
 
+  /** @internal */
   async _open(options: Record<string, unknown>): Promise<void> {
     const given = Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(STORE_OPTIONS, name)));
     if (options["errorIfExists"] === true) await this.refuseExisting();
@@ -186,11 +193,13 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     });
   }
 
+  /** @internal */
   async _close(): Promise<void> {
     await this.opened?.close();
     this.opened = undefined;
   }
 
+  /** @internal */
   async _get(key: LevelData, options: ReadOptions): Promise<LevelData | undefined> {
     const { snapshot } = options;
     const marked = markedKey(key);
@@ -198,12 +207,14 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     return found === undefined ? undefined : formatted(found, formatOf(options.valueEncoding));
   }
 
+  /** @internal */
   _getSync(key: LevelData, options: ReadOptions): LevelData | undefined {
     const { snapshot } = options;
     const found = (snapshot ? viewOf(snapshot) : this.store).get(markedKey(key));
     return found === undefined ? undefined : formatted(found, formatOf(options.valueEncoding));
   }
 
+  /** @internal */
   async _getMany(keys: LevelData[], options: ReadOptions): Promise<(LevelData | undefined)[]> {
     const { snapshot } = options;
     const found = await (snapshot ? viewOf(snapshot) : this.store).getMany(keys.map(markedKey));
@@ -211,25 +222,30 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     return found.map((value) => (value === undefined ? undefined : formatted(value, format)));
   }
 
+  /** @internal */
   async _has(key: LevelData, { snapshot }: ReadOptions): Promise<boolean> {
     return (snapshot ? viewOf(snapshot) : this.store).has(markedKey(key));
   }
 
+  /** @internal */
   async _hasMany(keys: LevelData[], { snapshot }: ReadOptions): Promise<boolean[]> {
     const view = snapshot ? viewOf(snapshot) : this.store;
     return keys.map((key) => view.has(markedKey(key)));
   }
 
+  /** @internal */
   async _put(key: LevelData, value: LevelData, options: WriteOptions): Promise<void> {
     if (options.sync ?? this.syncs) await this.store.put(markedKey(key), value);
     else this.store.set(markedKey(key), value);
   }
 
+  /** @internal */
   async _del(key: LevelData, options: WriteOptions): Promise<void> {
     if (options.sync ?? this.syncs) await this.store.del(markedKey(key));
     else this.store.delete(markedKey(key));
   }
 
+  /** @internal */
   async _batch(operations: LevelOperation[], options: WriteOptions): Promise<void> {
     const list = operations.map(({ type, key, value }): BatchOperation<LevelData, LevelData> => {
       return type === "put" ? { type, key: markedKey(key), value: value as LevelData } : { type, key: markedKey(key) };
@@ -237,6 +253,7 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     await this.write(list, options);
   }
 
+  /** @internal */
   async _clear(options: ClearOptions): Promise<void> {
     const { limit, reverse, snapshot } = options;
     const span = spanOf(options);
@@ -251,18 +268,22 @@ export class CairnLevel<K = string, V = string> extends AbstractLevel<LevelData,
     await this.write(doomed, options);
   }
 
+  /** @internal */
   _iterator(options: CourseOptions): CairnIterator {
     return new CairnIterator(this as CairnLevel<unknown, unknown>, options, this.reading(options));
   }
 
+  /** @internal */
   _keys(options: CourseOptions): CairnKeyIterator {
     return new CairnKeyIterator(this as CairnLevel<unknown, unknown>, options, this.reading(options));
   }
 
+  /** @internal */
   _values(options: CourseOptions): CairnValueIterator {
     return new CairnValueIterator(this as CairnLevel<unknown, unknown>, options, this.reading(options));
   }
 
+  /** @internal */
   _snapshot(options: { owner: object }): CairnSnapshot {
     return new CairnSnapshot(this.store.snapshot(), options);
   }

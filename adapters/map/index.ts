@@ -1,5 +1,7 @@
 /**
  * `cairn-kv/map`: a `Map` that is still there after a restart.
+ *
+ * @module cairn-kv/map
  */
 import { type BlockDevice, type KeyEncoding, type OpenOptions, open, type Store, type ValueEncoding } from "cairn-kv";
 
@@ -94,10 +96,12 @@ export class PersistentMap<K = string, V = unknown> implements Map<K, V> {
     return walked(this.store.values());
   }
 
+  /** `entries`: `for (const [key, value] of map)`. */
   [Symbol.iterator](): MapIterator<[K, V]> {
     return this.entries();
   }
 
+  /** As of a `Map`. */
   get [Symbol.toStringTag](): string {
     return "PersistentMap";
   }

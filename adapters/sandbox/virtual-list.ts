@@ -68,6 +68,7 @@ export class VirtualList<T> {
 
   /** Shows `count` items anew, where what was seen before lies `shift` further on. Place and choice move with it. */
   refresh(count: number, shift: number): void {
+    this.scrolled();
     this.renew(count);
     if (this.chosen >= 0) this.chosen = Math.max(0, Math.min(this.chosen + shift, count - 1));
     if (count === 0) this.chosen = -1;
@@ -130,6 +131,7 @@ export class VirtualList<T> {
     this.draw();
   }
 
+  /** Takes in where the box was scrolled to, which its event may not have told yet. */
   private scrolled(): void {
     const { box } = this;
     const moved = box.scrollTop - this.scrolledTo;
@@ -141,7 +143,10 @@ export class VirtualList<T> {
     const top = isShort && !isEnd ? this.top + moved / ROW_HEIGHT : (box.scrollTop / scrollMax) * this.topMax();
     this.top = Math.max(0, Math.min(top, this.topMax()));
     clearTimeout(this.rest);
-    this.rest = setTimeout(() => this.moveTo(this.top), REST_MS);
+    this.rest = setTimeout(() => {
+      this.scrolled();
+      this.moveTo(this.top);
+    }, REST_MS);
     this.draw();
   }
 

@@ -1,5 +1,7 @@
 /**
  * `cairn-kv/unstorage`: a driver of unstorage, and so of Nitro and Nuxt.
+ *
+ * @module cairn-kv/unstorage
  */
 import { type BlockDevice, CairnError, type OpenOptions, open, type Store } from "cairn-kv";
 import type { Driver, GetKeysOptions, StorageMeta, TransactionOptions } from "unstorage";

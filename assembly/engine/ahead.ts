@@ -29,22 +29,24 @@ import {
   cacheUnpin,
 } from "../cache/block-cache";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
+import { PIECE_SIZE, PIECE_SIZE_LOG2 } from "../format/compressed";
 import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, VERSION_HEADER_SIZE, wordsSizeOf } from "../index/key-node";
+import { fieldsSizeOf, KeyNode, NodeFlags, storedSizeOf, VERSION_HEADER_SIZE } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameAtAddress } from "../log/append";
 import { segmentAt, segmentOf } from "../log/segments";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, READ_PLAN, READ_PLAN_MAX, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { pieceFind, placesFrom, placesTo } from "./decompress";
 import { nodeHidden } from "./expiry";
 import { blockIs, blocksFetch } from "./fetch";
 import { laterApply } from "./later";
 import { valueKeep } from "./promote";
 import { Snapshot, versionAt } from "./snapshots";
-import { ValueAt, valueOpen, valuePart } from "./value";
+import { ValueAt, valueOpen, valuePart, valueSelect } from "./value";
 
 const LIST: usize = WORKSPACE + 0x1000;
 const LIST_MAX: u32 = READ_PLAN_MAX;
@@ -165,7 +167,8 @@ export function listNodes(snapshot: Snapshot, from: u32, to: u32, room: u32, cou
     room -= padded;
     const before = root.planBlockCount;
     if (before >= limit) break;
-    listValue(shown, node.keySize, bodyOf(node, seen), 0, shown.valueSize);
+    const body = bodyOf(node, seen);
+    listValue(shown, node.keySize, body, 0, storedSizeOf(shown, body));
     if (root.planBlockCount == before) hits++;
   }
   if (counts) cacheCount(hits, 0);
@@ -241,7 +244,8 @@ export function readRelease(claim: u32): void {
 function valuePlan(node: KeyNode, keySize: u32, body: usize, offset: u32, size: u32, mode: u32, ask: u32): i32 {
   if (ask == Ask.READ_NOW) return Ahead.READY;
   listBegin();
-  listValue(node, keySize, body, offset, size);
+  if (node.isCompressed) listPieces(node, keySize, body, offset, size);
+  else listValue(node, keySize, body, offset, size);
   if (!root.planBlockCount) return Ahead.READY;
   if (ask != Ask.NO_READS) return planMake(mode, ask == Ask.AGAIN);
   root.resultPointer = 0;
@@ -263,10 +267,34 @@ function listBegin(): void {
   root.planBlockCount = 0;
 }
 
-/** Adds the cold blocks that `size` bytes from `offset` on of a value lie in. */
+/**
+ * Adds the cold blocks that a part of a compressed value needs; of one of several pieces first those that say where they
+ * are, and when these have landed those of the pieces.
+ */
+function listPieces(node: KeyNode, keySize: u32, body: usize, offset: u32, size: u32): void {
+  if (node.valueSize <= PIECE_SIZE) {
+    listValue(node, keySize, body, 0, storedSizeOf(node, body));
+    return;
+  }
+  const first = offset >>> PIECE_SIZE_LOG2;
+  const last = (offset + size - 1) >>> PIECE_SIZE_LOG2;
+  const places = placesFrom(first);
+  listValue(node, keySize, body, places, placesTo(last) - places);
+  if (root.planBlockCount) return;
+  valueSelect(node, keySize, body);
+  const mode = root.cacheMode;
+  root.cacheMode = CacheMode.PLANNED;
+  // What is wrong is for the read itself to say.
+  for (let piece = first; piece <= last && pieceFind(piece) == Status.OK; piece++) {
+    listValue(node, keySize, body, root.pieceFrom, root.pieceTo - root.pieceFrom);
+  }
+  root.cacheMode = mode;
+}
+
+/** Adds the cold blocks that `size` bytes from `offset` on of a value, as it is stored, lie in. */
 function listValue(node: KeyNode, keySize: u32, body: usize, offset: u32, size: u32): void {
   if (!(node.flags & NodeFlags.EXTENTS)) {
-    listRecord(node.address, RECORD_HEADER_SIZE + wordsSizeOf(node.flags) + keySize, offset, size);
+    listRecord(node.address, RECORD_HEADER_SIZE + fieldsSizeOf(node) + keySize, offset, size);
     return;
   }
   const table = <usize>load<u32>(body);
@@ -278,8 +306,8 @@ function listValue(node: KeyNode, keySize: u32, body: usize, offset: u32, size: 
       continue;
     }
     const piece = min(size, partSize - offset);
-    const words = part ? 0 : wordsSizeOf(node.flags);
-    listRecord(extentAddress(table, part), RECORD_HEADER_SIZE + words + EXTENT_FIELD_SIZE + keySize, offset, piece);
+    const fields = part ? 0 : fieldsSizeOf(node);
+    listRecord(extentAddress(table, part), RECORD_HEADER_SIZE + fields + EXTENT_FIELD_SIZE + keySize, offset, piece);
     size -= piece;
     offset = 0;
   }

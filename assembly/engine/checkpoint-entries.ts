@@ -3,6 +3,7 @@
  */
 import { commonPrefix, copyBytes } from "../bytes/compare";
 import {
+  ENTRY_COMPRESSED,
   ENTRY_HEAD_MAX,
   EntryFlags,
   EXTENT_ITEM_SIZE,
@@ -10,7 +11,7 @@ import {
   SEGMENT_ITEM_SIZE,
 } from "../format/checkpoint";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
-import { ADDRESS_MASK, KeyNode, NodeFlags, wordsOf, wordsSizeOf } from "../index/key-node";
+import { ADDRESS_MASK, KeyNode, NodeFlags, storedSizeOf, wordsOf, wordsSizeOf } from "../index/key-node";
 import { SEGMENTS_OFFSET } from "../limits";
 import { CheckpointWork, entryRoom } from "../log/checkpoint-writer";
 import { SegmentState } from "../log/segments";
@@ -42,7 +43,8 @@ export function entryWrite(work: CheckpointWork, node: KeyNode, before: usize): 
   const sizeBits: u32 = size < 1 << 8 ? 0 : size < 1 << 16 ? 1 : size < 1 << 24 ? 2 : 3;
   const isLong = shared > 0xff || suffix > 0xff;
   store<u8>(start, <u8>(isLong ? flags | EntryFlags.LONG : flags));
-  store<u8>(start, <u8>(addressBits | (sequenceBits << 2) | (sizeBits << 4)), 1);
+  const compressed = node.isCompressed ? ENTRY_COMPRESSED : 0;
+  store<u8>(start, <u8>(addressBits | (sequenceBits << 2) | (sizeBits << 4) | compressed), 1);
   let at = start + 2;
   if (isLong) {
     store<u16>(at, <u16>shared);
@@ -60,6 +62,10 @@ export function entryWrite(work: CheckpointWork, node: KeyNode, before: usize): 
   at += sequenceBits == 3 ? 6 : 2 + sequenceBits;
   store<u32>(at, size);
   at += 1 + sizeBits;
+  if (compressed) {
+    store<u32>(at, storedSizeOf(node, node.body));
+    at += 4;
+  }
   const words = wordsSizeOf(flags);
   if (words) copyBytes(at, wordsOf(node, node.body), words);
   at += words;

@@ -22,6 +22,7 @@ import { ROOT_SIZE } from "../format/superblock";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { noteAppend, tailCut } from "../log/append";
+import { flightDrop, flightIsOpen, flightLanded, flightTakes, flightWrite } from "../log/checkpoint-flight";
 import {
   blockEnd,
   CheckpointWork,
@@ -30,13 +31,15 @@ import {
   lastKeyAt,
   segmentsGiveUp,
   summaryWrite,
+  WRITER_FRAMES,
   workGive,
   workTake,
 } from "../log/checkpoint-writer";
 import { flushSync } from "../log/group";
-import { segmentAt } from "../log/segments";
-import { sideClose } from "../log/side";
-import { Space } from "../log/space";
+import { roomIsAmple, segmentAt } from "../log/segments";
+import { SIDE_WAITS, sideClose } from "../log/side";
+import { Space, spaceCounts } from "../log/space";
+import { SuperblockStep } from "../log/superblock-flight";
 import { fenceCheck, superblockCommit } from "../log/superblock-store";
 import { Attention, root, WORKSPACE } from "../root";
 import { Status } from "../status";
@@ -49,7 +52,7 @@ import { CompactMode } from "./pace";
 /** By default: see `checkpointConfigure`. */
 const LOG_BYTES: u64 = 64 << 20;
 const THOUSANDTHS: u32 = 1667;
-const STEP_BLOCKS: u32 = 16;
+const STEP_BLOCKS: u32 = 8;
 /** Keys whose nodes are asked for together. */
 const GROUP: u32 = 64;
 /** Entries of segments that one step writes. */
@@ -57,6 +60,10 @@ const SEGMENTS_PER_STEP: u32 = 1024;
 /** An opening may read so many bytes of log without a checkpoint of its end, or one part in so many of the keys. */
 const CLOSE_LOG_BYTES: u64 = 1 << 20;
 const CLOSE_SHARE: u64 = 16;
+/** Blocks that the log has paid for and the host did not write, after which steps write themselves. */
+const CREDIT_MAX: u32 = 65536;
+/** Blocks that a step may hand over beyond its own: one that was open, a header, what the last group of keys brings. */
+const STEP_SLACK: u32 = 3;
 
 namespace Phase {
   export const KEYS: u32 = 0;
@@ -97,9 +104,15 @@ export function checkpointConfigure(auto: bool, logBytes: f64, thousandths: u32,
 export function checkpointStep(): i32 {
   if (root.blocked || root.batchOpen || root.streamActive || root.readOnly) return CheckpointResult.IDLE;
   laterApply();
-  const settled = replacedFree();
+  const settled = replacedFree(!root.hostFlies || !roomIsAmple());
   if (settled < 0) return settled == Status.NO_SPACE ? CheckpointResult.IDLE : settled;
+  if (root.checkpointUnnamed && root.checkpointPending < 2) {
+    root.checkpointUnnamed = 0;
+    return CheckpointResult.DONE;
+  }
   if (!root.checkpointWork) {
+    // What was replaced is freed before the next one is begun, and what flies has landed.
+    if (root.checkpointPending || root.replacedGeneration || root.checkpointFlying) return CheckpointResult.IDLE;
     if (!root.checkpointAuto || root.bytesAppended < root.checkpointDueAt) return CheckpointResult.IDLE;
     if (!isDue()) {
       dueSet();
@@ -110,11 +123,29 @@ export function checkpointStep(): i32 {
   const work = checkpointWork();
   if (work.phase < Phase.SETTLE) {
     if (root.checkpointCredit < root.checkpointStepBlocks) return CheckpointResult.IDLE;
-    root.checkpointCredit = 0;
+    const waits = root.checkpointArea != 0 && !flightTakes(min(root.checkpointStepBlocks, WRITER_FRAMES) + STEP_SLACK);
+    if (waits && root.checkpointCredit < CREDIT_MAX) return CheckpointResult.WAITS;
+    root.checkpointNow = waits || !roomIsAmple() ? 1 : 0;
+    root.checkpointCredit = min(root.checkpointCredit, CREDIT_MAX * 2) - root.checkpointStepBlocks;
   }
   const result = outcome(goOn(work, root.checkpointStepBlocks));
+  root.checkpointNow = 0;
   if (result == CheckpointResult.WORKED || result == CheckpointResult.DONE) root.attention |= Attention.CHECKPOINT_DUE;
   return result;
+}
+
+/** Takes the host's report on blocks in flight. NO_SPACE gives the checkpoint up; DEVICE_WRITE must poison. */
+export function checkpointLanded(result: u32): i32 {
+  const landed = flightLanded(result);
+  if (landed == Status.NO_SPACE) checkpointGiveUp();
+  if (root.abandonedGeneration) segmentsGiveUp(root.abandonedSegment, root.abandonedGeneration);
+  root.abandonedGeneration = 0;
+  return landed;
+}
+
+/** Whether one is being written, named, or freed: then a landing may let it go on. */
+export function checkpointIsOpen(): bool {
+  return (root.checkpointWork | root.checkpointUnnamed | root.checkpointPending) != 0 || root.replacedGeneration != 0;
 }
 
 /** Makes a checkpoint of the present state, at once, where opening would gain by it. The caller writes the superblock. */
@@ -127,6 +158,7 @@ export function checkpointAtClose(): i32 {
     return Status.OK;
   laterApply();
   let status = begin();
+  root.checkpointNow = 1;
   if (status >= 0) status = atOnce();
   if (status == Status.NO_SPACE || status == Status.OUT_OF_MEMORY) {
     checkpointGiveUp();
@@ -139,7 +171,16 @@ export function checkpointAtClose(): i32 {
 export function checkpointGiveUp(): void {
   if (!root.checkpointWork) return;
   const work = checkpointWork();
-  if (work.segment) segmentsGiveUp(work.segment - 1, segmentAt(work.segment - 1).generation);
+  flightDrop();
+  if (work.segment) {
+    const generation = segmentAt(work.segment - 1).generation;
+    if (root.checkpointFlying) {
+      root.abandonedSegment = work.segment - 1;
+      root.abandonedGeneration = generation;
+    } else {
+      segmentsGiveUp(work.segment - 1, generation);
+    }
+  }
   workGive();
   root.checkpointsGivenUp++;
   floorSet();
@@ -157,8 +198,10 @@ export function checkpointYield(all: bool): i32 {
     checkpointGiveUp();
     return 1;
   }
-  const settled = replacedFree();
+  const settled = replacedFree(true);
   if (settled) return settled;
+  // What the host has not reported on keeps its segments.
+  if (root.checkpointPending || root.replacedGeneration) return 0;
   const which: u32 = rootAt(1).kind ? 1 : 0;
   if (!rootAt(which).kind || (!which && !all)) return 0;
   const segment = rootAt(which).segment;
@@ -167,10 +210,11 @@ export function checkpointYield(all: bool): i32 {
   root.replacedSegment = segment;
   root.replacedGeneration = generation;
   root.checkpointPending = 2;
+  root.superblockCounts = 0;
   if (!which) baseForget();
   floorSet();
-  const freed = replacedFree();
-  return freed < 0 ? freed : 1;
+  const freed = replacedFree(true);
+  return freed < 0 ? freed : root.replacedGeneration ? 0 : 1;
 }
 
 /** Takes over, when a store is opened, what its superblock names, and how many bytes of log lie behind the newest one. */
@@ -290,7 +334,7 @@ function tableWrite(work: CheckpointWork): i32 {
   const end = min(root.segmentCount, work.tableNext + SEGMENTS_PER_STEP);
   for (; work.tableNext < end; work.tableNext++) {
     const state = segmentAt(work.tableNext);
-    if (state.space == Space.FREE || state.space == Space.CHECKPOINT || state.space == Space.COPYING) continue;
+    if (!spaceCounts(state.space) || state.space == Space.COPYING) continue;
     if (state.generation > work.logGeneration) continue;
     if (state.kind == SegmentKind.COPIES && state.generation >= work.copiesGeneration) continue;
     const status = segmentEntryWrite(work, work.tableNext, state);
@@ -340,7 +384,16 @@ function copyFinish(): i32 {
 function settle(work: CheckpointWork): i32 {
   // It is gone on with by the next steps of compaction.
   if (isHalfCopied()) return CheckpointResult.WAITS;
+  const waits = root.hostFlies && root.checkpointCredit < CREDIT_MAX;
+  if (flightIsOpen()) {
+    if (waits) return CheckpointResult.WAITS;
+    const flown = flightWrite();
+    if (flown < 0) return flown;
+  }
+  root.stepWaits = waits ? 1 : 0;
   const closed = sideClose();
+  root.stepWaits = 0;
+  if (closed == SIDE_WAITS) return CheckpointResult.WAITS;
   if (closed < 0) return closed;
   if (root.sideSegment || root.sideClosing) return CheckpointResult.WAITS;
   work.noteGroup = root.group;
@@ -356,6 +409,14 @@ function durable(work: CheckpointWork): i32 {
   if (root.durableGroup < work.noteGroup) return CheckpointResult.WAITS;
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
+  if (root.hostFlies && roomIsAmple()) {
+    if (root.checkpointPending || root.replacedGeneration) return CheckpointResult.WAITS;
+    adopt(work);
+    root.checkpointUnnamed = 1;
+    root.attention |= Attention.SUPERBLOCK_DUE;
+    dueSet();
+    return CheckpointResult.WAITS;
+  }
   adopt(work);
   const committed = superblockCommit();
   // Where there is no room for it yet, the next superblock says it.
@@ -371,6 +432,8 @@ function adopt(work: CheckpointWork): void {
   root.replacedSegment = older.segment;
   root.replacedGeneration = older.kind ? older.generation : 0;
   root.checkpointPending = 2;
+  // A superblock in flight names the former ones.
+  root.superblockCounts = 0;
   memory.copy(changetype<usize>(older), changetype<usize>(newer), ROOT_SIZE);
   newer.kind = <u16>SegmentKind.CHECKPOINT;
   newer.block = <u16>work.summaryBlock;
@@ -386,15 +449,23 @@ function adopt(work: CheckpointWork): void {
   floorSet();
 }
 
-/** Lets both generations of the superblock name what is kept, and frees what neither does. 1 when it freed something. */
-function replacedFree(): i32 {
-  while (root.checkpointPending) {
+/**
+ * Lets both generations of the superblock name what is kept, `now` or by the host, and frees what neither does. 1 when it
+ * freed something.
+ */
+function replacedFree(now: bool): i32 {
+  // What is written now does not count while a superblock is in flight.
+  while (now && root.checkpointPending && root.superblockStep < SuperblockStep.FIRST) {
     const fenced = fenceCheck();
     if (fenced < 0) return fenced;
     const committed = superblockCommit();
     if (committed < 0) return committed;
   }
-  if (!root.replacedGeneration) return 0;
+  if (root.checkpointPending) {
+    root.attention |= Attention.SUPERBLOCK_DUE;
+    return 0;
+  }
+  if (!root.replacedGeneration || root.checkpointFlying) return 0;
   segmentsGiveUp(root.replacedSegment, root.replacedGeneration);
   root.replacedGeneration = 0;
   // Deletions that were needed for it may be garbage now.

@@ -77,11 +77,15 @@ export function wordsKeepOf(node: KeyNode): u32 {
 export function entryOpen(keySize: u32): i32 {
   const found = nodeFind(keySize);
   if (!found) return 0;
-  const node = changetype<KeyNode>(found);
-  root.entryVersion = <f64>node.sequence;
-  root.entryExpiry = node.flags & NodeFlags.EXPIRY ? <f64>expiryOf(node, node.body) : -1;
-  root.entryTimestamp = node.flags & NodeFlags.TIMESTAMP ? <f64>timestampOf(node, node.body) : -1;
+  entryFound(changetype<KeyNode>(found), changetype<KeyNode>(found).body);
   return 1;
+}
+
+/** Keeps what is known of a node, or of a version, whose value or extent table lies at `body`, for `entryFigure`. */
+export function entryFound(node: KeyNode, body: usize): void {
+  root.entryVersion = <f64>node.sequence;
+  root.entryExpiry = node.flags & NodeFlags.EXPIRY ? <f64>expiryOf(node, body) : -1;
+  root.entryTimestamp = node.flags & NodeFlags.TIMESTAMP ? <f64>timestampOf(node, body) : -1;
 }
 
 /** See `entryOpen`. */

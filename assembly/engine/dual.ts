@@ -8,7 +8,7 @@
 import { copyWords, pad8 } from "../bytes/compare";
 import { memoryEnsure } from "../cache/block-cache";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
-import { RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
+import { RAW_FIELD_SIZE, RECORD_HEADER_SIZE, RecordFlags, RecordKind } from "../format/record";
 import { wheelEnter, wheelLeave } from "../index/expiry-wheel";
 import { extentTableGive } from "../index/extent-table";
 import { hashBucketOf, hashFind, hashInsert, hashPeek, hashRemove } from "../index/hash-index";
@@ -20,6 +20,8 @@ import {
   nodeSetKey,
   nodeSizeOf,
   placeOf,
+  storedSet,
+  storedSizeOf,
   wordsOf,
   wordsSizeInNode,
 } from "../index/key-node";
@@ -36,9 +38,18 @@ import { CHUNK_SIZE, chunksAvailable } from "../memory/chunks";
 import { slabClassOf, slabClassSize, slabTake } from "../memory/slab";
 import { EXCHANGE_IN, EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, root } from "../root";
 import { Status } from "../status";
+import {
+  COMPRESS_SIZE_MIN,
+  compressReserve,
+  pieceWrite,
+  placesTake,
+  placesWrite,
+  storedAt,
+  valueCompress,
+} from "./compress";
 import { MAYBE_HIDDEN, nodeHidden } from "./expiry";
 import { laterAdd, laterApply, laterTakes } from "./later";
-import { recordsDead, recordsLive } from "./live";
+import { compressedEnter, compressedLeave, recordsDead, recordsLive } from "./live";
 import { valueKeep } from "./promote";
 import { roomFor, roomMake } from "./reclaim";
 import { nodeGive, snapshotSees, versionKeep, versionsFollow, versionTake } from "./snapshots";
@@ -75,6 +86,8 @@ export namespace CallFlags {
   export const UNCHECKED: u32 = 64;
   /** The key was just looked at: nothing is won by leaving its node for later. */
   export const AT_ONCE: u32 = 128;
+  /** The value is compressed: `callRawSize`. Of `writeBegin`: its pieces were measured. */
+  export const COMPRESSED: u32 = 256;
 }
 
 /** The node of the key in KEY_A, or 0. The key is padded here. */
@@ -116,14 +129,24 @@ export function has(keySize: u32): i32 {
 export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > EXCHANGE_SIZE) return Status.VALUE_SIZE;
-  const total = RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize;
+  let value = EXCHANGE_IN;
+  if (root.compression && valueSize >= COMPRESS_SIZE_MIN) {
+    const stored = valueCompress(valueSize);
+    if (stored) {
+      root.callRawSize = valueSize;
+      callFlags |= CallFlags.COMPRESSED;
+      valueSize = stored;
+      value = storedAt();
+    }
+  }
+  const total = RECORD_HEADER_SIZE + callFieldsSize(callFlags) + keySize + valueSize;
   const reserved = roomFor(total, For.WRITING);
   if (reserved < 0) return reserved;
-  const ready = writeReady();
+  const ready = writeReady(callFlags);
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
   const hash = keyHash(KEY_A, keySize, root.hashSeed);
-  if (!(callFlags & (CallFlags.WORDS | CallFlags.AT_ONCE)) && laterTakes(keySize, valueSize)) {
+  if (!(callFlags & (CallFlags.WORDS | CallFlags.AT_ONCE | CallFlags.COMPRESSED)) && laterTakes(keySize, valueSize)) {
     const sequence = nextSequence();
     root.sequence = sequence;
     const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
@@ -135,35 +158,44 @@ export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (total > WHOLE_RECORD_MAX && total + 8192 > segmentRoom()) {
     const streamed = streamStart(keySize, valueSize, callFlags);
     if (streamed < 0) return streamed;
-    const written = streamWrite(EXCHANGE_IN, valueSize);
+    const written = streamWrite(value, valueSize);
     return written < 0 ? written : streamApply(slot, hash, callFlags);
   }
-  if (slot) return overwrite(slot, keySize, EXCHANGE_IN, valueSize, callFlags);
+  if (slot) return overwrite(slot, keySize, value, valueSize, callFlags);
   const sequence = nextSequence();
   root.sequence = sequence;
-  const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, EXCHANGE_IN, valueSize);
-  nodeAdd(hash, KEY_A, keySize, EXCHANGE_IN, valueSize, callFlags, sequence, address);
+  const address = logAppend(RecordKind.SET, recordFlags(callFlags), sequence, KEY_A, keySize, value, valueSize);
+  nodeAdd(hash, KEY_A, keySize, value, valueSize, callFlags, sequence, address);
   return 1;
 }
 
 /**
  * Starts to store a value that comes in pieces (`writePart`) under the key in KEY_A, which must stay there until the
- * last piece is in. Statuses as `set`.
+ * last piece is in. Statuses as `set`. With COMPRESSED, the pieces are of PIECE_SIZE and were measured (`compressMeasure`):
+ * where each ends in the stored form stands in EXCHANGE_IN, INVALID_ARGUMENT when it cannot.
  */
 export function writeBegin(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > VALUE_SIZE_MAX) return Status.VALUE_SIZE;
   laterApply();
-  const ready = writeReady();
+  let stored = valueSize;
+  if (callFlags & CallFlags.COMPRESSED) {
+    stored = root.compression ? placesTake(valueSize) : 0;
+    if (!stored) return Status.INVALID_ARGUMENT;
+    root.callRawSize = valueSize;
+  }
+  const ready = writeReady(callFlags);
   if (ready < 0) return ready;
   store<u64>(KEY_A + keySize, 0);
   root.streamCallFlags = callFlags;
-  return streamStart(keySize, valueSize, callFlags);
+  const started = streamStart(keySize, stored, callFlags);
+  return started < 0 || stored == valueSize ? started : placesWrite(valueSize);
 }
 
 /** `streamBegin`, with room made for it where there is none. */
 function streamStart(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   let round: u32 = 0;
+  root.streamRawSize = callFlags & CallFlags.COMPRESSED ? root.callRawSize : valueSize;
   while (true) {
     const status = streamBegin(keySize, valueSize, recordFlags(callFlags), nextSequence());
     if (status != Status.NO_SPACE || round++ > root.segmentCount << 2) return status;
@@ -174,10 +206,10 @@ function streamStart(keySize: u32, valueSize: u32, callFlags: u32): i32 {
 
 /** Takes the next `size` bytes from EXCHANGE_IN. After the last: 1 or 0 as `set`; before: 2. A failure ends the value. */
 export function writePart(size: u32): i32 {
-  if (!root.streamActive || size > root.streamSize - root.streamWritten || size > EXCHANGE_SIZE) {
-    return Status.INVALID_ARGUMENT;
-  }
-  const written = streamWrite(EXCHANGE_IN, size);
+  const compressed = (root.streamCallFlags & CallFlags.COMPRESSED) != 0;
+  if (!root.streamActive || size > EXCHANGE_SIZE) return Status.INVALID_ARGUMENT;
+  if (!compressed && size > root.streamSize - root.streamWritten) return Status.INVALID_ARGUMENT;
+  const written = compressed ? pieceWrite(size) : streamWrite(EXCHANGE_IN, size);
   if (written < 0) return written;
   if (root.streamWritten < root.streamSize) return 2;
   const hash = keyHash(KEY_A, root.streamKeySize, root.hashSeed);
@@ -240,6 +272,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   root.liveKeyCount--;
   root.keyBytes -= keySize;
   root.valueBytes -= node.valueSize;
+  compressedLeave(node);
   if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
   if (keep) versionKeep(node, version, sequence);
   else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
@@ -295,6 +328,10 @@ export function batchBegin(
     const proven = roomProve(batchBlocks(bytes, keySizeMax), segments);
     if (proven < 0) return proven;
   }
+  if (root.compression && valueSizeMax >= COMPRESS_SIZE_MIN) {
+    const said = compressReserve();
+    if (said < 0) return said;
+  }
   root.batchOpen = 1;
   root.batchSequence = root.sequence + 1;
   return Status.OK;
@@ -338,6 +375,7 @@ export function nodeEnter(node: KeyNode, hash: u64): void {
   root.liveKeyCount++;
   root.keyBytes += node.keySize;
   root.valueBytes += node.valueSize;
+  compressedEnter(node);
 }
 
 /** Memory for a node, or 0. */
@@ -368,18 +406,23 @@ function overwrite(slot: usize, keySize: u32, value: usize, valueSize: u32, call
     !(node.flags & (NodeFlags.DELETED | NodeFlags.EXTENTS)) &&
     (!inline || nodeHolds(node, keySize, valueSize + wordsSizeInNode(nodeFlags(callFlags)))) &&
     !snapshotSees(node) &&
-    logUpdateInPlace(node.address, flags, sequence, keySize, value, node.valueSize, valueSize)
+    logUpdateInPlace(node.address, flags, sequence, keySize, value, storedSizeOf(node, node.body), valueSize)
   ) {
     if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
-    root.valueBytes += <u64>valueSize - node.valueSize;
+    root.valueBytes -= node.valueSize;
+    compressedLeave(node);
     nodeState(node, node.address, sequence, keySize, value, valueSize, callFlags, inline);
+    root.valueBytes += node.valueSize;
+    compressedEnter(node);
     return 0;
   }
   const address = logAppend(RecordKind.SET, flags, sequence, KEY_A, keySize, value, valueSize);
   return nodeReplace(slot, keySize, value, valueSize, callFlags, sequence, address);
 }
 
-/** Makes a new node for a record that is in the log. Memory was made sure of. */
+/**
+ * Makes a new node for a record that is in the log. Memory was made sure of. `valueSize` is what the record holds.
+ */
 export function nodeAdd(
   hash: u64,
   key: usize,
@@ -390,12 +433,13 @@ export function nodeAdd(
   sequence: u64,
   address: u64,
 ): void {
-  const inline = valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
-  const words = wordsSizeInNode(nodeFlags(callFlags));
+  const compressed = (callFlags & CallFlags.COMPRESSED) != 0;
+  const inline = !compressed && valueSize <= INLINE_VALUE_SIZE_MAX && inlineAllowed();
+  const words = wordsSizeInNode(nodeFlags(callFlags)) + (compressed ? 8 : 0);
   const node = changetype<KeyNode>(nodeTake(keySize, inline ? pad8(valueSize) + words : words));
   nodeSetKey(node, key, keySize);
   nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
-  liveAdd(address, pad8(RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize));
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + callFieldsSize(callFlags) + keySize + valueSize));
   nodeEnter(node, hash);
 }
 
@@ -411,9 +455,12 @@ export function nodeReplace(
 ): i32 {
   let node = changetype<KeyNode>(<usize>load<u32>(slot));
   const wasDeleted = (node.flags & NodeFlags.DELETED) != 0;
-  const words = wordsSizeInNode(nodeFlags(callFlags));
+  const compressed = (callFlags & CallFlags.COMPRESSED) != 0;
+  const words = wordsSizeInNode(nodeFlags(callFlags)) + (compressed ? 8 : 0);
   const inline =
-    valueSize <= INLINE_VALUE_SIZE_MAX && (nodeHolds(node, keySize, pad8(valueSize) + words) || inlineAllowed());
+    !compressed &&
+    valueSize <= INLINE_VALUE_SIZE_MAX &&
+    (nodeHolds(node, keySize, pad8(valueSize) + words) || inlineAllowed());
   const bodySize = inline ? pad8(valueSize) + words : words;
   if (!wasDeleted) {
     liveDrop(node, keySize);
@@ -422,10 +469,13 @@ export function nodeReplace(
   }
   if (snapshotSees(node)) versionKeep(node, versionTake(node), sequence);
   else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
-  root.valueBytes += <u64>valueSize - node.valueSize;
+  root.valueBytes -= node.valueSize;
+  compressedLeave(node);
   if (bodySize && !nodeHolds(node, keySize, bodySize)) node = nodeMove(slot, node, keySize, bodySize);
   nodeState(node, address, sequence, keySize, value, valueSize, callFlags, inline);
-  liveAdd(address, pad8(RECORD_HEADER_SIZE + callWordsSize(callFlags) + keySize + valueSize));
+  root.valueBytes += node.valueSize;
+  compressedEnter(node);
+  liveAdd(address, pad8(RECORD_HEADER_SIZE + callFieldsSize(callFlags) + keySize + valueSize));
   if (wasDeleted) {
     root.liveKeyCount++;
     root.keyBytes += keySize;
@@ -447,7 +497,8 @@ function nodeState(
   const flags = nodeFlags(callFlags);
   node.place = placeOf(address, node.sizeClass, inline ? flags | NodeFlags.INLINE : flags);
   node.identity = identityOf(sequence, keySize);
-  node.valueSize = valueSize;
+  if (callFlags & CallFlags.COMPRESSED) storedSet(node, node.body, 0, root.callRawSize, valueSize);
+  else node.valueSize = valueSize;
   if (inline) copyWords(node.body, value, valueSize);
   else root.readBack = 1;
   if (callFlags & CallFlags.WORDS) wordsSet(node);
@@ -470,7 +521,8 @@ function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
   const keySize = root.streamKeySize;
   const table = root.streamTable;
   const flags = table ? nodeFlags(callFlags) | NodeFlags.EXTENTS : nodeFlags(callFlags);
-  const bodySize = (table ? 8 : 0) + wordsSizeInNode(flags);
+  const isStored = table != 0 || (callFlags & CallFlags.COMPRESSED) != 0;
+  const bodySize = (isStored ? 8 : 0) + wordsSizeInNode(flags);
   const sequence = root.streamSequence;
   let node: KeyNode;
   let version: usize = 0;
@@ -491,6 +543,7 @@ function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
     if (version) versionKeep(node, version, sequence);
     else if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
     root.valueBytes -= node.valueSize;
+    compressedLeave(node);
   } else {
     const taken = nodeTake(keySize, bodySize);
     if (!taken) return refuse();
@@ -503,14 +556,15 @@ function streamApply(slot: usize, hash: u64, callFlags: u32): i32 {
   root.sequence = sequence;
   node.place = placeOf(root.streamAddress, node.sizeClass, flags);
   node.identity = identityOf(sequence, keySize);
-  node.valueSize = root.streamSize;
-  if (table) store<u64>(node.body, table);
+  if (isStored) storedSet(node, node.body, table, root.streamRawSize, root.streamSize);
+  else node.valueSize = root.streamSize;
   if (callFlags & CallFlags.WORDS) wordsSet(node);
   recordsLive(node, keySize, node.body);
   if (!slot) {
     nodeEnter(node, hash);
   } else {
-    root.valueBytes += root.streamSize;
+    root.valueBytes += node.valueSize;
+    compressedEnter(node);
     if (created) {
       root.liveKeyCount++;
       root.keyBytes += keySize;
@@ -526,8 +580,12 @@ function refuse(): i32 {
 }
 
 /** What every write needs beside room in the log. */
-function writeReady(): i32 {
+function writeReady(callFlags: u32): i32 {
   if (!memoryEnsure(CHUNKS_PER_WRITE)) return Status.OUT_OF_MEMORY;
+  if (callFlags & CallFlags.COMPRESSED) {
+    const said = compressReserve();
+    if (said < 0) return said;
+  }
   if (root.sequence + 1 >= root.sequenceCeiling) return sequencesReserve(1);
   return Status.OK;
 }
@@ -565,22 +623,24 @@ if (RecordFlags.ASCII_VALUE != CallFlags.ASCII_VALUE << 2) ERROR("flags of a rec
 if (RecordFlags.ASCII_KEY != CallFlags.ASCII_KEY << 2) ERROR("flags of a record");
 if (RecordFlags.EXPIRY != CallFlags.EXPIRY >> 2) ERROR("flags of a record");
 if (RecordFlags.TIMESTAMP != CallFlags.TIMESTAMP >> 2) ERROR("flags of a record");
+if (RecordFlags.COMPRESSED != CallFlags.COMPRESSED >> 3) ERROR("flags of a record");
 if (NodeFlags.ASCII_VALUE != CallFlags.ASCII_VALUE << 3) ERROR("flags of a node");
 if (NodeFlags.ASCII_KEY != CallFlags.ASCII_KEY << 3) ERROR("flags of a node");
 if (NodeFlags.EXPIRY != CallFlags.EXPIRY << 4) ERROR("flags of a node");
 if (NodeFlags.TIMESTAMP != CallFlags.TIMESTAMP << 4) ERROR("flags of a node");
 
 function recordFlags(callFlags: u32): u32 {
-  return ((callFlags & 3) << 2) | ((callFlags & CallFlags.WORDS) >>> 2);
+  return ((callFlags & 3) << 2) | ((callFlags & CallFlags.WORDS) >>> 2) | ((callFlags & CallFlags.COMPRESSED) >>> 3);
 }
 
 function nodeFlags(callFlags: u32): u32 {
   return ((callFlags & 3) << 3) | ((callFlags & CallFlags.WORDS) << 4);
 }
 
-/** Bytes of expiry and timestamp in the record of a write. */
-function callWordsSize(callFlags: u32): u32 {
-  return (((callFlags >>> 2) & 1) + ((callFlags >>> 3) & 1)) << 3;
+/** Bytes of expiry, timestamp and raw size in the record of a write. */
+function callFieldsSize(callFlags: u32): u32 {
+  const words = (((callFlags >>> 2) & 1) + ((callFlags >>> 3) & 1)) << 3;
+  return callFlags & CallFlags.COMPRESSED ? words + RAW_FIELD_SIZE : words;
 }
 
 /** Counts what a node holds as garbage, unless a snapshot still sees it. */

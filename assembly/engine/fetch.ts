@@ -18,11 +18,12 @@ import {
   cachePin,
   cacheUnpin,
 } from "../cache/block-cache";
-import { deviceRead, deviceReadCold } from "../device/device";
+import { deviceReadCold } from "../device/device";
 import { BlockHeader, blockValid } from "../format/block";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameAtAddress } from "../log/append";
-import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
+import { blockLookAgain } from "../log/beside";
+import { segmentAt, segmentBlockOf, segmentOf } from "../log/segments";
 import { CHUNK_SIZE } from "../memory/chunks";
 import { RUN_CLAIMS, root } from "../root";
 import { Status } from "../status";
@@ -54,26 +55,20 @@ function blockRead(deviceBlock: u32, generation: u64): i64 {
   if (!claim) return Status.OUT_OF_MEMORY;
   const frame = cacheFrame(claim);
   const offset = (<u64>deviceBlock) << BLOCK_SIZE_LOG2;
-  const status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);
+  let status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);
+  if (status == Status.OK && !blockIs(frame, deviceBlock, generation)) {
+    status = Status.CORRUPT;
+    root.faultOffset = offset;
+  }
+  if (root.readOnly && (status == Status.CORRUPT || status == Status.DEVICE_SHRUNK)) {
+    status = blockLookAgain(offset, frame);
+  }
   if (status < 0) {
     cacheDrop(claim);
     return status;
   }
-  if (!blockIs(frame, deviceBlock, generation)) {
-    const reused = root.readOnly && segmentReused(offset, frame);
-    cacheDrop(claim);
-    root.faultOffset = offset;
-    return reused ? Status.SNAPSHOT_EXPIRED : Status.CORRUPT;
-  }
   cacheKeep(claim, deviceBlock);
   return <i64>frame;
-}
-
-/** Whether a segment has begun another life since this store was opened, as it may beneath one that only reads. */
-function segmentReused(address: u64, frame: usize): bool {
-  const index = segmentOf(address);
-  const status = deviceRead(segmentOffset(index), frame, <u32>BLOCK_SIZE);
-  return status == Status.OK && changetype<BlockHeader>(frame).generation != segmentAt(index).generation;
 }
 
 /** Whether a frame holds an intact block of this life of its segment. */

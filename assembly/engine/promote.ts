@@ -16,7 +16,7 @@ import { ValueAt } from "./value";
  */
 export function valueKeep(slot: usize, node: KeyNode, keySize: u32, opened: i32): void {
   const size = node.valueSize;
-  if (opened != ValueAt.MEMORY || size > INLINE_VALUE_SIZE_MAX) return;
+  if (opened != ValueAt.MEMORY || size > INLINE_VALUE_SIZE_MAX || node.isCompressed) return;
   if (node.flags & (NodeFlags.INLINE | NodeFlags.EXTENTS) || !inlineAllowed()) return;
   const value = <usize>root.resultPointer;
   // Expiry and timestamp stand behind the value.

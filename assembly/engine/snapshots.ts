@@ -94,7 +94,7 @@ export function versionKeep(node: KeyNode, memory: usize, sequence: u64): void {
   const flags = node.flags;
   version.place = placeOf(node.address, 0, flags);
   version.identity = identityOf(node.sequence, node.keySize);
-  version.valueSize = node.valueSize;
+  version.sizeWord = node.sizeWord;
   version.older = node.older;
   version.newer = <u32>changetype<usize>(node);
   version.newerIsNode = 1;
@@ -104,7 +104,7 @@ export function versionKeep(node: KeyNode, memory: usize, sequence: u64): void {
   const words = wordsSizeOf(flags);
   if (words) copyWords(memory + VERSION_HEADER_SIZE + valueSizeInNode(node), wordsOf(node, node.body), words);
   if (flags & NodeFlags.INLINE) copyWords(memory + VERSION_HEADER_SIZE, node.body, node.valueSize);
-  else if (flags & NodeFlags.EXTENTS) store<u64>(memory + VERSION_HEADER_SIZE, load<u32>(node.body));
+  else if (valueSizeInNode(node)) store<u64>(memory + VERSION_HEADER_SIZE, load<u64>(node.body));
   if (version.older) {
     const older = changetype<Version>(<usize>version.older);
     older.newer = <u32>memory;
@@ -195,5 +195,5 @@ function versionBodySize(node: KeyNode): u32 {
 function valueSizeInNode(node: KeyNode): u32 {
   const flags = node.flags;
   if (flags & NodeFlags.INLINE) return (node.valueSize + 7) & ~7;
-  return flags & NodeFlags.EXTENTS ? 8 : 0;
+  return flags & NodeFlags.EXTENTS || node.isCompressed ? 8 : 0;
 }

@@ -9,10 +9,11 @@ import { CacheMode, cacheCount } from "../cache/block-cache";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, recordKeyOffset } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
-import { KeyNode, NodeFlags, wordsSizeOf } from "../index/key-node";
+import { fieldsSizeOf, KeyNode, NodeFlags, storedSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, root } from "../root";
 import { Status } from "../status";
+import { compressedCopy } from "./decompress";
 import { blockFetch, runFetch } from "./fetch";
 
 /** A larger value is read as a scan reads. */
@@ -41,14 +42,12 @@ export function valueOpen(node: KeyNode, keySize: u32, body: usize, gather: usiz
     return ValueAt.MEMORY;
   }
   valueSelect(node, keySize, body);
-  if (direct && !(flags & NodeFlags.EXTENTS)) {
+  if (direct && !(flags & NodeFlags.EXTENTS) && !root.readCompressed) {
     // Most values lie within one block: no copy then.
     const start = (<u32>root.readAddress & (<u32>BLOCK_SIZE - 1)) + root.readKeyOffset + keySize;
     if (start + size <= <u32>BLOCK_SIZE) {
-      const frame = blockFetch(root.readAddress);
+      const frame = recordFetch();
       if (frame < 0) return <i32>frame;
-      const checked = recordCheck(<usize>frame, root.readAddress, root.readKeyOffset);
-      if (checked < 0) return checked;
       root.resultPointer = <u32>(<usize>frame + start);
       return ValueAt.MEMORY;
     }
@@ -76,25 +75,29 @@ export function valuePart(node: KeyNode, keySize: u32, body: usize, offset: u32,
   return valueCopy(offset, target, size);
 }
 
-function valueSelect(node: KeyNode, keySize: u32, body: usize): void {
+/** Makes the value of a node, or of a version, that is not inline the one that is read. */
+export function valueSelect(node: KeyNode, keySize: u32, body: usize): void {
   root.readTable = node.flags & NodeFlags.EXTENTS ? load<u32>(body) : 0;
   root.readAddress = node.address;
   root.readSequence = node.sequence;
   root.readSize = node.valueSize;
+  root.readStored = storedSizeOf(node, body);
+  root.readCompressed = node.isCompressed ? 1 : 0;
   root.readKeySize = keySize;
-  root.readKeyOffset = RECORD_HEADER_SIZE + wordsSizeOf(node.flags);
+  root.readKeyOffset = RECORD_HEADER_SIZE + fieldsSizeOf(node);
 }
 
 /** Copies `size` bytes from `offset` on to `target`. */
 function valueCopy(offset: u32, target: usize, size: u32): i32 {
   const mode = root.cacheMode;
-  if (root.readSize > SINGLE_SIZE_MAX) root.cacheMode = mode | CacheMode.SCAN;
-  const status = partsCopy(offset, target, size);
+  if (root.readStored > SINGLE_SIZE_MAX) root.cacheMode = mode | CacheMode.SCAN;
+  const status = root.readCompressed ? compressedCopy(offset, target, size) : partsCopy(offset, target, size);
   root.cacheMode = mode;
   return status;
 }
 
-function partsCopy(offset: u32, target: usize, size: u32): i32 {
+/** Copies bytes of the selected value as they are stored. */
+export function partsCopy(offset: u32, target: usize, size: u32): i32 {
   if (!root.readTable) return recordCopy(root.readAddress, root.readKeyOffset, offset, target, size);
   const table = <usize>root.readTable;
   const parts = extentCount(table);
@@ -105,7 +108,7 @@ function partsCopy(offset: u32, target: usize, size: u32): i32 {
       continue;
     }
     const piece = min(size, partSize - offset);
-    // Only the first part has expiry and timestamp.
+    // Only the first part has expiry, timestamp and raw size.
     const keyOffset = (part ? RECORD_HEADER_SIZE : root.readKeyOffset) + EXTENT_FIELD_SIZE;
     const status = recordCopy(extentAddress(table, part), keyOffset, offset, target, piece);
     if (status < 0) return status;
@@ -114,6 +117,14 @@ function partsCopy(offset: u32, target: usize, size: u32): i32 {
     offset = 0;
   }
   return Status.OK;
+}
+
+/** The frame with the start of the selected value's only record, or a status. */
+export function recordFetch(): i64 {
+  const frame = blockFetch(root.readAddress);
+  if (frame < 0) return frame;
+  const checked = recordCheck(<usize>frame, root.readAddress, root.readKeyOffset);
+  return checked < 0 ? checked : frame;
 }
 
 /** Copies bytes of one record's value, which runs over the payloads of as many blocks as it takes. */

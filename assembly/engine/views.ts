@@ -15,6 +15,7 @@ import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree
 import { slabClassOf, slabGive, slabTake } from "../memory/slab";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, KEY_A, KEY_B, root, WORKSPACE } from "../root";
 import { Status } from "../status";
+import { entryFound } from "./condition";
 import { CursorFlags } from "./cursor";
 import { laterApply } from "./later";
 import { Snapshot, snapshotClose, snapshotOpen, versionAt } from "./snapshots";
@@ -57,6 +58,16 @@ export function getAt(keySize: u32, handle: usize): i32 {
 export function hasAt(keySize: u32, handle: usize): i32 {
   const node = nodeOf(keySize);
   return node && versionAt(changetype<KeyNode>(node), changetype<Snapshot>(handle)) ? 1 : 0;
+}
+
+/** `entryOpen`, as a view sees the key. */
+export function entryOpenAt(keySize: u32, handle: usize): i32 {
+  const node = nodeOf(keySize);
+  if (!node) return 0;
+  const seen = versionAt(changetype<KeyNode>(node), changetype<Snapshot>(handle));
+  if (!seen) return 0;
+  entryFound(changetype<KeyNode>(seen), seen == node ? changetype<KeyNode>(node).body : seen + VERSION_HEADER_SIZE);
+  return 1;
 }
 
 /**

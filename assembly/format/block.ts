@@ -101,3 +101,10 @@ export function blockValid(frame: usize, deviceBlock: u64): bool {
     header.check == blockCheck(frame)
   );
 }
+
+/** Whether all of a block is zero. */
+export function blockIsZero(frame: usize): bool {
+  let any: u64 = 0;
+  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
+  return any == 0;
+}

@@ -29,12 +29,13 @@
  * entry of a key
  *   u8 flags           2 several extents, 8 value is ASCII, 16 key is ASCII, 1 sizes have two bytes, 64 expiry,
  *                      128 timestamp
- *   u8 widths          two bits each, from the lowest on: of address, sequence and value size
+ *   u8 widths          two bits each, from the lowest on: of address, sequence and value size; 64: compressed
  *   u8 or u16          bytes that the key shares with the one before it: all that it can
  *   u8 or u16          bytes that follow those
  *   3, 4, 5 or 6       address, less the offset of the first segment, in units of 8 bytes
  *   2, 3, 4 or 6       the block's sequence less the entry's, modulo 2^48
- *   1, 2, 3 or 4       value size
+ *   1, 2, 3 or 4       value size, as it was given
+ *   u32                bytes of its stored form, where compressed
  *   u64, u64           expiry and timestamp, where flagged
  *   u32                count of extents, where flagged
  *   the key's bytes that are not shared
@@ -51,8 +52,10 @@ export const CHECKPOINT_MAGIC: u32 = 0x504b4343;
 export const CHECKPOINT_VERSION: u32 = 1;
 /** Bytes before a block's first entry. */
 export const ENTRIES_OFFSET: u32 = 8;
-/** Bytes of an entry beside its key, at most: head, fields, expiry, timestamp, count of extents. */
-export const ENTRY_HEAD_MAX: u32 = 2 + 4 + 6 + 6 + 4 + 16 + 4;
+/** Bytes of an entry beside its key, at most: head, fields, stored size, expiry, timestamp, count of extents. */
+export const ENTRY_HEAD_MAX: u32 = 2 + 4 + 6 + 6 + 4 + 4 + 16 + 4;
+/** Bit of an entry's widths: the value is compressed. */
+export const ENTRY_COMPRESSED: u32 = 64;
 export const EXTENTS_HEAD_SIZE: u32 = 4;
 export const EXTENT_ITEM_SIZE: u32 = 12;
 export const SEGMENT_ITEM_SIZE: u32 = 32;

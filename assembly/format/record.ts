@@ -5,10 +5,12 @@
  *   0  value size    u32; of the whole value, or of this part in an EXTENT record
  *   4  key size      u16
  *   6  kind          1 set, 2 delete, 3 extent, 4 void, 7 note; 5 range tombstone and 6 run entry are reserved
- *   7  flags         1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents
+ *   7  flags         1 expiry, 2 timestamp, 4 value is ASCII, 8 key is ASCII, 16 several extents, 32 value is compressed
  *   8  sequence      u48; the two bytes above it are reserved
  *  16  expiry        u64 milliseconds since 1970, where flagged
  *      timestamp     u64, where flagged; like the expiry, of a value of several extents only the first record has it
+ *      raw size      u32, where compressed: bytes of the value as it was given, more than the stored form has
+ *                    (format/compressed.ts), which is what value and part sizes count; of several extents as the expiry
  *      extent        where flagged: u32 size of this part, u32 number of this part; the first record's number is the
  *                    count of parts
  *      key, value    without a gap; then padding to 8 bytes
@@ -22,6 +24,7 @@ import { BLOCK_PAYLOAD_SIZE } from "./block";
 
 export const RECORD_HEADER_SIZE: u32 = 16;
 export const EXTENT_FIELD_SIZE: u32 = 8;
+export const RAW_FIELD_SIZE: u32 = 4;
 const SEQUENCE_MASK: u64 = 0xffffffffffff;
 /** The highest time that an expiry can be: in the year 10889. */
 export const EXPIRY_MAX: u64 = (1 << 48) - 1;
@@ -41,7 +44,8 @@ export namespace RecordFlags {
   export const ASCII_VALUE: u32 = 4;
   export const ASCII_KEY: u32 = 8;
   export const EXTENTS: u32 = 16;
-  export const KNOWN: u32 = 31;
+  export const COMPRESSED: u32 = 32;
+  export const KNOWN: u32 = 63;
 }
 
 @unmanaged
@@ -58,12 +62,14 @@ export class Record {
 }
 
 if (offsetof<Record>() != RECORD_HEADER_SIZE) ERROR("Record layout");
+if (RecordFlags.COMPRESSED >>> 3 != RAW_FIELD_SIZE) ERROR("the raw size's field");
 
 /** Bytes from the record's start to its key. */
 export function recordKeyOffset(flags: u32): u32 {
   let size = RECORD_HEADER_SIZE;
   if (flags & RecordFlags.EXPIRY) size += 8;
   if (flags & RecordFlags.TIMESTAMP) size += 8;
+  if (flags & RecordFlags.COMPRESSED) size += RAW_FIELD_SIZE;
   if (flags & RecordFlags.EXTENTS) size += EXTENT_FIELD_SIZE;
   return size;
 }
@@ -71,6 +77,16 @@ export function recordKeyOffset(flags: u32): u32 {
 /** Bytes of expiry and timestamp, which stand behind the header. */
 export function recordWordsSize(flags: u32): u32 {
   return ((flags & RecordFlags.EXPIRY) + ((flags & RecordFlags.TIMESTAMP) >>> 1)) << 3;
+}
+
+/** Bytes of expiry, timestamp and raw size. */
+export function recordFieldsSize(flags: u32): u32 {
+  return recordWordsSize(flags) + ((flags & RecordFlags.COMPRESSED) >>> 3);
+}
+
+/** Where a record with the flag COMPRESSED has the size of its value as it was given. */
+export function recordRawAt(record: usize): usize {
+  return record + RECORD_HEADER_SIZE + recordWordsSize(changetype<Record>(record).flags);
 }
 
 /** Writes the 16 bytes that every record starts with. */
@@ -88,7 +104,7 @@ export function recordHeaderStore(
 
 /** Where a record with the flag EXTENTS has the size and the number of its part. */
 export function recordExtentAt(record: usize): usize {
-  return record + RECORD_HEADER_SIZE + recordWordsSize(changetype<Record>(record).flags);
+  return record + RECORD_HEADER_SIZE + recordFieldsSize(changetype<Record>(record).flags);
 }
 
 /** Bytes of the value that the record itself holds: all of it, or its part where there are several extents. */
@@ -116,6 +132,12 @@ export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
   if (head > left || view.valueSize > VALUE_SIZE_MAX) return false;
   if (flags & RecordFlags.EXPIRY && load<u64>(record, RECORD_HEADER_SIZE) > EXPIRY_MAX) return false;
   if (kind == RecordKind.EXTENT && !(flags & RecordFlags.EXTENTS)) return false;
+  if (flags & RecordFlags.COMPRESSED) {
+    // What is void was a value.
+    const rawSize = load<u32>(recordRawAt(record));
+    if ((kind != RecordKind.SET && kind != RecordKind.VOID) || rawSize > VALUE_SIZE_MAX) return false;
+    if (!view.valueSize || view.valueSize >= rawSize) return false;
+  }
   const partSize = recordPartSize(record);
   if (partSize > view.valueSize || (kind == RecordKind.DELETE && partSize)) return false;
   // A value that runs on must fill this block, and end within the segment.

@@ -4,10 +4,11 @@
  * ```
  *   0  u64  address (48 bits) | size class of the node (8) | flags (8)
  *   8  u64  sequence (48 bits) | key size (16)
- *  16  u32  value size
+ *  16  u32  value size, as it was given; bit 31: the value is compressed
  *  20  u32  newest older version that a snapshot may need, or 0
  *  24  key, zero-padded to 8
- *      value when INLINE, zero-padded to 8; else, when EXTENTS, a u64 pointer to the extent table
+ *      value when INLINE, zero-padded to 8; else, when it has several extents or is compressed, u32 pointer to the extent
+ *      table or 0, u32 bytes of its stored form or 0
  *      u64 expiry when EXPIRY, milliseconds since 1970
  *      u64 timestamp when TIMESTAMP
  *      u32 next, u32 previous in the expiry wheel, when EXPIRY; a version has none
@@ -19,17 +20,20 @@
  *
  * ```
  *   0  u64  address | size class | flags          8  u64  sequence | 0
- *  16  u32  value size                           20  u32  next older version
+ *  16  u32  value size, as in a node             20  u32  next older version
  *  24  u32  next newer version, or the node      28  u32  next in the order of replacement
  *  32  u64  sequence that replaced it            40  u32  1 when `newer` is the node
- *  48  value when INLINE; pointer when EXTENTS; expiry; timestamp
+ *  48  value when INLINE; table and stored size, as in a node; expiry; timestamp
  * ```
  */
 import { copyWords, pad8 } from "../bytes/compare";
+import { RAW_FIELD_SIZE } from "../format/record";
 
 export const NODE_HEADER_SIZE: u32 = 24;
 export const VERSION_HEADER_SIZE: u32 = 48;
 export const ADDRESS_MASK: u64 = 0xffffffffffff;
+/** Bit of a value's size in a node. */
+export const COMPRESSED: u32 = 0x80000000;
 
 export namespace NodeFlags {
   /** The value follows the key. */
@@ -54,9 +58,19 @@ export namespace NodeFlags {
 export class KeyNode {
   place: u64;
   identity: u64;
-  valueSize: u32;
+  sizeWord: u32;
   older: u32;
 
+  /** Bytes of the value as it was given. Setting it says that the value is not compressed. */
+  get valueSize(): u32 {
+    return this.sizeWord & ~COMPRESSED;
+  }
+  set valueSize(size: u32) {
+    this.sizeWord = size;
+  }
+  get isCompressed(): bool {
+    return <i32>this.sizeWord < 0;
+  }
   get address(): u64 {
     return this.place & ADDRESS_MASK;
   }
@@ -75,7 +89,7 @@ export class KeyNode {
   get key(): usize {
     return changetype<usize>(this) + NODE_HEADER_SIZE;
   }
-  /** Where the inline value or the pointer to the extent table lies. */
+  /** Where the inline value, or the extent table's pointer and the stored size, lie. */
   get body(): usize {
     return changetype<usize>(this) + NODE_HEADER_SIZE + ((this.keySize + 7) & ~7);
   }
@@ -85,7 +99,7 @@ export class KeyNode {
 export class Version {
   place: u64;
   identity: u64;
-  valueSize: u32;
+  sizeWord: u32;
   older: u32;
   newer: u32;
   queueNext: u32;
@@ -126,7 +140,25 @@ export function wordsSizeInNode(flags: u32): u32 {
 export function wordsOf(node: KeyNode, body: usize): usize {
   const flags = node.flags;
   if (flags & NodeFlags.INLINE) return body + pad8(node.valueSize);
-  return flags & NodeFlags.EXTENTS ? body + 8 : body;
+  return flags & NodeFlags.EXTENTS || node.isCompressed ? body + 8 : body;
+}
+
+/** Bytes that the value of a node, or of a version, has in the log. */
+export function storedSizeOf(node: KeyNode, body: usize): u32 {
+  return node.isCompressed ? load<u32>(body, 4) : node.sizeWord;
+}
+
+/** Bytes of expiry, timestamp and raw size in the record, or the first of the records, of a node or of a version. */
+export function fieldsSizeOf(node: KeyNode): u32 {
+  return wordsSizeOf(node.flags) + (node.isCompressed ? RAW_FIELD_SIZE : 0);
+}
+
+/** Says of a node or version whose value is compressed, or has several extents, where and how large its stored form is. */
+export function storedSet(node: KeyNode, body: usize, table: usize, rawSize: u32, storedSize: u32): void {
+  const compressed = storedSize < rawSize;
+  node.sizeWord = compressed ? rawSize | COMPRESSED : rawSize;
+  store<u32>(body, <u32>table);
+  store<u32>(body, compressed ? storedSize : 0, 4);
 }
 
 /** The expiry of a node, or of a version, that has one. */

@@ -32,9 +32,9 @@ import {
   RecordFlags,
   RecordKind,
   recordExtentAt,
+  recordFieldsSize,
   recordHeaderStore,
   recordKeyOffset,
-  recordWordsSize,
 } from "../format/record";
 import {
   headerBlocksFor,
@@ -59,10 +59,10 @@ import {
 } from "./segments";
 import { sideFrameAt } from "./side";
 import { noteCounts, noteMake, Space, spaceSurvey } from "./space";
-import { fenceCheck } from "./superblock-store";
+import { ceilingIsLow, fenceCheck } from "./superblock-store";
 
 const CHECK_LAG: u64 = 64;
-const WORDS: u32 = RecordFlags.EXPIRY | RecordFlags.TIMESTAMP;
+const FIELDS: u32 = RecordFlags.EXPIRY | RecordFlags.TIMESTAMP | RecordFlags.COMPRESSED;
 const WRITE_OUT_BLOCKS: u64 = 64;
 /** Blocks of a checkpoint that a block of the log pays for. */
 const CHECKPOINT_FACTOR: u32 = 4;
@@ -163,8 +163,8 @@ export function logAppend(
   value: usize,
   valueSize: u32,
 ): u64 {
-  const words = flags & WORDS ? recordWordsSize(flags) : 0;
-  const head = RECORD_HEADER_SIZE + words + keySize;
+  const fields = flags & FIELDS ? recordFieldsSize(flags) : 0;
+  const head = RECORD_HEADER_SIZE + fields + keySize;
   const total = pad8(head + valueSize);
   let used = root.tailUsed;
   if (!root.tailOpen || used + head > BLOCK_PAYLOAD_SIZE) {
@@ -180,7 +180,7 @@ export function logAppend(
   const frame = <usize>root.tailFrame;
   const record = frame + BLOCK_HEADER_SIZE + used;
   recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
-  if (words) wordsStore(record, flags);
+  if (fields) fieldsStore(record, flags);
   const header = changetype<BlockHeader>(frame);
   if (header.first == <u16>NO_RECORD) header.first = <u16>used;
   const address = root.tailOffset + BLOCK_HEADER_SIZE + used;
@@ -188,11 +188,11 @@ export function logAppend(
   root.bytesAppended += total;
   if (used + total <= BLOCK_PAYLOAD_SIZE) {
     store<u64>(record + total - 8, 0);
-    copyBytes(record + RECORD_HEADER_SIZE + words, key, keySize);
+    copyBytes(record + RECORD_HEADER_SIZE + fields, key, keySize);
     copyBytes(record + head, value, valueSize);
     root.tailUsed = used + total;
   } else {
-    copyBytes(record + RECORD_HEADER_SIZE + words, key, keySize);
+    copyBytes(record + RECORD_HEADER_SIZE + fields, key, keySize);
     root.tailUsed = used + head;
     logBytes(value, valueSize);
     logAlign();
@@ -221,7 +221,7 @@ export function logAppendHead(
   const frame = <usize>root.tailFrame;
   const record = frame + BLOCK_HEADER_SIZE + used;
   recordHeaderStore(record, kind, flags, sequence, keySize, valueSize);
-  if (flags & WORDS) wordsStore(record, flags);
+  if (flags & FIELDS) fieldsStore(record, flags);
   if (flags & RecordFlags.EXTENTS) {
     const field = recordExtentAt(record);
     store<u32>(field, partSize);
@@ -236,14 +236,18 @@ export function logAppendHead(
   return root.tailOffset + BLOCK_HEADER_SIZE + used;
 }
 
-/** Writes expiry and timestamp of the write under way behind a record's header. */
-function wordsStore(record: usize, flags: u32): void {
+/** Writes expiry, timestamp and raw size of the write under way behind a record's header. */
+function fieldsStore(record: usize, flags: u32): void {
   let at = record + RECORD_HEADER_SIZE;
   if (flags & RecordFlags.EXPIRY) {
     store<u64>(at, root.callExpiry);
     at += 8;
   }
-  if (flags & RecordFlags.TIMESTAMP) store<u64>(at, root.callTimestamp);
+  if (flags & RecordFlags.TIMESTAMP) {
+    store<u64>(at, root.callTimestamp);
+    at += 8;
+  }
+  if (flags & RecordFlags.COMPRESSED) store<u32>(at, root.callRawSize);
 }
 
 /** Appends bytes of the value that is under way, over as many blocks of the segment as it takes. */
@@ -290,7 +294,7 @@ export function logUpdateInPlace(
   const previous = changetype<Record>(record);
   if ((<u32>previous.flags ^ flags) & ~(RecordFlags.ASCII_KEY | RecordFlags.ASCII_VALUE)) return false;
   recordHeaderStore(record, RecordKind.SET, flags, sequence, keySize, valueSize);
-  if (flags & WORDS) wordsStore(record, flags);
+  if (flags & FIELDS) fieldsStore(record, flags);
   // The key's last bytes may share the final word: clear only what lies behind the new value.
   copyBytes(record + head, value, valueSize);
   for (let i = head + valueSize; i < total; i++) store<u8>(record + i, 0);
@@ -488,6 +492,7 @@ function blockNext(): void {
     root.attention |= Attention.FLUSH_DUE;
   if (root.tailBlock - root.handedBlock > <u64>(root.frameCount >>> 4)) root.attention |= Attention.BUFFER_FULL;
   if (root.expiringCount) root.attention |= Attention.EXPIRY_DUE;
+  if (root.hostFlies && ceilingIsLow()) root.attention |= Attention.SUPERBLOCK_DUE;
   if (root.checkpointAuto) {
     if (root.checkpointWork) root.checkpointCredit += CHECKPOINT_FACTOR;
     if (root.checkpointWork || root.bytesAppended >= root.checkpointDueAt) root.attention |= Attention.CHECKPOINT_DUE;

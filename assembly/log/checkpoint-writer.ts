@@ -1,5 +1,6 @@
 /**
- * Writing a checkpoint to its segments: blocks in 15 frames, handed to the device in runs, without a sync.
+ * Writing a checkpoint to its segments: blocks in 15 frames, handed to the device in runs, without a sync; by the host,
+ * from a copy, where it writes beside everything else (log/checkpoint-flight.ts).
  *
  * Nothing names these segments before the checkpoint is whole and durable, so whatever a crash leaves of them is free.
  *
@@ -23,6 +24,7 @@ import { ScanState } from "../recovery/log-scan";
 import { root } from "../root";
 import { Status } from "../status";
 import { segmentBegin, segmentHeaderFill } from "./append";
+import { flightAdd, flightAreaTake, flightTakes } from "./checkpoint-flight";
 import { For, segmentAt, segmentFree, segmentOffset, segmentsReserve, segmentTake } from "./segments";
 import { Space } from "./space";
 import { fenceCheck } from "./superblock-store";
@@ -95,6 +97,7 @@ export function workTake(): i32 {
   const chunk = chunkTake();
   if (!chunk) return Status.OUT_OF_MEMORY;
   root.checkpointWork = <u32>chunk;
+  flightAreaTake();
   memory.fill(chunk + WORK, 0, CHUNK_SIZE - WORK);
   return Status.OK;
 }
@@ -142,17 +145,21 @@ export function summaryWrite(summary: usize, size: u32): i32 {
   return framesWrite();
 }
 
-/** Hands all whole blocks to the device. NO_SPACE, DEVICE_WRITE, FENCED. */
+/** Hands all whole blocks to the flight, or to the device where that takes no more. NO_SPACE, DEVICE_WRITE, FENCED. */
 export function framesWrite(): i32 {
   const work = checkpointWork();
   const count = work.frames - work.isOpen;
   if (!count) return Status.OK;
-  const fenced = fenceCheck();
-  if (fenced < 0) return fenced;
-  const first = changetype<BlockHeader>(frameOf(0)).deviceBlock;
-  const status = deviceWriteUncached(first << BLOCK_SIZE_LOG2, frameOf(0), count << (<u32>BLOCK_SIZE_LOG2));
-  if (status < 0) return status;
-  root.blocksWritten += count;
+  const offset = changetype<BlockHeader>(frameOf(0)).deviceBlock << BLOCK_SIZE_LOG2;
+  if (!root.checkpointNow && flightTakes(count)) {
+    flightAdd(offset, frameOf(0), count);
+  } else {
+    const fenced = fenceCheck();
+    if (fenced < 0) return fenced;
+    const status = deviceWriteUncached(offset, frameOf(0), count << (<u32>BLOCK_SIZE_LOG2));
+    if (status < 0) return status;
+    root.blocksWritten += count;
+  }
   if (work.isOpen) memory.copy(frameOf(0), frameOf(count), BLOCK_SIZE);
   work.frames = work.isOpen;
   return Status.OK;

@@ -24,6 +24,7 @@
  * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
  * 116  u32 packed               of a segment of copies that was filled to its end: the bytes that were live in it then
  * 120  u32 believed             while opening: blocks of it whose records the checkpoint tells of; the others are replayed
+ * 124  u32 pins                 backups that still read it: log/pins.ts
  * ```
  *
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
@@ -34,9 +35,10 @@ import { NOTE_SEGMENTS_MAX, noteSizeFor } from "../format/note";
 import { headerBlocksFor, SegmentKind } from "../format/segment";
 import { BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
 import { CHUNK_SIZE, chunkTake } from "../memory/chunks";
-import { root } from "../root";
+import { Attention, root } from "../root";
 import { Status } from "../status";
-import { superblockCommit } from "./superblock-store";
+import { segmentHold } from "./pins";
+import { ceilingIsLow, superblockCommit } from "./superblock-store";
 
 const STATE_SIZE_LOG2: u32 = 7;
 const STATES_PER_CHUNK_LOG2: u32 = 9;
@@ -52,6 +54,9 @@ const CHECKPOINT_ENTRY_BYTES: u64 = 16;
 /** Free segments, beyond as many as are used, that take turns in any case. */
 const TURN_SEGMENTS_MIN: u32 = 8;
 const PEAK_PERIOD_MIN: u32 = 16;
+/** So many free segments, beyond those that are kept, let the allotment be raised ahead: what is written meanwhile fits. */
+const LEAD_MAX: u32 = 8;
+const LEAD_FROM: u32 = 4;
 
 /** What segments are asked for. Each purpose leaves some to those behind it; the last segment is recovery's. */
 export namespace For {
@@ -93,7 +98,7 @@ export class SegmentState {
   end: u32;
   packed: u32;
   believed: u32;
-  reservedToo: u32;
+  pins: u32;
 }
 
 if (offsetof<SegmentState>() != 128) ERROR("SegmentState layout");
@@ -226,6 +231,7 @@ export function segmentTake(): u32 {
   if (listed) root.takeFirst = segmentAt(index).next;
   root.segmentSearch = index + 1;
   root.segmentFreeCount--;
+  if (root.hostFlies && (allotmentIsLow() || ceilingIsLow())) root.attention |= Attention.SUPERBLOCK_DUE;
   peakNote();
   return index;
 }
@@ -279,13 +285,17 @@ export function segmentsUsed(): u32 {
   return root.allotmentEnd - root.allotmentStart - root.segmentFreeCount;
 }
 
-/** Gives a segment back: nothing on the device that counts names it any more. */
+/** Gives a segment back: nothing on the device that counts names it any more. What backups still read is free after them. */
 export function segmentFree(index: u32): void {
   const state = segmentAt(index);
+  state.liveBytes = 0;
+  if (state.pins) {
+    segmentHold(state);
+    return;
+  }
   state.kind = SegmentKind.FREE;
   state.space = 0;
   state.firstBlock = 0;
-  state.liveBytes = 0;
   state.tombstoneBytes = 0;
   state.newestTombstone = 0;
   if (index >= root.allotmentStart && index < root.allotmentEnd) root.segmentFreeCount++;
@@ -301,16 +311,47 @@ export function segmentsRecount(): void {
   root.segmentSearch = root.allotmentStart;
 }
 
+/** Segments that the allotment is raised by, where `missing` are missing. */
+export function allotmentStride(missing: u32): u32 {
+  const strideMax = <u32>(GROWTH_MAX_BYTES >> root.segmentSizeLog2);
+  return max<u32>(missing, min(max<u32>(1, strideMax), max<u32>(2, root.allotmentEnd >>> 1)));
+}
+
+/** Whether the allotment is to be raised before anybody has to wait for that. */
+export function allotmentIsLow(): bool {
+  // A file that holds next to nothing stays small.
+  if (root.growthRefused || root.allotmentEnd < LEAD_FROM) return false;
+  const lead = min<u32>(LEAD_MAX, max<u32>(1, root.allotmentEnd >>> 3));
+  if (root.segmentFreeCount > segmentsKept(For.WRITING) + lead) return false;
+  return root.growable ? root.allotmentEnd < segmentCountMax() : root.allotmentEnd < root.segmentCount;
+}
+
+/** Whether there is so much room that what gives more of it back may wait for the host. */
+export function roomIsAmple(): bool {
+  return root.growable != 0 || root.segmentFreeCount > segmentsKept(For.WRITING) + LEAD_MAX;
+}
+
+/** Raises the allotment to what a synced superblock says. */
+export function allotmentApply(segmentCount: u32, end: u32): void {
+  root.segmentCount = max(root.segmentCount, segmentCount);
+  for (let i = root.allotmentEnd; i < end; i++) {
+    if (segmentAt(i).kind == SegmentKind.FREE) root.segmentFreeCount++;
+  }
+  root.allotmentEnd = max(root.allotmentEnd, end);
+  root.growthRefused = 0;
+}
+
 function allotmentGrow(count: u32, kept: u32): i32 {
   const wanted = count + kept;
   const missing = wanted > root.segmentFreeCount ? wanted - root.segmentFreeCount : 0;
   const outside = root.segmentCount - root.allotmentEnd;
   if (!root.growable && outside < missing) return Status.NO_SPACE;
-  const strideMax = <u32>(GROWTH_MAX_BYTES >> root.segmentSizeLog2);
-  const stride = max<u32>(missing, min(max<u32>(1, strideMax), max<u32>(2, root.allotmentEnd >>> 1)));
+  const stride = allotmentStride(missing);
   let count2 = root.segmentCount;
   if (outside < missing) {
     count2 = root.allotmentEnd + stride;
+    // A file that is growing already does not shrink.
+    if (root.superblockStep) count2 = max(count2, root.superblockSegments);
     const ensured = segmentsEnsure(count2);
     if (ensured < 0) return ensured;
     const grown = deviceSetSize(segmentOffset(count2));
@@ -329,8 +370,7 @@ function allotmentGrow(count: u32, kept: u32): i32 {
     root.allotmentEnd = before;
     return committed;
   }
-  for (let i = before; i < end; i++) {
-    if (segmentAt(i).kind == SegmentKind.FREE) root.segmentFreeCount++;
-  }
+  root.allotmentEnd = before;
+  allotmentApply(count2, end);
   return Status.OK;
 }

@@ -63,7 +63,7 @@ export function shrink(mode: u32): i32 {
 /** Segments that a file is to keep, or 0 when it stays as it is. */
 export function shrinkEnd(mode: u32): u32 {
   if (!root.growable || root.readOnly || root.blocked || root.batchOpen || root.streamActive) return 0;
-  if (root.verifyState || root.cachePinned) return 0;
+  if (root.verifyState || root.cachePinned || root.superblockStep) return 0;
   const used = root.allotmentStart + (mode == Shrink.AUTO ? segmentsPeak() : segmentsUsed());
   let spare: u32 = 1;
   let least: u32 = 1;

@@ -5,6 +5,9 @@
  * FREE ─ taken ─> OPEN or COPYING ─ closed ─> LIVE ─ survey ─> EMPTIED ─ note ─> NOTED ─ mark ─> FREE
  * ```
  *
+ * A segment that is to be FREE while backups still read it is HELD until the last of them is done: nothing counts it, and
+ * nothing is written to it.
+ *
  * A checkpoint's segments are CHECKPOINT from when they are taken until no superblock names it: notes do not count them.
  *
  * A segment is EMPTIED when no record of it is live, no deletion in it is needed, and the copies that were made of its
@@ -31,6 +34,12 @@ export namespace Space {
   export const EMPTIED: u32 = 4;
   export const NOTED: u32 = 5;
   export const CHECKPOINT: u32 = 6;
+  export const HELD: u32 = 7;
+}
+
+/** Whether a segment in such a state holds records that count, or did until a note says otherwise. */
+export function spaceCounts(space: u32): bool {
+  return space != Space.FREE && space != Space.CHECKPOINT && space != Space.HELD;
 }
 
 const FOREVER: u64 = u64.MAX_VALUE;
@@ -153,7 +162,7 @@ export function spaceSurvey(): void {
   let oldestSegment: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
-    if (state.space == Space.FREE || state.space == Space.CHECKPOINT) continue;
+    if (!spaceCounts(state.space)) continue;
     if (state.born < oldest) {
       second = oldest;
       oldest = state.born;
@@ -173,7 +182,7 @@ export function spaceSurvey(): void {
   let used: u32 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
-    if (state.space == Space.FREE || state.space == Space.CHECKPOINT) continue;
+    if (!spaceCounts(state.space)) continue;
     used++;
     if (state.space != Space.LIVE) continue;
     const needed = tombstonesNeeded(i, state.newestTombstone);

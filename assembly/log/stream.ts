@@ -13,7 +13,7 @@
  */
 import { pad8 } from "../bytes/compare";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
-import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, RecordFlags, RecordKind, recordWordsSize } from "../format/record";
+import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, RecordFlags, RecordKind, recordFieldsSize } from "../format/record";
 import { SegmentKind } from "../format/segment";
 import { extentSet, extentTableGive, extentTableTake } from "../index/extent-table";
 import { BLOCK_SIZE_LOG2 } from "../limits";
@@ -52,7 +52,7 @@ export function extentRecordSize(keySize: u32, partSize: u32): u32 {
 export function streamBegin(keySize: u32, size: u32, flags: u32, sequence: u64): i32 {
   const reserved = logReserve(0, For.WRITING);
   if (reserved < 0) return reserved;
-  const head = RECORD_HEADER_SIZE + recordWordsSize(flags) + EXTENT_FIELD_SIZE + keySize;
+  const head = RECORD_HEADER_SIZE + recordFieldsSize(flags) + EXTENT_FIELD_SIZE + keySize;
   // One block's payload is slack: the head may not fit the end of the open block, the group's end wants a block too.
   const slack = head + 2 * BLOCK_PAYLOAD_SIZE;
   const partMax = (root.segmentBlocks - headerBlocks()) * BLOCK_PAYLOAD_SIZE - slack;
@@ -178,7 +178,7 @@ function partNext(): void {
   segmentAbandonRest();
   const address = logAppendHead(
     RecordKind.EXTENT,
-    root.streamFlags & ~(RecordFlags.EXPIRY | RecordFlags.TIMESTAMP),
+    root.streamFlags & ~(RecordFlags.EXPIRY | RecordFlags.TIMESTAMP | RecordFlags.COMPRESSED),
     root.streamSequence,
     KEY_A,
     root.streamKeySize,

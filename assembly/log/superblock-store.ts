@@ -5,7 +5,15 @@
 import { deviceRead, deviceSync, deviceWrite } from "../device/device";
 import {
   Compatible,
+  FEATURE_NAME_OFFSET,
   FORMAT_VERSION,
+  Incompatible,
+  LZ4_NAME_HIGH,
+  LZ4_NAME_LOW,
+  LZ4_VERSION,
+  POINT_COUNT,
+  POINT_SIZE,
+  POINTS_OFFSET,
   ROOT_COUNT,
   ROOT_SIZE,
   ROOTS_OFFSET,
@@ -13,9 +21,10 @@ import {
   Superblock,
   superblockIntact,
   superblockSeal,
+  VERSION_NEEDED_OFFSET,
 } from "../format/superblock";
 import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
-import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 
 /**
@@ -26,14 +35,18 @@ import { Status } from "../status";
 export function superblockCommit(): i32 {
   const fenced = fenceCheck();
   if (fenced < 0) return fenced;
+  const before = root.superblockGeneration;
   root.superblockGeneration++;
+  // A copy of that pair may be under way: it is left alone.
+  const flies = root.superblockStep > 1;
+  if (flies && !((root.superblockGeneration ^ root.superblockFlight) & 1)) root.superblockGeneration++;
   superblockBuild(changetype<Superblock>(SUPERBLOCK_A));
   const first = (<u32>root.superblockGeneration & 1) << 1;
   for (let copy = first; copy < first + 2; copy++) {
     const written = deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);
     if (written < 0) {
       // Refused whole before anything of this generation was written: its number may be used again.
-      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration--;
+      if (written == Status.NO_SPACE && copy == first) root.superblockGeneration = before;
       return written;
     }
     const synced = deviceSync();
@@ -41,7 +54,8 @@ export function superblockCommit(): i32 {
   }
   // What it says is durable is proven by it.
   if (root.durableGroup > root.provenMark) root.provenMark = root.durableGroup;
-  if (root.checkpointPending) root.checkpointPending--;
+  // The other pair still says what it said.
+  if (root.checkpointPending && !flies) root.checkpointPending--;
   return Status.OK;
 }
 
@@ -50,6 +64,24 @@ export function sequencesReserve(count: u64): i32 {
   if (root.sequence + count < root.sequenceCeiling) return Status.OK;
   root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
   return superblockCommit();
+}
+
+/** Whether the ceiling is to be raised before anybody has to wait for that. */
+export function ceilingIsLow(): bool {
+  return root.sequence + SEQUENCE_STRIDE / 4 >= root.sequenceCeiling;
+}
+
+/**
+ * Makes sure that the superblock has a feature bit, before anything on the device needs it. Two syncs the first time, then
+ * nothing. NO_SPACE, FENCED; DEVICE_WRITE must poison.
+ */
+export function featureReserve(bit: u64): i32 {
+  if (root.features & bit) return Status.OK;
+  root.features |= bit;
+  const committed = superblockCommit();
+  // Refused before anything was written, or given up with the store.
+  if (committed < 0) root.features &= ~bit;
+  return committed;
 }
 
 /**
@@ -68,7 +100,8 @@ export function fenceCheck(): i32 {
   return Status.OK;
 }
 
-function superblockBuild(superblock: Superblock): void {
+/** Builds the superblock of the present state, sealed. */
+export function superblockBuild(superblock: Superblock): void {
   memory.fill(changetype<usize>(superblock), 0, BLOCK_SIZE);
   superblock.magic = SUPERBLOCK_MAGIC;
   superblock.formatVersion = FORMAT_VERSION;
@@ -90,7 +123,15 @@ function superblockBuild(superblock: Superblock): void {
   superblock.saltLow = root.saltLow;
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
-  superblock.compatible = Compatible.CHECKPOINTS;
+  superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
+  superblock.incompatible = root.features;
+  if (root.features & Incompatible.LZ4) {
+    const at = changetype<usize>(superblock);
+    store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_LOW);
+    store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_HIGH, 8);
+    store<u64>(at + VERSION_NEEDED_OFFSET, LZ4_VERSION);
+  }
   memory.copy(changetype<usize>(superblock) + ROOTS_OFFSET, KEPT_ROOTS, ROOT_SIZE * ROOT_COUNT);
+  memory.copy(changetype<usize>(superblock) + POINTS_OFFSET, BACKUP_POINTS, POINT_SIZE * POINT_COUNT);
   superblockSeal(superblock);
 }

@@ -1,6 +1,6 @@
 /** Reading the entries of a checkpoint; see format/checkpoint.ts. Every size is checked before it is used. */
 import { compareKeys, copyBytes } from "../bytes/compare";
-import { addressWidth, EntryFlags, sequenceWidth } from "../format/checkpoint";
+import { addressWidth, ENTRY_COMPRESSED, EntryFlags, sequenceWidth } from "../format/checkpoint";
 import { ADDRESS_MASK, wordsSizeOf } from "../index/key-node";
 import { KEY_SIZE_MAX, SEGMENTS_OFFSET } from "../limits";
 
@@ -12,6 +12,8 @@ export class Entry {
   /** Size of the key, which lies where the reader wants it; 0 before the first. */
   keySize: u32;
   valueSize: u32;
+  /** Bytes that it has in the log: fewer where it is compressed. */
+  storedSize: u32;
   /** Extents of the value, 0 when it has one record. */
   parts: u32;
   address: u64;
@@ -33,7 +35,7 @@ export function entryRead(at: usize, end: usize, base: u64, entry: Entry, key: u
   if (at + 4 > end) return 0;
   const flags = <u32>load<u8>(at);
   const widths = <u32>load<u8>(at, 1);
-  if (flags & ~KNOWN || widths >>> 6) return 0;
+  if (flags & ~KNOWN || widths >>> 7) return 0;
   let shared: u32;
   let suffix: u32;
   if (flags & EntryFlags.LONG) {
@@ -54,6 +56,12 @@ export function entryRead(at: usize, end: usize, base: u64, entry: Entry, key: u
   at += sequenceSize;
   entry.valueSize = <u32>(load<u64>(at) & (((<u64>1) << (sizeSize << 3)) - 1));
   at += sizeSize;
+  entry.storedSize = entry.valueSize;
+  if (widths & ENTRY_COMPRESSED) {
+    entry.storedSize = load<u32>(at);
+    at += 4;
+    if (!entry.storedSize || entry.storedSize >= entry.valueSize) return 0;
+  }
   const words = wordsSizeOf(flags);
   if (words) entry.words = load<u64>(at);
   if (words > 8) entry.wordsToo = load<u64>(at, 8);

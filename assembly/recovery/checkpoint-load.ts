@@ -12,6 +12,7 @@
 import { pad8 } from "../bytes/compare";
 import { rootAt } from "../engine/checkpoint-due";
 import { nodeTake } from "../engine/dual";
+import { compressedEnter } from "../engine/live";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockValid } from "../format/block";
 import {
   CHECKPOINT_MAGIC,
@@ -24,7 +25,7 @@ import {
   EXTENTS_HEAD_SIZE,
   SEGMENT_ITEM_SIZE,
 } from "../format/checkpoint";
-import { EXPIRY_MAX, RECORD_HEADER_SIZE } from "../format/record";
+import { EXPIRY_MAX, RAW_FIELD_SIZE, RECORD_HEADER_SIZE } from "../format/record";
 import { SegmentKind } from "../format/segment";
 import { ROOT_COUNT, ROOT_SIZE, SuperblockRoot } from "../format/superblock";
 import { wheelEnter } from "../index/expiry-wheel";
@@ -37,6 +38,7 @@ import {
   NodeFlags,
   nodeSetKey,
   placeOf,
+  storedSet,
   wordsOf,
   wordsSizeInNode,
   wordsSizeOf,
@@ -82,8 +84,8 @@ class Loading {
   part: u32;
   parts: u32;
   keySize: u32;
-  /** Bytes of expiry and timestamp in the record of its first part. */
-  words: u32;
+  /** Bytes of expiry, timestamp and raw size in the record of its first part. */
+  fields: u32;
   /** Of segments that count and are old: how many there are, and of how many an entry told. */
   old: u32;
   told: u32;
@@ -297,27 +299,33 @@ function nodeLoad(entry: Entry, loading: Loading): i32 {
     if (chunksAvailable() < CHUNKS_PER_LEAF) return Status.OUT_OF_MEMORY;
   }
   if (flags & NodeFlags.EXPIRY && entry.words > EXPIRY_MAX) return Status.CHECKPOINT_DAMAGED;
-  const pointer = nodeTake(keySize, (flags & NodeFlags.EXTENTS ? 8 : 0) + wordsSizeInNode(flags));
+  const storedSize = entry.storedSize;
+  const compressed = storedSize < valueSize;
+  const isStored = (flags & NodeFlags.EXTENTS) != 0 || compressed;
+  const fields = wordsSizeOf(flags) + (compressed ? RAW_FIELD_SIZE : 0);
+  const pointer = nodeTake(keySize, (isStored ? 8 : 0) + wordsSizeInNode(flags));
   if (!pointer) return Status.OUT_OF_MEMORY;
   const node = changetype<KeyNode>(pointer);
   nodeSetKey(node, KEY_A, keySize);
   node.identity = identityOf(entry.sequence, keySize);
   node.valueSize = valueSize;
+  if (compressed) storedSet(node, node.body, 0, valueSize, storedSize);
+  compressedEnter(node);
   let address = entry.address;
   if (flags & NodeFlags.EXTENTS) {
     const parts = entry.parts;
-    if (parts < 2 || parts > valueSize + 1 || chunksAvailable() < CHUNKS_PER_LEAF) return Status.CHECKPOINT_DAMAGED;
+    if (parts < 2 || parts > storedSize + 1 || chunksAvailable() < CHUNKS_PER_LEAF) return Status.CHECKPOINT_DAMAGED;
     const table = extentTableTake(parts);
     if (!table) return Status.CHECKPOINT_DAMAGED;
-    store<u64>(node.body, table);
+    storedSet(node, node.body, table, valueSize, storedSize);
     loading.table = <u32>table;
     loading.part = 0;
     loading.parts = parts;
     loading.keySize = keySize;
-    loading.words = wordsSizeOf(flags);
+    loading.fields = fields;
     if (!isPlaced(address)) address = 0;
   } else if (isPlaced(address)) {
-    liveAdd(address, pad8(RECORD_HEADER_SIZE + wordsSizeOf(flags) + keySize + valueSize));
+    liveAdd(address, pad8(RECORD_HEADER_SIZE + fields + keySize + storedSize));
   } else {
     root.unplaced++;
     address = 0;
@@ -377,7 +385,7 @@ function extentsLoad(at: usize, end: usize, flags: u32, loading: Loading): usize
     const partSize = load<u32>(item, 8);
     if (partSize > VALUE_SIZE_MAX) return 0;
     if (isPlaced(address)) {
-      liveAdd(address, extentRecordSize(loading.keySize + (loading.part ? 0 : loading.words), partSize));
+      liveAdd(address, extentRecordSize(loading.keySize + (loading.part ? 0 : loading.fields), partSize));
     } else {
       root.unplaced++;
       address = 0;

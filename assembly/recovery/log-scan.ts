@@ -56,10 +56,16 @@ export function headersScan(frame: usize): i32 {
     state.headerBlocks = header.headerBlocks;
     const known = header.kind <= SegmentKind.CHECKPOINT;
     state.scan = known && header.headerBlocks < root.segmentBlocks ? ScanState.HEADER : ScanState.FOREIGN;
+    scanFold(block.generation + i);
     // While opening, the kind of a life that may not count; `segmentsTake` frees those that do not.
     state.kind = header.kind;
   }
   return Status.OK;
+}
+
+/** Folds what was found of the device into `root.scanFold`. */
+export function scanFold(value: u64): void {
+  root.scanFold = rotl<u64>((root.scanFold ^ value) * 0x9e3779b97f4a7c15, 31);
 }
 
 /** The lives of a kind, by their generations from the oldest on, as a list through `next`: its first, index plus 1. */

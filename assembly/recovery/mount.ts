@@ -8,11 +8,17 @@
 import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { checkpointsMounted } from "../engine/checkpoint";
+import { compressPrepare } from "../engine/compress";
+import { blockIsZero } from "../format/block";
 import { SegmentKind, segmentHeaderValid } from "../format/segment";
 import {
   Compatible,
   FORMAT_VERSION,
   INCOMPATIBLE_KNOWN,
+  Incompatible,
+  POINT_COUNT,
+  POINT_SIZE,
+  POINTS_OFFSET,
   READ_COMPATIBLE_KNOWN,
   ROOT_COUNT,
   ROOT_SIZE,
@@ -36,12 +42,12 @@ import { logContinue } from "../log/append";
 import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
 import { noteHas, Space } from "../log/space";
 import { superblockCommit } from "../log/superblock-store";
-import { KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
+import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
 import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
-import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState } from "./log-scan";
+import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState, scanFold } from "./log-scan";
 import { segmentsTake, tailSecure } from "./tail";
 
 /** How far into its segments a device is looked at before it counts as blank. */
@@ -66,6 +72,8 @@ export namespace MountFlags {
   export const OLDER_CHECKPOINT: u32 = 16;
   /** No checkpoint can be used: the whole log is replayed. */
   export const NO_CHECKPOINT: u32 = 32;
+  /** New values are compressed. */
+  export const COMPRESSION: u32 = 64;
 }
 
 /**
@@ -87,9 +95,9 @@ export function probe(device: u32): i32 {
     if (offset + BLOCK_SIZE > <u64>size) break;
     const status = deviceRead(offset, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
-    if (!isZero(SUPERBLOCK_B)) blank = false;
+    if (!blockIsZero(SUPERBLOCK_B)) blank = false;
     if (copy.magic == SUPERBLOCK_MAGIC) traces = true;
-    if (!superblockIntact(copy) || (found && copy.generation <= best.generation)) continue;
+    if (!superblockIntact(copy) || (found && !isNewer(copy, best))) continue;
     memory.copy(SUPERBLOCK_A, SUPERBLOCK_B, BLOCK_SIZE);
     found = true;
   }
@@ -134,6 +142,7 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
   root.epoch = 0;
   root.logEpoch = 0;
   root.superblockGeneration = 0;
+  root.features = 0;
   root.sequenceCeiling = 1;
   root.closed = 1;
   // Twice: all four copies.
@@ -157,6 +166,8 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   root.growable = flags & MountFlags.GROWABLE ? 1 : 0;
   const accepted = superblockAccept(superblock, engine);
   if (accepted < 0) return accepted;
+  root.compression = flags & MountFlags.COMPRESSION ? 1 : 0;
+  if ((root.compression || root.features & Incompatible.LZ4) && !compressPrepare()) return Status.OUT_OF_MEMORY;
   const size = deviceSize();
   if (size < 0) return <i32>size;
   if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;
@@ -203,6 +214,7 @@ function durableReplay(frame: usize): i32 {
   const logs = livesSort(SegmentKind.LOG);
   const mark = durableMark(logs, frame);
   root.durableGroup = mark;
+  scanFold(mark);
   root.logEpoch = max<u64>(root.logEpoch, mark >> 40);
   root.walkEpoch = root.logEpoch;
   const proven = provenLast(logs, mark);
@@ -295,6 +307,7 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.checkSeed = superblock.storeIdLow ^ rotl<u64>(superblock.storeIdHigh, 32);
   root.hashSeed = superblock.hashSeed;
   root.superblockGeneration = superblock.generation;
+  root.scanFold = superblock.generation;
   root.epoch = superblock.epoch;
   root.segmentCount = superblock.segmentCount;
   root.allotmentStart = superblock.allotmentStart;
@@ -305,10 +318,16 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   root.logEpoch = superblock.logEpoch;
   root.highestTimeMs = superblock.highestTimeMs;
   root.droppedTombstones = superblock.droppedTombstones;
+  root.features = superblock.incompatible & INCOMPATIBLE_KNOWN;
   if (superblock.compatible & Compatible.CHECKPOINTS) {
     memory.copy(KEPT_ROOTS, changetype<usize>(superblock) + ROOTS_OFFSET, ROOT_SIZE * ROOT_COUNT);
   } else {
     memory.fill(KEPT_ROOTS, 0, ROOT_SIZE * ROOT_COUNT);
+  }
+  if (superblock.compatible & Compatible.BACKUPS) {
+    memory.copy(BACKUP_POINTS, changetype<usize>(superblock) + POINTS_OFFSET, POINT_SIZE * POINT_COUNT);
+  } else {
+    memory.fill(BACKUP_POINTS, 0, POINT_SIZE * POINT_COUNT);
   }
   return Status.OK;
 }
@@ -332,10 +351,10 @@ function geometrySet(segmentBlocks: u32): bool {
   return true;
 }
 
-function isZero(frame: usize): bool {
-  let any: u64 = 0;
-  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
-  return any == 0;
+/** Of one number there may be two, where a successor took over from an opener that was just writing. */
+function isNewer(superblock: Superblock, than: Superblock): bool {
+  if (superblock.generation != than.generation) return superblock.generation > than.generation;
+  return superblock.epoch > than.epoch;
 }
 
 /**
@@ -346,7 +365,7 @@ function restIsZero(size: u64): i32 {
   for (let offset: u64 = 0; offset + BLOCK_SIZE <= min<u64>(size, SEGMENTS_OFFSET + SEARCHED); ) {
     const status = deviceRead(offset, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
-    if (!isZero(SUPERBLOCK_B)) {
+    if (!blockIsZero(SUPERBLOCK_B)) {
       const isSegment = offset >= SEGMENTS_OFFSET && segmentHeaderValid(SUPERBLOCK_B);
       return isSegment ? corruptAt(0) : Status.NOT_A_STORE;
     }

@@ -7,8 +7,9 @@
  * Invariant: nothing else is written to the store before `rebuildFinish`.
  */
 import { pad8 } from "../bytes/compare";
+import { compressReserve } from "../engine/compress";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
-import { Record } from "../format/record";
+import { Record, RecordFlags } from "../format/record";
 import { noteAppend } from "../log/append";
 import { flushSync } from "../log/group";
 import { liveAdd } from "../log/segments";
@@ -26,6 +27,10 @@ export function rebuildRecord(head: u32, total: u32): i32 {
   if (total > (root.segmentBlocks - 1) * BLOCK_PAYLOAD_SIZE) return Status.INVALID_ARGUMENT;
   const admitted = sideAdmit(head, total);
   if (admitted < 0) return admitted;
+  if (<u32>changetype<Record>(EXCHANGE_IN).flags & RecordFlags.COMPRESSED) {
+    const said = compressReserve();
+    if (said < 0) return said;
+  }
   const sequence = changetype<Record>(EXCHANGE_IN).sequence;
   if (sequence > root.sequence) root.sequence = sequence;
   const address = sidePlace(head, total);

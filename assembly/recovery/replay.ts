@@ -14,7 +14,14 @@
  */
 import { copyBytes, pad8 } from "../bytes/compare";
 import { inlineAllowed, nodeEnter, nodeHolds, nodeTake } from "../engine/dual";
-import { partRecordSize, recordsDead, recordsLive, recordsUnplaced } from "../engine/live";
+import {
+  compressedEnter,
+  compressedLeave,
+  partRecordSize,
+  recordsDead,
+  recordsLive,
+  recordsUnplaced,
+} from "../engine/live";
 import { nodeForget, nodeGive } from "../engine/snapshots";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, NOTE_SEGMENTS_MAX } from "../format/note";
@@ -26,6 +33,7 @@ import {
   recordExtentAt,
   recordKeyOffset,
   recordPartSize,
+  recordRawAt,
   recordValid,
   recordWordsSize,
 } from "../format/record";
@@ -48,6 +56,8 @@ import {
   nodeSetKey,
   nodeSizeOf,
   placeOf,
+  storedSet,
+  storedSizeOf,
   wordsOf,
   wordsSizeInNode,
   wordsSizeOf,
@@ -250,7 +260,10 @@ function placeApply(
 ): void {
   const flags = node.flags;
   const isExtents = (recordFlags & RecordFlags.EXTENTS) != 0;
-  if (flags & NodeFlags.DELETED || node.sequence != record.sequence || node.valueSize != record.valueSize) return;
+  if (flags & NodeFlags.DELETED || node.sequence != record.sequence) return;
+  const isCompressed = (recordFlags & RecordFlags.COMPRESSED) != 0;
+  if (isCompressed != node.isCompressed || storedSizeOf(node, node.body) != record.valueSize) return;
+  if (isCompressed && node.valueSize != load<u32>(recordRawAt(changetype<usize>(record)))) return;
   if (isExtents != ((flags & NodeFlags.EXTENTS) != 0) || !stands(record, node)) return;
   if (recordWordsSize(recordFlags) != wordsSizeOf(flags)) return;
   if (!isExtents) {
@@ -280,9 +293,11 @@ function stateDrop(node: KeyNode, keySize: u32): void {
   root.unplaced -= recordsUnplaced(node, node.body);
   recordsDead(node, keySize, node.body);
   root.valueBytes -= node.valueSize;
+  compressedLeave(node);
   if (node.flags & NodeFlags.EXPIRY) wheelLeave(node);
   if (node.flags & NodeFlags.EXTENTS) extentTableGive(<usize>load<u32>(node.body));
   node.place = placeOf(node.address, node.sizeClass, node.flags & ~(NodeFlags.EXTENTS | NodeFlags.EXPIRY));
+  node.valueSize = 0;
 }
 
 function deleteApply(record: Record, keySize: u32, known: usize, hash: u64): i32 {
@@ -336,6 +351,7 @@ function setApply(
   hash: u64,
 ): i32 {
   const valueSize = record.valueSize;
+  const compressed = (flags & RecordFlags.COMPRESSED) != 0;
   let nodeFlags = flags & RecordFlags.ASCII_VALUE ? NodeFlags.ASCII_VALUE : 0;
   if (flags & RecordFlags.ASCII_KEY) nodeFlags |= NodeFlags.ASCII_KEY;
   if (flags & RecordFlags.EXPIRY) nodeFlags |= NodeFlags.EXPIRY;
@@ -354,8 +370,8 @@ function setApply(
   // A node is not moved for the sake of its value, which comes back to it when it is read.
   const words = wordsSizeInNode(nodeFlags);
   const fits = node ? nodeHolds(changetype<KeyNode>(node), keySize, pad8(valueSize) + words) : inlineAllowed();
-  const inline = !table && valueSize <= INLINE_VALUE_SIZE_MAX && fits;
-  const bodySize: u32 = (table ? 8 : inline ? pad8(valueSize) : 0) + words;
+  const inline = !table && !compressed && valueSize <= INLINE_VALUE_SIZE_MAX && fits;
+  const bodySize: u32 = (table || compressed ? 8 : inline ? pad8(valueSize) : 0) + words;
   if (node && slabClassSize(changetype<KeyNode>(node).sizeClass) < nodeSizeOf(keySize, bodySize)) {
     const taken = nodeTake(keySize, bodySize);
     changetype<KeyNode>(taken).identity = changetype<KeyNode>(node).identity;
@@ -378,13 +394,19 @@ function setApply(
     copyBytes(target.body, value, here);
     root.replayNode = <u32>(target.body + here);
   }
-  if (table) store<u64>(target.body, table);
+  if (table || compressed) {
+    const rawSize = compressed ? load<u32>(recordRawAt(changetype<usize>(record))) : valueSize;
+    storedSet(target, target.body, table, rawSize, valueSize);
+  }
   const wordsSize = recordWordsSize(flags);
   if (wordsSize) copyBytes(wordsOf(target, target.body), changetype<usize>(record) + RECORD_HEADER_SIZE, wordsSize);
   if (flags & RecordFlags.EXPIRY) wheelEnter(target);
   recordsLive(target, keySize, target.body);
   if (fresh) nodeEnter(target, hash);
-  else root.valueBytes += valueSize;
+  else {
+    root.valueBytes += target.valueSize;
+    compressedEnter(target);
+  }
   return Status.OK;
 }
 

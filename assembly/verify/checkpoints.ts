@@ -19,13 +19,14 @@ import {
 import { ROOT_COUNT, SuperblockRoot } from "../format/superblock";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, wordsOf, wordsSizeOf } from "../index/key-node";
+import { KeyNode, NodeFlags, storedSizeOf, wordsOf, wordsSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
+import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { Entry, entryRead } from "../recovery/checkpoint-entry";
 import { blocksBelieved, checkpointChain, summaryRead } from "../recovery/checkpoint-load";
 import { root } from "../root";
-import { blockFault, segmentCounts, segmentMovedOn } from "./source";
+import { blockFault, segmentCounts } from "./source";
 import {
   BUFFER_BLOCKS,
   bufferBlock,
@@ -228,6 +229,7 @@ function entryProve(state: VerifyState, entry: Entry): void {
   const same =
     node.sequence == entry.sequence &&
     node.valueSize == entry.valueSize &&
+    storedSizeOf(node, node.body) == entry.storedSize &&
     (node.flags & flags) == entry.flags &&
     wordsAgree(node, entry);
   const sound = same ? replayed || node.address == entry.address : node.sequence > entry.sequence && replayed;

@@ -9,7 +9,7 @@ import { compareKeys, copyWords } from "../bytes/compare";
 import { tickMs } from "../device/device";
 import { hashCollect, hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NODE_HEADER_SIZE, NodeFlags, VERSION_HEADER_SIZE } from "../index/key-node";
+import { KeyNode, NODE_HEADER_SIZE, NodeFlags, storedSizeOf, VERSION_HEADER_SIZE } from "../index/key-node";
 import { SeekMode, treeFirst, treeNext, treeSeek } from "../index/tree-cursor";
 import { LEAF_CAPACITY, TreeNode } from "../index/tree-node";
 import { descend, pathIndex, pathNode } from "../index/tree-path";
@@ -99,6 +99,7 @@ export function indexSums(): void {
   total(Total.KEYS, root.liveKeyCount, state.walkKeyCount);
   total(Total.KEY_BYTES, root.keyBytes, state.walkKeyBytes);
   total(Total.VALUE_BYTES, root.valueBytes, state.walkValueBytes);
+  total(Total.COMPRESSED_SAVED, root.compressedSaved, state.walkCompressedSaved);
   total(Total.EXPIRING, root.expiringCount, state.walkExpiringCount);
 }
 
@@ -174,6 +175,7 @@ function nodeProve(state: VerifyState, node: KeyNode): void {
     state.walkKeyBytes += keySize;
     if (node.flags & NodeFlags.EXPIRY) state.walkExpiringCount++;
     state.walkValueBytes += node.valueSize;
+    if (node.isCompressed) state.walkCompressedSaved += node.valueSize - storedSizeOf(node, node.body);
     keptCount(state, node);
     candidateProve(node, key, keySize, node.body);
   }

@@ -11,7 +11,14 @@
  * ```
  */
 import { deviceRead } from "../device/device";
-import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, NO_RECORD } from "../format/block";
+import {
+  BLOCK_HEADER_SIZE,
+  BLOCK_PAYLOAD_SIZE,
+  BlockFlags,
+  BlockHeader,
+  blockIsZero,
+  NO_RECORD,
+} from "../format/block";
 import { Record, RecordFlags, recordKeyOffset, recordPartSize, recordSpan, recordValid } from "../format/record";
 import { SegmentKind, segmentHeaderValid } from "../format/segment";
 import { SUPERBLOCK_MAGIC, Superblock, superblockIntact } from "../format/superblock";
@@ -28,7 +35,7 @@ import { Space } from "../log/space";
 import { probe, superblockAccept } from "../recovery/mount";
 import { READ_PLAN, root, SUPERBLOCK_A, SUPERBLOCK_B, WORKSPACE } from "../root";
 import { Status } from "../status";
-import { blockFault, blockIsZero, segmentEnd } from "./source";
+import { blockFault, segmentEnd } from "./source";
 import { Fault } from "./state";
 
 const ENTRY_SIZE: usize = 40;

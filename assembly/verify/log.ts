@@ -6,23 +6,23 @@
  * after they were met, and its count must lie between.
  */
 import { deviceRead, tickMs } from "../device/device";
-import { BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, LAST_PAYLOAD_SIZE } from "../format/block";
+import { BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockIsZero, LAST_PAYLOAD_SIZE } from "../format/block";
 import { SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { blockLookAgain, segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentOffset } from "../log/segments";
 import { Space } from "../log/space";
 import { root } from "../root";
+import { Status } from "../status";
 import { recordsScan } from "./records";
 import {
   blockFault,
-  blockIsZero,
   blockProven,
   frameInMemory,
   isHalfCopied,
   segmentCounts,
   segmentEnd,
   segmentIsOpen,
-  segmentMovedOn,
   usedOf,
 } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, faultAt, VerifyPhase, VerifyState, verifyState } from "./state";
@@ -146,6 +146,10 @@ function blocksScan(state: VerifyState): void {
     // What does not come together is asked for block by block: only what is really gone is lost.
     const status = whole < 0 ? deviceRead(at, bufferBlock(i), <u32>BLOCK_SIZE) : whole;
     if (status < 0) {
+      if (segmentMovedOn(index, bufferBlock(BUFFER_BLOCKS))) {
+        state.expired = 1;
+        return;
+      }
       faultAt(Fault.DEVICE, at, <f64>status, 0);
       blockLose(state);
     } else {
@@ -163,10 +167,16 @@ function blockFromDevice(state: VerifyState, frame: usize, offset: u64): void {
     blockScan(state, frame);
     return;
   }
-  const younger = kind == Fault.BLOCK_STALE && header.generation > state.generation;
-  if ((root.readOnly && younger) || segmentMovedOn(state.segment, bufferBlock(BUFFER_BLOCKS))) {
-    state.expired = 1;
-    return;
+  if (root.readOnly) {
+    const again = blockLookAgain(offset, bufferBlock(BUFFER_BLOCKS));
+    if (again == Status.SNAPSHOT_EXPIRED) {
+      state.expired = 1;
+      return;
+    }
+    if (again == Status.OK) {
+      blockScan(state, bufferBlock(BUFFER_BLOCKS));
+      return;
+    }
   }
   if (kind == Fault.BLOCK_DAMAGED) faultAt(kind, offset, blockIsZero(frame) ? 1 : 0, 0);
   else if (kind == Fault.BLOCK_MISPLACED) faultAt(kind, offset, <f64>header.deviceBlock, 0);

@@ -6,12 +6,13 @@ import { bytesEqual } from "../bytes/compare";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE } from "../format/block";
 import { Record, RecordKind, recordKeyOffset, recordPartSize, recordValid } from "../format/record";
 import { extentAddress, extentCount, extentSize, extentsProven } from "../index/extent-table";
-import { ADDRESS_MASK, KeyNode, NodeFlags, placeOf } from "../index/key-node";
+import { ADDRESS_MASK, KeyNode, NodeFlags, placeOf, storedSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
+import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { root } from "../root";
 import { recordAgrees } from "./records";
-import { blockProven, frameInMemory, segmentCounts, segmentEnd, segmentMovedOn, usedOf } from "./source";
+import { blockProven, frameInMemory, segmentCounts, segmentEnd, usedOf } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, fault, verifyState } from "./state";
 
 /** Details of RECORD_MISSING. */
@@ -35,7 +36,7 @@ export function candidateProve(candidate: KeyNode, key: usize, keySize: u32, bod
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags & ~NodeFlags.PROVEN);
     return;
   }
-  recordProve(candidate, key, keySize, body, candidate.address, RecordKind.SET, candidate.valueSize);
+  recordProve(candidate, key, keySize, body, candidate.address, RecordKind.SET, storedSizeOf(candidate, body));
 }
 
 /** Proves one record. False when it noted a fault. */

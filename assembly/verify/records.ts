@@ -14,6 +14,7 @@ import {
   RecordFlags,
   RecordKind,
   recordExtentAt,
+  recordFieldsSize,
   recordKeyOffset,
   recordPartSize,
   recordValid,
@@ -22,7 +23,15 @@ import {
 import { extentAddress, extentCount, extentProve, extentSize } from "../index/extent-table";
 import { hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NodeFlags, placeOf, VERSION_HEADER_SIZE, wordsOf, wordsSizeOf } from "../index/key-node";
+import {
+  KeyNode,
+  NodeFlags,
+  placeOf,
+  storedSizeOf,
+  VERSION_HEADER_SIZE,
+  wordsOf,
+  wordsSizeOf,
+} from "../index/key-node";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { root } from "../root";
 import { isHalfCopied } from "./source";
@@ -89,7 +98,7 @@ export function recordAgrees(candidate: KeyNode, body: usize, record: usize): bo
   );
 }
 
-/** `words` is where the record has expiry and timestamp. */
+/** `words` is where the record has expiry, timestamp and raw size. */
 function headAgrees(candidate: KeyNode, body: usize, recordFlags: u32, words: usize, valueSize: u32, kind: u32): bool {
   const flags = candidate.flags;
   // A further part of a value has none.
@@ -99,10 +108,15 @@ function headAgrees(candidate: KeyNode, body: usize, recordFlags: u32, words: us
     if (((flags & NodeFlags.EXPIRY) != 0) != ((recordFlags & RecordFlags.EXPIRY) != 0)) return false;
     if (!bytesEqual(wordsOf(candidate, body), words, wordsSize)) return false;
   }
+  if (kind != RecordKind.EXTENT) {
+    const compressed = (recordFlags & RecordFlags.COMPRESSED) != 0;
+    if (compressed != candidate.isCompressed) return false;
+    if (compressed && load<u32>(words + wordsSize) != candidate.valueSize) return false;
+  }
   const extents = (flags & NodeFlags.EXTENTS) != 0;
   return (
     // A further part of a value says its own size.
-    (kind == RecordKind.EXTENT || candidate.valueSize == valueSize) &&
+    (kind == RecordKind.EXTENT || storedSizeOf(candidate, body) == valueSize) &&
     extents == ((recordFlags & RecordFlags.EXTENTS) != 0) &&
     ((flags & NodeFlags.ASCII_KEY) != 0) == ((recordFlags & RecordFlags.ASCII_KEY) != 0) &&
     ((flags & NodeFlags.ASCII_VALUE) != 0) == ((recordFlags & RecordFlags.ASCII_VALUE) != 0)
@@ -134,7 +148,7 @@ function recordTake(state: VerifyState, record: usize, left: u32, address: u64):
   state.recordKeySize = keySize;
   state.recordKind = view.kind;
   state.recordFlags = flags;
-  copyBytes(recordWordsAt(), record + RECORD_HEADER_SIZE, recordWordsSize(flags));
+  copyBytes(recordWordsAt(), record + RECORD_HEADER_SIZE, recordFieldsSize(flags));
   state.recordValueHere = 0;
   state.recordRemaining = partSize;
   copyBytes(recordKeyAt(), record + keyOffset, keySize);
@@ -181,7 +195,7 @@ function candidateMatch(state: VerifyState, candidate: KeyNode, body: usize): vo
     headAgrees(candidate, body, state.recordFlags, recordWordsAt(), state.recordValueSize, state.recordKind);
   if (!(flags & NodeFlags.EXTENTS)) {
     if (candidate.address != state.recordAddress) return;
-    state.confirmed += recordSizeOf(candidate, keySize, candidate.valueSize);
+    state.confirmed += recordSizeOf(candidate, keySize, storedSizeOf(candidate, body));
     if (!sound || state.recordKind != RecordKind.SET) return;
     if (flags & NodeFlags.INLINE && !bytesEqual(body, recordValueAt(), candidate.valueSize)) return;
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags | NodeFlags.PROVEN);

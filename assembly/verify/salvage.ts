@@ -4,13 +4,19 @@
  * The host reads a window of blocks into the write buffer, which is not used otherwise; nothing is mounted. What proves a
  * block is its check under a seed that comes from a superblock, or from a segment's header, which proves itself by it.
  */
-import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockHeader, blockCheck, NO_RECORD } from "../format/block";
+import {
+  BLOCK_HEADER_SIZE,
+  BLOCK_PAYLOAD_SIZE,
+  BlockHeader,
+  blockCheck,
+  blockIsZero,
+  NO_RECORD,
+} from "../format/block";
 import { Record, RecordKind, recordSpan, recordValid } from "../format/record";
 import { segmentHeaderOf, segmentHeaderValid } from "../format/segment";
 import { BLOCK_SIZE_LOG2 } from "../limits";
 import { root } from "../root";
 import { recordsList } from "./inspect";
-import { blockIsZero } from "./source";
 
 /** What `salvageLook` answers: one of these, and HEADER where it applies. */
 namespace SalvageLook {

@@ -9,14 +9,13 @@ import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { frameOf } from "../log/append";
 import { segmentAt, segmentOffset } from "../log/segments";
 import { sideFrameAt } from "../log/side";
-import { Space } from "../log/space";
+import { Space, spaceCounts } from "../log/space";
 import { root } from "../root";
 import { Fault } from "./state";
 
 /** Whether a segment holds records that count, or did until a note says otherwise. */
 export function segmentCounts(index: u32): bool {
-  const space = segmentAt(index).space;
-  return space != Space.FREE && space != Space.CHECKPOINT;
+  return spaceCounts(segmentAt(index).space);
 }
 
 /** Whether a segment is one that the log, or copies, are appended to. */
@@ -70,23 +69,4 @@ export function blockProven(index: u32, block: u32, target: usize): usize {
   const offset = segmentOffset(index) + ((<u64>block) << BLOCK_SIZE_LOG2);
   if (deviceRead(offset, target, <u32>BLOCK_SIZE) < 0) return 0;
   return blockFault(target, offset >> BLOCK_SIZE_LOG2, segmentAt(index).generation) ? 0 : target;
-}
-
-/**
- * Whether the writer beside a `readOnly` store has begun another life of a segment: what does not look right there need not
- * be damage. Reads the segment's header to `target`.
- */
-export function segmentMovedOn(index: u32, target: usize): bool {
-  if (!root.readOnly) return false;
-  const offset = segmentOffset(index);
-  if (deviceRead(offset, target, <u32>BLOCK_SIZE) < 0) return false;
-  if (blockFault(target, offset >> BLOCK_SIZE_LOG2, 0)) return false;
-  return changetype<BlockHeader>(target).generation > segmentAt(index).generation;
-}
-
-/** Whether all of a block is zero. */
-export function blockIsZero(frame: usize): bool {
-  let any: u64 = 0;
-  for (let i: usize = 0; i < BLOCK_SIZE; i += 8) any |= load<u64>(frame + i);
-  return any == 0;
 }

@@ -122,6 +122,8 @@ export namespace Total {
   export const INDEXES: u32 = 6;
   /** Keys in the expiry wheel. */
   export const EXPIRING: u32 = 7;
+  /** Bytes that compressed values have less in the log. */
+  export const COMPRESSED_SAVED: u32 = 8;
 }
 
 @unmanaged
@@ -159,6 +161,8 @@ export class VerifyState {
   recordFlags: u32;
   recordExpiry: u64;
   recordTimestamp: u64;
+  /** Its raw size stands here where it has both of these, and as far before as it has not. */
+  recordRawSize: u32;
   recordValueHere: u32;
 
   // The walks over the indexes
@@ -171,6 +175,7 @@ export class VerifyState {
   walkExpiringCount: u32;
   walkKeyBytes: u64;
   walkValueBytes: u64;
+  walkCompressedSaved: u64;
   bucket: u32;
   hashEntries: u32;
   /** What the buffer's first block holds: device block plus 1, and the generation that it was checked for. */
@@ -255,7 +260,7 @@ export function recordKeyAt(): usize {
   return <usize>root.verifyState + RECORD_KEY;
 }
 
-/** Where its expiry and its timestamp lie, those that it has. */
+/** Where its expiry, its timestamp and its raw size lie, those that it has. */
 export function recordWordsAt(): usize {
   return <usize>root.verifyState + offsetof<VerifyState>("recordExpiry");
 }

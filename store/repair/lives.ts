@@ -74,12 +74,19 @@ export interface NoteReference {
 
 /** Blocks of a device by what they are. The superblock's copies are not among them. */
 export interface BlockCounts {
+  /** All that were looked at. */
   read: number;
+  /** What was written there, and whole. */
   sound: number;
+  /** Not what was written. */
   damaged: number;
+  /** The device failed to read them. */
   unreadable: number;
+  /** Sound, but they belong elsewhere on the device. */
   misplaced: number;
+  /** Of another store. */
   foreign: number;
+  /** Never written. */
   blank: number;
 }
 

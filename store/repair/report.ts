@@ -4,9 +4,13 @@ import type { BlockCounts } from "./lives.ts";
 
 /** How far a repair is. `done` and `total` count blocks of the damaged device, each of which is read up to three times. */
 export interface RepairProgress {
+  /** What is under way. */
   phase: "repair";
+  /** What lies where; which records there are; copying them; proving the copy. */
   step: "survey" | "collect" | "copy" | "verify";
+  /** Blocks done in this step. */
   done: number;
+  /** Blocks of this step in all, as far as is known. */
   total: number;
 }
 
@@ -60,20 +64,25 @@ export interface RepairReport {
   unproven: string | undefined;
   /** Where the damaged store is kept after a repair in place. */
   damaged: string | undefined;
-  /** Copies of the superblock that were intact, of four. Without any it was worked out from the segments. */
+  /** Copies of the superblock that were intact, of four. */
   superblocksIntact: number;
+  /** Whether there was none, so that it was worked out from the segments. */
   superblockRebuilt: boolean;
   /** Blocks of 4,096 bytes, the superblock's copies apart, by what they are. */
   blocks: BlockCounts;
   /** Records met in sound blocks, garbage included. */
   recordsRead: number;
-  /** Keys in the repaired store; in the unproven one, in all and by reason; and keys whose newest value is lost. */
+  /** Keys in the repaired store. */
   keysRepaired: number;
+  /** Keys in the unproven store. */
   keysUnproven: number;
+  /** The same by their reason. */
   doubts: Record<RepairDoubt, number>;
+  /** Keys whose newest value is lost. */
   keysLost: number;
-  /** Versions of the repaired store's records, lowest and highest; 0 when it is empty. */
+  /** The lowest version of the repaired store's records; 0 when it is empty. */
   versionFirst: number;
+  /** The highest one; 0 when it is empty. */
   versionLast: number;
   /**
    * The highest version that anything missing can have had: values that are not known to be the newest above it are
@@ -82,9 +91,11 @@ export interface RepairReport {
   horizon: number | undefined;
   /** What is missing; at most 1,000. */
   gaps: RepairGap[];
+  /** How many there are. */
   gapCount: number;
-  /** Keys whose newest value is lost, and unproven ones; at most 1,000 each. */
+  /** Keys whose newest value is lost; at most 1,000. */
   lost: RepairKey[];
+  /** Unproven keys; at most 1,000. */
   unprovenKeys: RepairKey[];
   /** How long it took, in milliseconds. */
   ms: number;

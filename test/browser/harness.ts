@@ -1,6 +1,6 @@
 /** `test/store/harness.ts` for a browser's dedicated worker: `open` over the origin private file system. */
 import { afterAll } from "vitest";
-import { open as openInBrowser, repair as repairInBrowser } from "../../hosts/browser.ts";
+import { open as openInBrowser, repair as repairInBrowser, restore as restoreInBrowser } from "../../hosts/browser.ts";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
 import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
@@ -27,6 +27,9 @@ export const openRaw = openInBrowser as (target?: unknown, options?: unknown) =>
 
 /** `repair` of this runtime. */
 export const repair = repairInBrowser;
+
+/** `restore` of this runtime. */
+export const restore = restoreInBrowser;
 
 /** What the core needs of a browser. */
 export function host(): Promise<CoreHost> {

@@ -128,25 +128,37 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
   });
 
   test("verify a store that its owner closes meanwhile, from the next one", async () => {
-    const name = pages.newName();
-    const [first, second] = [await pages.newPage(), await pages.newPage()];
-    for (const page of [first, second]) await connect(page, name);
-    await first.evaluate(async () => {
-      for (let i = 0; i < 60_000; i++) void kept.store.set(`key ${i}`, "v".repeat(i % 200));
-      await kept.store.flush();
-    });
-    await second.evaluate(() => {
-      kept.progress = [];
-      kept.report = kept.store.verify({ onProgress: (at: object) => kept.progress.push(at) });
-    });
-    await second.waitForFunction("kept.progress.length > 0", { polling: 1 });
-    await first.evaluate(() => kept.store.close());
-    const { ok, keys, faults } = await second.evaluate(() => kept.report);
-    expect({ ok, keys, faults }).toEqual({ ok: true, keys: 60_000, faults: [] });
-    // It began anew.
-    const done = (await second.evaluate(() => kept.progress)) as { phase: string; done: number }[];
-    expect(done.some((at, i) => i > 0 && at.phase === "log" && at.done < (done[i - 1]?.done ?? 0))).toBe(true);
-    expect(await isOwner(second)).toBe(true);
+    // Where a busy machine lets the verification end before the owner has left, another store is tried.
+    let isBegunAnew = false;
+    for (let attempt = 0; attempt < 8 && !isBegunAnew; attempt++) {
+      const name = pages.newName();
+      const [first, second] = [await pages.newPage(), await pages.newPage()];
+      for (const page of [first, second]) await connect(page, name);
+      await first.evaluate(async () => {
+        for (let i = 0; i < 60_000; i++) void kept.store.set(`key ${i}`, "v".repeat(i % 200));
+        await kept.store.flush();
+        const channel = new BroadcastChannel("verification");
+        kept.closed = new Promise<void>((resolve) => {
+          channel.onmessage = () => resolve();
+        }).then(() => kept.store.close());
+      });
+      await second.evaluate(() => {
+        const channel = new BroadcastChannel("verification");
+        kept.progress = [];
+        const onProgress = (at: object): void => {
+          if (kept.progress.push(at) === 1) channel.postMessage("begun");
+        };
+        kept.report = kept.store.verify({ onProgress });
+      });
+      await first.evaluate(() => kept.closed);
+      const { ok, keys, faults } = await second.evaluate(() => kept.report);
+      expect({ ok, keys, faults }).toEqual({ ok: true, keys: 60_000, faults: [] });
+      expect(await isOwner(second)).toBe(true);
+      const done = (await second.evaluate(() => kept.progress)) as { phase: string; done: number }[];
+      isBegunAnew = done.some((at, i) => i > 0 && at.phase === "log" && at.done < (done[i - 1]?.done ?? 0));
+      for (const page of [first, second]) await pages.closePage(page);
+    }
+    expect(isBegunAnew).toBe(true);
   });
 
   const ends = {
@@ -212,6 +224,25 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
     await pages.closePage(other);
     await expect.poll(snapshots, { timeout: 10_000 }).toBe(0);
     expect(await owner.evaluate(() => kept.store.count())).toBe(1000);
+  });
+
+  test("may lose their workers any number of times beside an owner", async () => {
+    const name = pages.newName();
+    const [owner, other] = [await pages.newPage(), await pages.newPage()];
+    await connect(owner, name);
+    await connect(other, name);
+    const seen = await other.evaluate(async () => {
+      for (let i = 0; i < 8; i++) {
+        kept.store.killWorker();
+        await kept.store.set("count", `${i}`);
+      }
+      return kept.store.get("count");
+    });
+    expect(seen).toBe("7");
+    // One of them is there still to take over.
+    await owner.evaluate(() => kept.store.close());
+    expect(await other.evaluate(() => kept.store.get("count"))).toBe("7");
+    expect(await isOwner(other)).toBe(true);
   });
 });
 

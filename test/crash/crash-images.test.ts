@@ -33,6 +33,8 @@ interface Kind {
   share: number;
   /** Whether checkpoints are made all the time, a block at a step. */
   checkpoints?: boolean;
+  /** Whether values are compressed: those of some length are, then, something that gets half as small. */
+  compressed?: boolean;
   /** Whether it is emptied and compacted again and again, so that the file shrinks and grows. */
   breathes?: boolean;
 }
@@ -92,6 +94,27 @@ const KINDS: readonly Kind[] = [
     breathes: true,
     checkpoints: true,
   },
+  {
+    name: "a compressed file",
+    growable: true,
+    size: 0,
+    compacts: false,
+    ballast: 0,
+    operations: 60,
+    share: 0.5,
+    compressed: true,
+  },
+  {
+    name: "a compressed and compacted file with checkpoints",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 160,
+    share: 0.02,
+    checkpoints: true,
+    compressed: true,
+  },
 ];
 /** A checkpoint whenever a segment is full. */
 const OFTEN = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
@@ -109,6 +132,7 @@ async function mount(device: RecordingDevice, kind: Kind, auto = false): Promise
     cacheBytes: MIB,
     durability: "manual",
     compaction: { auto, garbageRatio: 0.05 },
+    compression: kind.compressed === true ? "lz4" : "none",
   });
   const checkpoints = kind.checkpoints === true ? OFTEN : SELDOM;
   return openStore<string, string>(
@@ -141,7 +165,13 @@ async function run(seed: number, kind: Kind) {
         : pick < (kind.compacts ? 0.7 : 0.9)
           ? random() * 1500
           : random() * (large && pick > 0.96 ? 90_000 : 9000);
-    return `${serial}:${"x".repeat(Math.floor(size))}`;
+    return `${serial}:${kind.compressed === true ? halves(size) : "x".repeat(Math.floor(size))}`;
+  };
+  /** Text whose every part stands there twice. */
+  const halves = (size: number): string => {
+    let text = "";
+    while (text.length < size) text += random().toString(36).slice(2).repeat(2);
+    return text.slice(0, size);
   };
   const issue = (commit: Map<string, string | undefined>): number => {
     progress.issued = history.add(commit);
@@ -272,6 +302,8 @@ async function run(seed: number, kind: Kind) {
     } else if (pick < 0.95) {
       const turns = Math.floor(random() * 12);
       for (let t = 0; t < turns; t++) await Promise.resolve();
+      // Superblocks and checkpoints leave in turns of the event loop.
+      if (random() < 0.4) await new Promise((resolve) => setTimeout(resolve, 0));
     } else if (pick < 0.97) {
       await Promise.all(pending);
     } else {
@@ -391,10 +423,15 @@ function cutsOf(device: RecordingDevice): number[] {
   return cuts;
 }
 
+/** Superblocks that the host wrote beside everything else. */
+function superblocksFlown(device: RecordingDevice): number {
+  return device.events.filter((event) => event.type === "write" && event.isAsync && event.offset < MIB).length;
+}
+
 async function crashEverywhere(
   seed: number,
   kind: Kind,
-): Promise<{ mounted: number; freed: number; checkpoints: number; cuts: number }> {
+): Promise<{ mounted: number; freed: number; checkpoints: number; cuts: number; flown: number }> {
   const { device, history, freed, checkpoints } = await run(seed, kind);
   const random = randomFrom(seed ^ 0x5eed);
   const images = new CrashImages(new Uint8Array(kind.size), device.events);
@@ -422,7 +459,7 @@ async function crashEverywhere(
       mounted += 1;
     }
   }
-  return { mounted, freed, checkpoints, cuts: cuts.length };
+  return { mounted, freed, checkpoints, cuts: cuts.length, flown: superblocksFlown(device) };
 }
 
 const { CAIRN_SEED, CAIRN_CRASH_RUNS } = process.env;
@@ -436,17 +473,20 @@ for (const kind of KINDS) {
     let freed = 0;
     let checkpoints = 0;
     let cuts = 0;
+    let flown = 0;
     for (let i = 0; i < RUNS; i++) {
       const result = await crashEverywhere(SEED + i, kind);
       mounted += result.mounted;
       freed += result.freed;
       checkpoints += result.checkpoints;
       cuts += result.cuts;
+      flown += result.flown;
     }
     expect(mounted).toBeGreaterThan(20 * RUNS);
     // Segments were used anew, or no crash could have met it.
     if (kind.compacts) expect(freed).toBeGreaterThan(2 * RUNS);
     if (kind.checkpoints === true) expect(checkpoints).toBeGreaterThan(2 * RUNS);
+    if (kind.compacts && kind.growable) expect(flown).toBeGreaterThan(2 * RUNS);
     if (kind.breathes === true) expect(cuts).toBeGreaterThan(2 * RUNS);
   }, 600_000);
 }

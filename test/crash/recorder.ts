@@ -10,7 +10,7 @@
 import type { BlockDevice, DevicePiece } from "../../store/device.ts";
 
 export type DeviceEvent =
-  | { type: "write"; offset: number; bytes: Uint8Array }
+  | { type: "write"; offset: number; bytes: Uint8Array; isAsync: boolean }
   | { type: "sync"; covers: number }
   | { type: "resize"; size: number }
   | { type: "mark"; mark: unknown };
@@ -54,10 +54,14 @@ export class RecordingDevice implements BlockDevice {
   }
 
   write(offset: number, source: Uint8Array): number {
+    return this.put(offset, source, false);
+  }
+
+  private put(offset: number, source: Uint8Array, isAsync: boolean): number {
     if (offset + source.length > this.image.length) throw new RangeError("write beyond the end of the device");
     if (offset % 4096 !== 0 || source.length % 4096 !== 0) throw new RangeError("write is not made of blocks");
     this.image.set(source, offset);
-    this.events.push({ type: "write", offset, bytes: source.slice() });
+    this.events.push({ type: "write", offset, bytes: source.slice(), isAsync });
     return source.length;
   }
 
@@ -68,10 +72,10 @@ export class RecordingDevice implements BlockDevice {
       await this.turns();
       // A large write may reach the device in parts.
       const half = this.random() < 0.3 && piece.source.length > 4096 ? 4096 : piece.source.length;
-      this.write(piece.offset, piece.source.subarray(0, half));
+      this.put(piece.offset, piece.source.subarray(0, half), true);
       if (half < piece.source.length) {
         await this.turns();
-        this.write(piece.offset + half, piece.source.subarray(half));
+        this.put(piece.offset + half, piece.source.subarray(half), true);
       }
     }
   }

@@ -1,8 +1,12 @@
 /** A real full disk: a small tmpfs of our own. */
+
+import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { acquireLock } from "../../hosts/lock.ts";
 import type { TargetOptions } from "../../hosts/target.ts";
+import { commandOf, programFile, RUNTIME } from "../runtime.ts";
 import { bytesOf, errorOf, openTarget, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
@@ -83,11 +87,38 @@ describe("a growing file on a full disk", () => {
     fs.unlinkSync(join(mounted, "last"));
   });
 
-  test("cannot be opened for writing without room for its lock, and nothing stays", async () => {
+  test("is opened under a lock without content, which holds, and says what it should once there is room", async () => {
+    const path = join(mounted, "locked");
+    fs.writeFileSync(path, bytesOf(1, BLOCK));
     const filler = fillBut(0);
-    const error = await errorOf(() => openTarget(join(mounted, "new"), OPTIONS));
-    expect(error.code).toBe("NO_SPACE");
-    expect(fs.readdirSync(mounted)).toEqual(["filler"]);
+    const timings = { heartbeatMs: 100, staleMs: 500 };
+    const lock = await acquireLock(path, timings);
+    lock.identify("test");
+    expect(fs.statSync(`${path}.lock`).size).toBe(0);
+    const content = (): string => fs.readFileSync(`${path}.lock`, "utf8");
+    // This thread knows at once that it holds it, another process with its heartbeat.
+    expect((await errorOf(() => acquireLock(path, timings))).message).toContain("open in this process");
+    const body = `
+      import { acquireLock } from ${JSON.stringify(new URL("../../build/hosts/lock.js", import.meta.url).href)};
+      const error = await acquireLock(target, ${JSON.stringify(timings)}).catch((error) => error);
+      say([error.code, error.message.includes("no room to say which")]);
+    `;
+    const other = await new Promise<string>((resolve, reject) => {
+      const { command, args } = commandOf(RUNTIME) ?? { command: "", args: [] };
+      execFile(command, [...args, programFile(body), path], (error, out) => (error ? reject(error) : resolve(out)));
+    });
+    expect(JSON.parse(other)).toEqual(["LOCKED", true]);
     fs.unlinkSync(filler);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect(JSON.parse(content())).toMatchObject({ cairnLock: 1, pid: process.pid });
+    lock.release();
+    expect(fs.readdirSync(mounted)).toEqual(["locked"]);
+    const refilled = fillBut(0);
+    const again = await acquireLock(path, timings);
+    expect(content()).toBe("");
+    again.release();
+    expect(fs.readdirSync(mounted).sort()).toEqual(["filler", "locked"]);
+    fs.unlinkSync(refilled);
+    fs.unlinkSync(path);
   });
 });

@@ -71,18 +71,18 @@ export interface Ended {
   status: number | null;
 }
 
-/** Runs a program to its end in `folder`, without blocking this process; kills it after `timeoutMs`. */
+/** Runs a program to its end in `folder`, without blocking this process, over `input`; kills it after `timeoutMs`. */
 export function run(
   folder: string,
   file: string,
   args: readonly string[],
-  options: { env?: Record<string, string>; timeoutMs?: number } = {},
+  options: { env?: Record<string, string>; timeoutMs?: number; input?: string } = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       cwd: folder,
       env: { ...process.env, NO_COLOR: "1", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
       timeout: options.timeoutMs ?? 60_000,
       killSignal: "SIGKILL",
     });
@@ -94,6 +94,8 @@ export function run(
       ended.err += text;
     });
     child.on("error", reject);
+    // A program that does not read its input may have ended before it came.
+    child.stdin.on("error", () => undefined).end(options.input ?? "");
     child.on("close", (status) => resolve({ ...ended, status }));
   });
 }

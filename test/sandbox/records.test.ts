@@ -196,6 +196,29 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     expect((await seenCount()) - before).toBeLessThan(15_000);
   });
 
+  it("goes where it is scrolled to in the moment an earlier scroll comes to rest", async () => {
+    await createStore(page, "scrolled.cairn");
+    await addSamples(page, 20_000);
+    await page.getByText("20,000 keys").waitFor();
+    const list = page.getByRole("listbox", { name: "Keys" });
+    await list.evaluate(async (box) => {
+      const height = box.scrollHeight - box.clientHeight;
+      const { setTimeout } = globalThis;
+      const rests: (() => void)[] = [];
+      Object.assign(globalThis, { setTimeout: (rest: () => void) => rests.push(rest) });
+      const isScrolled = new Promise((resolve) => box.addEventListener("scroll", resolve, { once: true }));
+      box.scrollTop = 0.5 * height;
+      await isScrolled;
+      Object.assign(globalThis, { setTimeout });
+      box.scrollTop = 0.25 * height;
+      // The list hears that the first scroll rests before it hears of the second.
+      for (const rest of rests) rest();
+    });
+    await expect
+      .poll(async () => Math.abs(Number((await shownKeys(page))[0]?.slice(5)) - 5_000), { timeout: 10_000 })
+      .toBeLessThan(100);
+  });
+
   it("lists what another tab writes, and keeps what was chosen", async () => {
     await createStore(page, "shared.cairn");
     await saveRecord(page, "first", "1");

@@ -18,6 +18,10 @@ const TWENTY = 2.25 * MIB;
 const OFTEN: CheckpointPace = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
 const MANUAL = { ...SMALL, durability: "manual" } as const;
 
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
 async function expectSound(store: Store): Promise<void> {
   const report = await store.verify();
   expect(report.faults).toEqual([]);
@@ -258,6 +262,8 @@ describe(`checkpoints, seed ${seed}`, () => {
     for (let round = 0; round < 40; round++) {
       for (let i = 0; i < 300; i++) store.set(`key ${i}`, `${round},${i}`.padEnd(200, "b"));
       await store.flush();
+      // What a step makes goes to the host in a turn of the event loop.
+      await turn();
     }
     const stats = store.stats();
     expect(stats.checkpointMadeCount).toBeGreaterThan(2);

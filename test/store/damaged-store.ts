@@ -27,10 +27,15 @@ export function present({ history }: Reference): Map<string, string> {
 }
 
 /** A store of tiny segments that was overwritten, deleted from, filled by batches and large values, and compacted. */
-export async function referenceStore(random: Random, steps: number, compacts = true): Promise<Reference> {
+export async function referenceStore(
+  random: Random,
+  steps: number,
+  compacts = true,
+  compression: "none" | "lz4" = "none",
+): Promise<Reference> {
   const device = new ImageDevice();
   const history: Reference["history"] = new Map();
-  let store = await openTiny(device, { ...SMALL, durability: "manual", compaction: { auto: false } });
+  let store = await openTiny(device, { ...SMALL, durability: "manual", compaction: { auto: false }, compression });
   const told = (key: string, value: string | undefined): void => {
     const values = history.get(key) ?? [];
     values.push(value);
@@ -60,7 +65,12 @@ export async function referenceStore(random: Random, steps: number, compacts = t
       await store.compact({ full: true });
     } else {
       await store.close();
-      store = await openTiny(device.reopen(), { ...SMALL, durability: "manual", compaction: { auto: false } });
+      store = await openTiny(device.reopen(), {
+        ...SMALL,
+        durability: "manual",
+        compaction: { auto: false },
+        compression,
+      });
     }
   }
   await store.close();

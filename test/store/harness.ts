@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
 import { type Repair, repairOn } from "../../hosts/repairing.ts";
+import { type Restore, restoreOn } from "../../hosts/restoring.ts";
 import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
@@ -27,16 +28,22 @@ export { MemoryDevice } from "../../hosts/memory-device.ts";
 /** Every store of a test gets so little address space, unless it says otherwise. */
 export const MEMORY_BYTES = 64 * 1024 * 1024;
 
+/** What `open` gets where a test says nothing: with CAIRN_COMPRESSION=lz4 the whole suite runs compressed. */
+const COMPRESSION = process.env["CAIRN_COMPRESSION"] === "lz4" ? ({ compression: "lz4" } as const) : {};
+
 /** `open`, with little memory. */
 export function open<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   target: string | URL | BlockDevice,
   options: OpenOptions<K, V> = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...options });
+  return openHere<K, V>(target, { memoryBytes: MEMORY_BYTES, ...COMPRESSION, ...options });
 }
 
 /** `repair` of this runtime. */
 export const repair: Repair = repairOn(openHere);
+
+/** `restore` of this runtime. */
+export const restore: Restore = restoreOn(openHere);
 
 /** `open` with nothing added: for what is wrong with its arguments. */
 export const openRaw = openHere as (target?: unknown, options?: unknown) => Promise<Store>;
@@ -53,7 +60,7 @@ export async function openTiny<K extends KeyEncoding = "utf8", V extends ValueEn
   segmentBlocks = 16,
   checkpoints: CheckpointPace = {},
 ): Promise<Store<KeyOf<K>, ValueOf<V>>> {
-  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...options });
+  const settings = readOptions({ memoryBytes: MEMORY_BYTES, ...COMPRESSION, ...options });
   const opening = { device, host: await host(), release: () => device.close(), segmentBlocks, checkpoints };
   return openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
 }

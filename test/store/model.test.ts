@@ -94,6 +94,18 @@ const CONFIGURATIONS: Configuration[] = [
     walk: { keys: "binary", values: "codec", operationCount: 600, bytesMax: 12 * MIB },
     target: file,
   },
+  {
+    name: "a file, text, compressed",
+    options: { compression: "lz4" },
+    walk: { operationCount: 1000 },
+    target: file,
+  },
+  {
+    name: "tiny segments, JSON, a small write buffer and cache, compressed",
+    options: { ...SMALL_BUFFER, valueEncoding: "json", flushIntervalMs: 5, compression: "lz4" },
+    walk: { values: "json", segmentPayload: TINY_SEGMENT_PAYLOAD, operationCount: 1500 },
+    target: () => device(() => new ImageDevice(), true),
+  },
 ];
 
 describe(`against an ordered map, CAIRN_SEED=${seed}`, () => {

@@ -45,7 +45,7 @@ function newMount(kind: "tmpfs" | "ext4", size: number): string | undefined {
     const mounted = run("mount", "-t", "tmpfs", "-o", `size=${size}`, "none", point);
     if ("failure" in mounted) return undefined;
   } else {
-    const loop = newLoop(`${kind}.image`, size);
+    const loop = newLoop(`${kind}-${mounts.length}.image`, size);
     if (loop === undefined) return undefined;
     if ("failure" in run("mkfs.ext4", "-q", "-F", "-m", "0", loop)) return undefined;
     if ("failure" in run("mount", loop, point)) return undefined;
@@ -100,6 +100,100 @@ describe("a full disk", () => {
       expect(again.count()).toBe(count + 2);
       for (let i = 0; i < acknowledged; i++) expect(again.get(`more ${i}`)).toBe("m".repeat(3000));
       await again.close();
+    });
+  }
+
+  const SMALL = { writeBufferBytes: 262_144, cacheBytes: 262_144 } as const;
+  const textOf = (i: number): string => `${i}`.padEnd(10_000, ".");
+
+  /** Writes a file until nothing more fits the file system. */
+  function fill(path: string): void {
+    try {
+      for (const chunk = new Uint8Array(4096); ; ) fs.appendFileSync(path, chunk);
+    } catch (error) {
+      expect((error as NodeJS.ErrnoException).code).toBe("ENOSPC");
+    }
+  }
+
+  for (const kind of ["tmpfs", "ext4"] as const) {
+    test(`of ${kind} without a byte of room: a store opens, reads, deletes, compacts and is written again in its own space`, async ({
+      skip,
+    }) => {
+      const point = newMount(kind, 40 * MIB) ?? skip(`cannot mount a ${kind}`);
+      const path = join(point, "store");
+      const store = await open(path, SMALL);
+      // Overwritten again and again, so that all of the file was written once.
+      for (let round = 0; round < 6; round++) {
+        for (let i = 0; i < 800; i++) store.set(`key ${i}`, textOf(i));
+        await store.flush();
+      }
+      await store.close();
+      fill(join(point, "filler"));
+      const events: string[] = [];
+      const again = await open(path, { ...SMALL, onEvent: ({ type }) => void events.push(type) });
+      expect(again.count()).toBe(800);
+      for (let i = 0; i < 800; i += 7) expect(again.get(`key ${i}`)).toBe(textOf(i));
+      expect((await errorOf(() => open(path))).code).toBe("LOCKED");
+      for (let i = 0; i < 800; i++) if (i % 8 !== 0) again.delete(`key ${i}`);
+      const { segmentsFreed } = await again.compact({ full: true });
+      expect(segmentsFreed).toBeGreaterThan(5);
+      // What was cut off is room on the file system.
+      for (let i = 0; i < 400; i++) await again.put(`new ${i}`, textOf(i));
+      expect(events).not.toContain("poisoned");
+      expect((await again.verify()).faults).toEqual([]);
+      await again.close();
+      expect(fs.readdirSync(point).filter((name) => name.startsWith("store"))).toEqual(["store"]);
+      const last = await open(path, SMALL);
+      expect(last.count()).toBe(500);
+      for (let i = 0; i < 400; i += 9) expect(last.get(`new ${i}`)).toBe(textOf(i));
+      await last.close();
+    });
+
+    test(`of ${kind} without a byte of room: a file that was never written to its end holds what is written until there is some`, async ({
+      skip,
+    }) => {
+      const point = newMount(kind, 24 * MIB) ?? skip(`cannot mount a ${kind}`);
+      const path = join(point, "store");
+      const store = await open(path, SMALL);
+      for (let i = 0; i < 800; i++) store.set(`key ${i}`, textOf(i));
+      await store.flush();
+      await store.close();
+      const filler = join(point, "filler");
+      fill(filler);
+      const events: string[] = [];
+      const again = await open(path, { ...SMALL, onEvent: ({ type }) => void events.push(type) });
+      expect(again.count()).toBe(800);
+      // Written until the room that the file has of its own is used up: then a group is held.
+      let count = 0;
+      let code = "";
+      while (code === "" && count < 3000) {
+        code = await again.put(`more ${count++}`, "m".repeat(3000)).then(
+          () => "",
+          (error) => error.code,
+        );
+      }
+      expect(code).toBe("NO_SPACE");
+      const refused = [
+        () => again.set("refused", "r".repeat(3000)),
+        () => again.delete("key 7"),
+        () => again.flush(),
+        () => again.compact({ full: true }),
+      ];
+      for (const call of refused) expect(await codeOf(call)).toBe("NO_SPACE");
+      expect(again.count()).toBe(800 + count);
+      for (let i = 0; i < 800; i += 8) expect(again.get(`key ${i}`)).toBe(textOf(i));
+      // A little is enough: what the store gives back makes the rest.
+      fs.truncateSync(filler, fs.statSync(filler).size - 2 * MIB);
+      for (let i = 0; i < 800; i++) if (i % 8 !== 0) again.delete(`key ${i}`);
+      await again.flush();
+      await again.compact({ full: true });
+      for (let i = 0; i < 400; i++) await again.put(`new ${i}`, textOf(i));
+      expect(events).not.toContain("poisoned");
+      await again.close();
+      const last = await open(path, SMALL);
+      expect(last.count()).toBe(500 + count);
+      for (let i = 0; i < count; i++) expect(last.get(`more ${i}`)).toBe("m".repeat(3000));
+      await last.close();
     });
   }
 

@@ -15,12 +15,13 @@ import {
   SEGMENTS_OFFSET,
   SMALL,
 } from "./damaged-store.ts";
-import { errorOf, open, openTiny, repair, runSeed } from "./harness.ts";
+import { errorOf, open, openTiny, repair, runSeed, scratchPaths } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 import { SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE, xxh64 } from "./superblock.ts";
 
 const seed = runSeed();
+const paths = scratchPaths();
 const reference = await referenceStore(new Random(seed), 110);
 
 interface Repaired {
@@ -190,6 +191,24 @@ describe(`repair, seed ${seed}`, () => {
     expect(output.events).toEqual([]);
   });
 
+  test("compressed values are saved as they are, and what rots of them is lost or right", async () => {
+    const random = new Random(seed + 7);
+    const compressed = await referenceStore(random, 90, true, "lz4");
+    const sound = await repaired(compressed.image);
+    expectAll(sound.store, compressed);
+    expect(sound.store.stats().compressedValueCount).toBeGreaterThan(5);
+    await close(sound);
+    const blocks = (compressed.image.length - SEGMENTS_OFFSET) / BLOCK;
+    for (let round = 0; round < 8; round++) {
+      const places = Array.from({ length: 3 }, () => SEGMENTS_OFFSET + random.below(blocks) * BLOCK);
+      if (round === 0) places.push(...SUPERBLOCKS);
+      const found = await repaired(damagedAt(compressed.image, places, random.pick(KINDS), random));
+      expectCurrent(found.store, compressed);
+      if (found.unproven !== undefined) expectNoWrongValue(found.unproven, compressed);
+      await close(found);
+    }
+  });
+
   test("a device that ends too early gives what is before its end", async () => {
     for (const share of [0.3, 0.6, 0.9]) {
       const segments = Math.floor((BLOCKS.length / 16) * share);
@@ -324,6 +343,22 @@ describe(`repair, seed ${seed}`, () => {
     };
     expect(fill).toThrow(expect.objectContaining({ code: "OUT_OF_MEMORY" }));
     expect(table.count).toBeGreaterThan(1000);
+  });
+
+  test("a file is repaired to another one beside it, and only while nobody has it open", async () => {
+    const path = paths();
+    const store = await open(path, SMALL);
+    store.set("key", "value");
+    expect((await errorOf(() => repair(path, { memoryBytes: SMALL.memoryBytes }))).code).toBe("LOCKED");
+    await store.close();
+    const report = await repair(path, { memoryBytes: SMALL.memoryBytes });
+    expect(report).toMatchObject({ complete: true, keysRepaired: 1, output: `${path}.repaired` });
+    for (const each of [path, `${path}.repaired`]) {
+      const again = await open(each, SMALL);
+      expect([...again.entries()]).toEqual([["key", "value"]]);
+      await again.close();
+    }
+    expect((await errorOf(() => repair(path, { memoryBytes: SMALL.memoryBytes }))).code).toBe("INVALID_ARGUMENT");
   });
 
   test("wrong arguments are refused", async () => {

@@ -39,6 +39,7 @@ describe("a file whose records were deleted", () => {
     const { segmentUsedCount, segmentFreeCount, segmentCount } = store.stats();
     expect(device.size()).toBe(MIB + segmentCount * SEGMENT);
     expect(device.size()).toBeLessThan(MIB + 12 * SEGMENT);
+    expect(store.stats().cutSegmentCount).toBe((large - device.size()) / SEGMENT);
     expect(segmentCount).toBe(segmentUsedCount + segmentFreeCount);
     expect(segmentFreeCount).toBeLessThan(5);
     expectValues(store, 39, 4000, 40);

@@ -265,6 +265,8 @@ describe("while the store is written to", () => {
     const store = await open(device, { durability: "manual" });
     for (let i = 0; i < 60_000; i++) store.set(`key ${i}`, "v".repeat(i % 100));
     store.flushSync();
+    // What the store had put off to a turn of the event loop.
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
     device.events = [];
     let turns = 0;
     const timer = setInterval(() => turns++, 1);

@@ -195,8 +195,8 @@ describe(`format, seed ${SEED}`, () => {
         const held = size === 4 ? BigInt(block.readUInt32LE(offset)) : block.readBigUInt64LE(offset);
         expect(held, name).toBe(wanted.get(offset));
       }
-      // Two roots, which a bit that may be ignored tells of; no other feature bits, no names.
-      expect(block.readBigUInt64LE(40)).toBe(1n);
+      // Two roots and the points of backups, which a bit each that may be ignored tells of; no other feature bits, no names.
+      expect(block.readBigUInt64LE(40)).toBe(3n);
       for (const [from, to] of [
         [24, 40],
         [160, BLOCK_SIZE],

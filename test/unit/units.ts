@@ -58,6 +58,8 @@ export interface Units {
   copyWords(target: number, source: number, size: number): void;
   copyBytes(target: number, source: number, size: number): void;
   xxh64(pointer: number, size: number, seed: bigint): bigint;
+  lz4Compress(source: number, size: number, target: number, room: number, table: number): number;
+  lz4Decompress(source: number, size: number, target: number, rawSize: number): number;
 
   keyHash(key: number, size: number, seed: bigint): bigint;
   keyHashList(keys: number, stride: number, sizes: number, count: number, seed: bigint, out: number): void;

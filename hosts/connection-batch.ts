@@ -1,0 +1,98 @@
+/** Batches over a connection. */
+import {
+  type BatchOperation,
+  deleteOperation,
+  type PreparedOperation,
+  prepare,
+  type SubOperation,
+  setOperation,
+} from "../store/batch.ts";
+import { type DeleteOptions, optionsOf, type WriteOptions } from "../store/entry.ts";
+import { invalid } from "../store/refusals.ts";
+import type { Connection } from "./connection.ts";
+import { type ConnectionFace, own, type Space, spaceIn } from "./connection-face.ts";
+import type { WireOperation } from "./connection-wire.ts";
+
+type Operation = BatchOperation<never, never> | SubOperation;
+
+/** A batch that fills, and what is done with it: shared by its builders. */
+export interface ConnectionBatchWork {
+  operations: Operation[];
+  run(operations: readonly Operation[], durable: boolean): Promise<boolean[]>;
+}
+
+/** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
+export class ConnectionBatch<K, V> {
+  private readonly work: ConnectionBatchWork;
+  private readonly sub: object | undefined;
+
+  /** Connections make these: `connection.batch()`. */
+  constructor(work: ConnectionBatchWork, sub?: object) {
+    this.work = work;
+    this.sub = sub;
+  }
+
+  /** How many operations wait, those on namespaces included. */
+  get length(): number {
+    return this.work.operations.length;
+  }
+
+  /** Adds a write. */
+  set(key: K, value: V, options?: WriteOptions): this {
+    return this.add(setOperation(key, value, options));
+  }
+
+  /** Adds a deletion. */
+  delete(key: K, options?: DeleteOptions): this {
+    return this.add(deleteOperation(key, options));
+  }
+
+  /** The same batch for a namespace of the same store, or for the store itself: each commits what was added to either. */
+  in<SubK, SubV>(sub: Connection<SubK, SubV>): ConnectionBatch<SubK, SubV> {
+    return new ConnectionBatch<SubK, SubV>(this.work, sub);
+  }
+
+  /** Forgets all operations. */
+  clear(): this {
+    this.work.operations = [];
+    return this;
+  }
+
+  /** Does all operations at once: visible when it resolves, durable as `set` is. What each of them returned. */
+  commit(): Promise<boolean[]> {
+    return this.take(false);
+  }
+
+  /** Does all operations at once: resolves when they are on stable storage. */
+  commitDurable(): Promise<boolean[]> {
+    return this.take(true);
+  }
+
+  private add(operation: BatchOperation<K, V>): this {
+    const { work, sub } = this;
+    work.operations.push((sub === undefined ? operation : { ...operation, sub }) as SubOperation);
+    return this;
+  }
+
+  private take(durable: boolean): Promise<boolean[]> {
+    const { work } = this;
+    const { operations } = work;
+    work.operations = [];
+    return work.run(operations, durable);
+  }
+}
+
+/** Operations as they go over the wire, whose names of namespaces begin at the face's own. */
+export function wireOperations(operations: unknown, face: ConnectionFace): WireOperation[] {
+  if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
+  return operations.map((operation: unknown, index): WireOperation => {
+    const given = typeof operation === "object" && operation !== null ? (operation as Partial<SubOperation>) : {};
+    const space: Space = given.sub === undefined ? face : spaceIn(given.sub, face.conversation, "batch");
+    const { key, value, words }: PreparedOperation = prepare(operation, index, space);
+    const encoded = value === undefined ? undefined : own(value);
+    const options = words === undefined ? undefined : optionsOf(given as WriteOptions);
+    if (given.sub !== undefined) return [own(key), encoded, options, space.path];
+    if (options !== undefined) return [own(key), encoded, options];
+    return encoded === undefined ? [own(key)] : [own(key), encoded];
+  });
+}

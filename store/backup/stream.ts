@@ -1,0 +1,150 @@
+/** A backup as a stream of bytes, made as its reader asks for it; see format.ts. */
+import type { CairnError } from "../error.ts";
+import { invalid } from "../refusals.ts";
+import type { Session } from "../session.ts";
+import {
+  type BackupHeader,
+  BLOCK_SIZE,
+  DIGEST_SIZE,
+  encodeHeader,
+  encodeTrailer,
+  type Point,
+  piecesOf,
+  type Span,
+  sha256,
+} from "./format.ts";
+import { checkSince, Image, pointSince } from "./image.ts";
+
+/** Options of `backup`. */
+export interface BackupOptions {
+  /** The version of an earlier backup: what that one holds is left out. Default: everything is in it. */
+  since?: number;
+  /** Ends the backup when it aborts: the stream errors with its reason. */
+  signal?: AbortSignal;
+}
+
+/** A backup on its way. */
+export interface BackupStream extends ReadableStream<Uint8Array> {
+  /** The version that it holds, known once it has begun: what a later backup's `since` is. Rejects when it cannot begin. */
+  readonly version: Promise<number>;
+}
+
+/** Begins a backup. `INVALID_ARGUMENT`; all other errors are the stream's. */
+export function backupStream(session: Session, options: BackupOptions = {}): BackupStream {
+  checkOptions(options);
+  const { since, signal } = options;
+  let base: Point | undefined;
+  const taken = Image.take(session, (points) => {
+    signal?.throwIfAborted();
+    if (since !== undefined) base = pointSince(points, since);
+  });
+  const version = taken.then((image) => image.version);
+  version.catch(() => undefined);
+  let parts: AsyncGenerator<Uint8Array> | undefined;
+  const stop = async (): Promise<void> => {
+    signal?.removeEventListener("abort", abort);
+    (await taken.catch(() => undefined))?.release();
+  };
+  let fail: ((reason: unknown) => void) | undefined;
+  const abort = (): void => {
+    fail?.(signal?.reason);
+    void stop();
+  };
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async start(controller) {
+        fail = (reason) => controller.error(reason);
+        signal?.addEventListener("abort", abort);
+        try {
+          const image = await taken;
+          parts = partsOf(image, image.header(base));
+        } catch (error) {
+          await stop();
+          throw error;
+        }
+      },
+      async pull(controller) {
+        try {
+          const next = await (parts as AsyncGenerator<Uint8Array>).next();
+          if (signal?.aborted === true) return;
+          if (next.done !== true) {
+            controller.enqueue(next.value);
+            return;
+          }
+          // What it pinned is free when its reader learns of the end.
+          await stop();
+          controller.close();
+        } catch (error) {
+          await stop();
+          // What an abort has ended has its reason already.
+          if (signal?.aborted === true) return;
+          throw error;
+        }
+      },
+      cancel: stop,
+    },
+    { highWaterMark: 1 },
+  );
+  return Object.assign(stream, { version });
+}
+
+/** The bytes of a backup: the header, each piece with its digest, the trailer. One piece is read while another is taken. */
+async function* partsOf(image: Image, header: BackupHeader): AsyncGenerator<Uint8Array> {
+  const start = encodeHeader(header);
+  const digests: Uint8Array[] = [await sha256(start)];
+  yield joined(start, digests[0] as Uint8Array);
+  const pieces = header.spans.flatMap((span) => piecesOf(span).map((piece) => ({ span, ...piece })));
+  let done = 0;
+  let ahead = pieces[0] && readPiece(image, pieces[0]);
+  for (let i = 0; ahead !== undefined; i++) {
+    const { bytes, digest } = await ahead;
+    const following = pieces[i + 1];
+    ahead = following && readPiece(image, following);
+    ahead?.catch(() => undefined);
+    digests.push(digest);
+    done += bytes.length - DIGEST_SIZE;
+    image.progress(done, header.spans);
+    yield bytes;
+  }
+  yield encodeTrailer(await sha256(joined(...digests)));
+}
+
+async function readPiece(
+  image: Image,
+  { span, from, to }: { span: Span; from: number; to: number },
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; digest: Uint8Array }> {
+  const size = (to - from) * BLOCK_SIZE;
+  const bytes = new Uint8Array(size + DIGEST_SIZE);
+  await image.read(span, from, to, bytes);
+  const digest = await sha256(bytes.subarray(0, size));
+  bytes.set(digest, size);
+  return { bytes, digest };
+}
+
+/** Stretches of bytes, one behind the other. */
+export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let size = 0;
+  for (const part of parts) size += part.length;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function checkOptions(options: unknown): asserts options is BackupOptions {
+  if (typeof options !== "object" || options === null) throw refusal("options must be an object.");
+  for (const [name, value] of Object.entries(options)) {
+    if (name !== "since" && name !== "signal") throw refusal(`there is no option ${name}.`);
+    if (name === "signal" && value !== undefined && typeof value?.addEventListener !== "function") {
+      throw refusal("signal must be an AbortSignal.");
+    }
+  }
+  checkSince((options as BackupOptions).since);
+}
+
+function refusal(message: string): CairnError {
+  return invalid("backup", message);
+}
