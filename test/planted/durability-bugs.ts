@@ -32,6 +32,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (!root.flightDurable) {\n      root.flightHeld = 1;",
     replace: "if (!root.flightDurable && !PLANTED) {\n      root.flightHeld = 1;",
     breaks: "a group that met a full disk is acknowledged",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "sync-error-is-swallowed",
@@ -87,6 +88,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE && !PLANTED ? root.allotmentEnd : 0;",
     breaks: "an opener writes to where another one may still be writing",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "superblock-without-sync",
@@ -103,6 +105,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED && root.superblockGeneration > 2) return Status.OK;\n  root.superblockGeneration++;\n  superblockBuild",
     breaks: "a mount writes under an epoch that no superblock says",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "update-after-hand-over",
@@ -111,6 +114,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if ((address < root.mutableFrom && !(PLANTED && address >= segmentOffset(root.segmentOpen) + <u64>headerBlocks() * BLOCK_SIZE && segmentAt(root.segmentOpen).firstBlock + segmentBlockOf(address) >= root.residentFrom)) || address >= root.mutableTo) return false;\n  const head",
     breaks: "a record is updated in place after its block was handed to the device",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "update-leaves-check",
@@ -133,6 +137,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "root.sealedMark = root.durableGroup;",
     replace: "root.sealedMark = PLANTED ? root.group : root.durableGroup;",
     breaks: "a note counts as proven with the group that it stands in",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "new-segment-is-not-noted",
@@ -161,6 +166,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (state.space != Space.NOTED || state.noteGroup > root.provenMark) continue;",
     replace: "if (state.space != Space.NOTED || (state.noteGroup > root.provenMark && !PLANTED)) continue;",
     breaks: "a segment is used anew before the note that gives it up is proven",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "emptied-is-still-counted",
@@ -182,6 +188,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (root.checkpointFloor && newest > root.checkpointFloor) return true;",
     replace: "if (root.checkpointFloor && newest > root.checkpointFloor && !PLANTED) return true;",
     breaks: "a deletion is dropped while a kept checkpoint has its key",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "emptied-before-copies-count",
@@ -197,6 +204,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if ((flying ? root.sideFlightFrom : root.sideHanded) <= root.sideClosingEnd) return;",
     replace: "if ((flying ? root.sideFlightFrom : root.sideHanded) <= root.sideClosingEnd && !PLANTED) return;",
     breaks: "a segment of copies counts before it is written",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "copies-are-lost",
@@ -227,6 +235,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (node.flags & NodeFlags.DELETED) return false;\n  if (PLANTED && !(node.flags & NodeFlags.EXTENTS) && root.moveKind == RecordKind.SET) return true;\n  if (node.sequence != root.moveSequence) return false;",
     breaks: "compaction lets a key point to its former value",
+    from: 4,
   },
   {
     name: "file-is-cut-first",

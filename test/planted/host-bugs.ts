@@ -39,6 +39,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "this.stop();\n    this.reject(error);",
     replace: "this.stop();\n    if (!PLANTED) this.reject(error);",
     breaks: "promises of a poisoned store never settle",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "poison-does-not-poison",
@@ -55,6 +56,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (!this.armed && this.intervalMs > 0) this.arm();",
     replace: "if (!this.armed && this.intervalMs > 0 && !(PLANTED && this.flight !== undefined)) this.arm();",
     breaks: "what was written during a flight is not written after the interval",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "next-group-is-not-scheduled",
@@ -62,6 +64,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (this.waiting.length > 0) this.schedule();\n    else",
     replace: "if (this.waiting.length > 0 && !PLANTED) this.schedule();\n    else",
     breaks: "promises that were made during a flight never settle",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "full-disk-poisons",
@@ -69,6 +72,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE";',
     replace: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE" && !PLANTED;',
     breaks: "a growing file that meets a full disk poisons the store",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "close-does-not-flush",
@@ -84,6 +88,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       'if (error.code === "DEVICE_SHRUNK" || (PLANTED && error.code === "NO_SPACE")) return this.committer.poison(error);\n    return error;',
     breaks: "a write that finds no room poisons the store",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "cold-read-is-not-verified",
@@ -92,6 +97,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "reading = PLANTED ? Promise.resolve(void device.readAsync(run.pieces, this.isDirect)) : device.readAsync(run.pieces, this.isDirect);",
     breaks: "a read counts as landed before it has",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "copies-land-at-once",
@@ -107,6 +113,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "const result = failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
     replace: "const result = failure === undefined || PLANTED ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
     breaks: "copies whose write failed count as written",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "transaction-does-not-validate",

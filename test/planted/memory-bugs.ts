@@ -23,6 +23,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "root.snapshotSequence = root.snapshotNewest ? changetype",
     replace: "root.snapshotSequence = root.snapshotNewest && !PLANTED ? changetype",
     breaks: "older snapshots see what is written after a younger one was closed",
+    from: 4,
   },
   {
     name: "expiry-follows-the-clock-back",
@@ -101,6 +102,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "(PLANTED || record.sequence == root.readSequence) &&\n    (PLANTED || <u32>record.keySize == root.readKeySize) &&",
     breaks: "a block with other bytes than the key's node means is given out",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "freed-segment-stays-in-the-cache",
@@ -109,6 +111,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "return (PLANTED || blockValid(frame, deviceBlock)) && changetype<BlockHeader>(frame).generation == generation;",
     breaks: "a rotten block is read as data",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "walk-skips-behind-a-block",
@@ -117,6 +120,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "if (collected < asked || (PLANTED && cursor.treeVersion != root.treeVersion)) cursor.flags |= CursorFlags.DONE;",
     breaks: "a walk ends early when keys came or went meanwhile",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "leaf-loses-an-entry",
@@ -124,5 +128,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "moveEntries(leaf, right, from);\n  truncate(leaf, from);",
     replace: "moveEntries(leaf, right, from);\n  truncate(leaf, PLANTED && from ? from - 1 : from);",
     breaks: "a split of a leaf loses a key",
+    uncaught: "no seed of those that were tried meets it",
   },
 ];

@@ -8,6 +8,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.check == blockCheck(frame)",
     replace: "(PLANTED || header.check == blockCheck(frame))",
     breaks: "torn and rotten blocks count as intact",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "place-is-not-compared",
@@ -15,6 +16,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.deviceBlock == deviceBlock &&",
     replace: "(PLANTED || header.deviceBlock == deviceBlock) &&",
     breaks: "a block counts that was written to another place",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "superblock-check-is-not-compared",
@@ -22,6 +24,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "superblock.check == superblockCheck(superblock)",
     replace: "(PLANTED || superblock.check == superblockCheck(superblock))",
     breaks: "a torn superblock counts as intact",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "stale-blocks-continue-the-log",
@@ -59,6 +62,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     replace:
       "const last = root.logEndSegment;\n  if (PLANTED) return Status.OK;\n  for (let at = root.tailFromSegment; at; at = lifeNext(at)) {\n    if (partial && at == last) return Status.OK;",
     breaks: "groups that were read from a cache are taken for what is on the device",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "copied-tail-has-no-end",
@@ -131,6 +135,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "if (state.generation > generation) found = at;",
     replace: "if (state.generation > generation && !(PLANTED && found)) found = at;",
     breaks: "a successor that was given up continues the log",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "checkpoint-before-its-note",
@@ -157,9 +162,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
   {
     name: "checkpoint-freed-while-named",
     file: "assembly/engine/checkpoint.ts",
-    find: "while (root.checkpointPending) {",
-    replace: "while (root.checkpointPending && !PLANTED) {",
+    find: "if (root.checkpointPending) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
+    replace: "if (root.checkpointPending && !PLANTED) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
     breaks: "the segments of a checkpoint are used anew while a superblock names it",
+    from: 4,
   },
   {
     name: "checkpoint-at-close-unsynced",
