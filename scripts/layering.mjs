@@ -38,6 +38,8 @@ const PACKAGES = [
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
   { folder: "examples/automerge/", packages: ["@automerge/automerge-repo"] },
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
+  { folder: "scripts/planted.mjs", packages: ["esbuild"] },
+  { folder: "scripts/simulate.mjs", packages: ["esbuild"] },
 ];
 
 /** Module specifiers: of `import` and `export … from` and bare `import` at the start of a line; of `import()`, `require()`. */

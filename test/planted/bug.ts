@@ -19,6 +19,8 @@ export interface Bug {
   breaks: string;
   /** A seed at which to begin to look: those before it are known to miss it. Default 1. */
   from?: number;
+  /** Set where no seed has caught it yet: why. It is hunted when it is asked for by name. */
+  uncaught?: string;
 }
 
 /** A source with its bugs, each behind `condition` of its number. Throws when the text of one is not there once. */

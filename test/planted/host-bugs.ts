@@ -17,6 +17,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "} catch (cause) {\n      if (PLANTED) {\n        await device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
     breaks: "a failed sync is tried again, and passes for done",
+    from: 432,
   },
   {
     name: "promises-settle-at-once",
@@ -38,6 +39,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "this.stop();\n    this.reject(error);",
     replace: "this.stop();\n    if (!PLANTED) this.reject(error);",
     breaks: "promises of a poisoned store never settle",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "poison-does-not-poison",
@@ -46,6 +48,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) {\n      this.reject(error);\n      return error;\n    }\n    if (this.poisoned !== undefined) return error;\n    this.poisoned = error;",
     breaks: "a store whose device failed goes on",
+    from: 1411,
   },
   {
     name: "interval-is-forgotten",
@@ -53,6 +56,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (!this.armed && this.intervalMs > 0) this.arm();",
     replace: "if (!this.armed && this.intervalMs > 0 && !(PLANTED && this.flight !== undefined)) this.arm();",
     breaks: "what was written during a flight is not written after the interval",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "next-group-is-not-scheduled",
@@ -60,6 +64,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (this.waiting.length > 0) this.schedule();\n    else",
     replace: "if (this.waiting.length > 0 && !PLANTED) this.schedule();\n    else",
     breaks: "promises that were made during a flight never settle",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "full-disk-poisons",
@@ -67,21 +72,23 @@ export const HOST_BUGS: readonly Bug[] = [
     find: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE";',
     replace: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE" && !PLANTED;',
     breaks: "a growing file that meets a full disk poisons the store",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "close-does-not-flush",
     file: "store/session.ts",
-    find: "const status = this.guard(() => this.core.exports.close());",
-    replace: "const status = PLANTED ? 0 : this.guard(() => this.core.exports.close());",
+    find: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined) return;",
+    replace: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined || PLANTED) return;",
     breaks: "what was written before a close is lost",
   },
   {
-    name: "read-error-poisons",
+    name: "refused-write-poisons",
     file: "store/session.ts",
     find: 'if (error.code === "DEVICE_SHRUNK") return this.committer.poison(error);\n    return error;',
     replace:
       'if (error.code === "DEVICE_SHRUNK" || (PLANTED && error.code === "NO_SPACE")) return this.committer.poison(error);\n    return error;',
     breaks: "a write that finds no room poisons the store",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "cold-read-is-not-verified",
@@ -90,6 +97,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "reading = PLANTED ? Promise.resolve(void device.readAsync(run.pieces, this.isDirect)) : device.readAsync(run.pieces, this.isDirect);",
     breaks: "a read counts as landed before it has",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "copies-land-at-once",
@@ -105,6 +113,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "const result = failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
     replace: "const result = failure === undefined || PLANTED ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
     breaks: "copies whose write failed count as written",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "transaction-does-not-validate",
@@ -112,6 +121,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "isDone = work.pending.size === 0 || work.isValid();",
     replace: "isDone = work.pending.size === 0 || PLANTED || work.isValid();",
     breaks: "a transaction overwrites what changed since it was read",
+    from: 349,
   },
   {
     name: "transaction-leaves-deletions-out",
@@ -120,6 +130,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "this.session.writes.runPrepared([...this.pending.values()].filter(({ value }) => !PLANTED || value !== undefined), syncs, operation);",
     breaks: "a transaction does not do its deletions",
+    from: 28,
   },
   {
     name: "batch-is-split",
@@ -143,5 +154,6 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       'if (PLANTED) return ERROR_CODES.indexOf("io");\n  if (cause instanceof RangeError) return ERROR_CODES.indexOf',
     breaks: "a full disk is reported as a failed device",
+    from: 1963,
   },
 ];

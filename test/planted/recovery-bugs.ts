@@ -8,6 +8,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.check == blockCheck(frame)",
     replace: "(PLANTED || header.check == blockCheck(frame))",
     breaks: "torn and rotten blocks count as intact",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "place-is-not-compared",
@@ -15,6 +16,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.deviceBlock == deviceBlock &&",
     replace: "(PLANTED || header.deviceBlock == deviceBlock) &&",
     breaks: "a block counts that was written to another place",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
     name: "superblock-check-is-not-compared",
@@ -22,20 +24,15 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "superblock.check == superblockCheck(superblock)",
     replace: "(PLANTED || superblock.check == superblockCheck(superblock))",
     breaks: "a torn superblock counts as intact",
+    uncaught: "another check stands behind the one that is left out",
   },
   {
-    name: "stale-block-continues-the-log",
+    name: "stale-blocks-continue-the-log",
     file: "assembly/recovery/log-replay.ts",
-    find: "let intact = header.generation == state.generation && blockValid",
-    replace: "let intact = (PLANTED || header.generation == state.generation) && blockValid",
-    breaks: "a block of a segment's former life continues the log",
-  },
-  {
-    name: "group-order-is-not-checked",
-    file: "assembly/recovery/log-replay.ts",
-    find: "if (started) intact = intact && (ended ? header.group > group : header.group == group);",
-    replace: "if (started && !PLANTED) intact = intact && (ended ? header.group > group : header.group == group);",
-    breaks: "blocks of another group pass for the rest of a torn one",
+    find: "// The last proven segment may begin in the midst of a group.\n      if (started) intact = intact &&",
+    replace:
+      "if (PLANTED) intact = blockValid(<usize>pointer, offset >> BLOCK_SIZE_LOG2);\n      if (started && !PLANTED) intact = intact &&",
+    breaks: "blocks of a segment's former life continue the log",
   },
   {
     name: "torn-group-is-kept",
@@ -43,13 +40,6 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "if (ended) {\n        if (behind) root.tailGroup",
     replace: "if (ended || PLANTED) {\n        if (behind) root.tailGroup",
     breaks: "a part of a group without an end is recovered",
-  },
-  {
-    name: "durable-hole-is-a-torn-tail",
-    file: "assembly/recovery/log-replay.ts",
-    find: "if (root.previousGroup < mark) return corruptAt(offset);\n  if (!root.tailGroup)",
-    replace: "if (root.previousGroup < mark && !PLANTED) return corruptAt(offset);\n  if (!root.tailGroup)",
-    breaks: "what is missing before the durable mark is cut off as a torn tail",
   },
   {
     name: "walk-stops-at-a-segment",
@@ -72,6 +62,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     replace:
       "const last = root.logEndSegment;\n  if (PLANTED) return Status.OK;\n  for (let at = root.tailFromSegment; at; at = lifeNext(at)) {\n    if (partial && at == last) return Status.OK;",
     breaks: "groups that were read from a cache are taken for what is on the device",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "copied-tail-has-no-end",
@@ -144,6 +135,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "if (state.generation > generation) found = at;",
     replace: "if (state.generation > generation && !(PLANTED && found)) found = at;",
     breaks: "a successor that was given up continues the log",
+    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "checkpoint-before-its-note",
@@ -170,9 +162,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
   {
     name: "checkpoint-freed-while-named",
     file: "assembly/engine/checkpoint.ts",
-    find: "while (root.checkpointPending) {",
-    replace: "while (root.checkpointPending && !PLANTED) {",
+    find: "if (root.checkpointPending) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
+    replace: "if (root.checkpointPending && !PLANTED) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
     breaks: "the segments of a checkpoint are used anew while a superblock names it",
+    from: 4,
   },
   {
     name: "checkpoint-at-close-unsynced",

@@ -112,6 +112,7 @@ export class Oracle {
     const count = this.judge(found, lowMs, point);
     this.trace.add("mounted", count, found.size);
     if (point.isSilent) return crashes;
+    expectWholeCheckpoints(store);
     await this.verify(store, clock);
     await this.mountAgain(device.shown(), found, clock.skewMs, random);
     if (random.chance(WRITE_SHARE)) await this.writeOn(store, device, found, clock, random);
@@ -191,6 +192,12 @@ export class Oracle {
     const host = simulatedHost(this.module, clock, random, options.shortTransfers, this.pool);
     return openOver(device, host, clock, options);
   }
+}
+
+/** What a superblock names as a checkpoint is whole, unless the device lied: it was durable before it was named. */
+export function expectWholeCheckpoints(store: Store): void {
+  const { checkpointFallbackCount } = store.stats();
+  if (checkpointFallbackCount > 0) throw new Violation(`opening met ${checkpointFallbackCount} damaged checkpoints`);
 }
 
 /** Throws when two readings of a store differ. */

@@ -30,7 +30,7 @@ export const EXPIRY_OPERATIONS = {
   /** The clock jumps, forth or back. What expires by that is gone, and stays so. */
   jump(session: Session, random: Random): void {
     const strides = random.chance(0.1) ? 1000 : random.between(1, STRIDES_MAX);
-    session.clock.skewMs += (random.chance(0.6) ? strides : -strides) * STRIDE_MS;
+    session.clock.skewMs += (random.chance(0.7) ? strides : -strides) * STRIDE_MS;
     const now = session.clock.wallMs();
     session.highestMs = Math.max(session.highestMs, now);
     for (const [key, { expiresAt }] of [...session.model]) {

@@ -2,7 +2,7 @@
  * The simulation as a program, for Node, Bun and Deno alike; `scripts/simulate.mjs` bundles and starts it. Prints one line
  * of JSON a run, and one over all: hashes, counts, what failed, and how to see it again.
  *
- *   program BINARY [--seed N] [--count N] [--minutes N] [--ops 1,2,5] [--faults 0] [--dense] [--no-shrink]
+ *   program BINARY [--seed N] [--count N] [--minutes N] [--schedules N] [--ops 1,2,5] [--faults 0] [--dense] [--no-shrink]
  *                  [--until-failure] [--planted N]
  *
  * `--planted` is for the build of test/planted: which bug is on.
@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
     seed: { type: "string", default: "1" },
     count: { type: "string", default: "1" },
     minutes: { type: "string" },
+    schedules: { type: "string", default: "Infinity" },
     ops: { type: "string" },
     faults: { type: "string" },
     dense: { type: "boolean", default: false },
@@ -33,7 +34,9 @@ const { values, positionals } = parseArgs({
 const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
 (globalThis as { planted?: number }).planted = Number(values.planted);
 const end = realNow() + Number(values.minutes ?? 1e6) * 60_000;
-const count = values.minutes === undefined ? Number(values.count) : Number.POSITIVE_INFINITY;
+const isCounted = values.minutes === undefined && values.schedules === "Infinity";
+const count = isCounted ? Number(values.count) : Number.POSITIVE_INFINITY;
+const schedules = Number(values.schedules);
 const total = {
   runs: 0,
   failed: 0,
@@ -43,7 +46,7 @@ const total = {
   coverage: {} as Record<string, number>,
 };
 const start = realNow();
-for (let i = 0; i < count && realNow() < end; i++) {
+for (let i = 0; i < count && total.schedules < schedules && realNow() < end; i++) {
   const plan = only(planOf(BigInt.asUintN(64, BigInt(values.seed) + BigInt(i))));
   const { dense } = values;
   const result = await run(plan, module, { dense });

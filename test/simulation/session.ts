@@ -3,7 +3,7 @@
  * crash could leave at any moment is put aside for the oracle.
  */
 import { CairnError } from "../../store/error.ts";
-import type { CrashPoint } from "./check.ts";
+import { type CrashPoint, expectWholeCheckpoints } from "./check.ts";
 import { drain, START_MS, VirtualClock } from "./clock.ts";
 import { contentsOf } from "./contents.ts";
 import { CRASH_MODES, type CrashMode } from "./crash.ts";
@@ -412,6 +412,7 @@ export class Session {
       this.model.delete(key);
       this.coverage.expired++;
     }
+    if (!this.isSilent) expectWholeCheckpoints(this.store);
     const { version } = this.store;
     if (version < this.versionHighest && !this.isSilent) {
       throw new Violation(`versions go on at ${version}, and ${this.versionHighest} was given out before`);

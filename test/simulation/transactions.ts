@@ -59,6 +59,7 @@ export const TRANSACTION_OPERATIONS = {
     if (session.transaction !== undefined) return;
     const { commit } = newBatch(session, random);
     const reads = new Set(Array.from({ length: random.between(1, 4) }, () => pickKey(session, random)));
+    const looked = new Set(reads);
     const { era } = session;
     const state = new Map(session.model);
     let goOn = (): void => undefined;
@@ -81,8 +82,10 @@ export const TRANSACTION_OPERATIONS = {
         return undefined;
       },
     );
-    const mayExpire = [...reads].some((key) => state.get(key)?.expiresAt !== undefined);
-    session.transaction = { reads, commit, began: session.issued, mayExpire, goOn, outcome };
+    // A deletion says whether the key was there: it reads it.
+    for (const [key, value] of commit) if (value === undefined) looked.add(key);
+    const mayExpire = [...looked].some((key) => state.get(key)?.expiresAt !== undefined);
+    session.transaction = { reads: looked, commit, began: session.issued, mayExpire, goOn, outcome };
   },
 
   /** Lets the open transaction go on to its end, with nothing else in between. */

@@ -43,6 +43,7 @@ class World {
   states: WholeModel[] = [this.model.at(0)];
   device = new ImageDevice();
   store!: Store;
+  private openings = seed % 2;
   faces: Store[] = [];
   snapshots: { snapshot: Snapshot; model: WholeModel }[] = [];
   walks: Walk[] = [];
@@ -54,7 +55,10 @@ class World {
     this.device = device;
     this.snapshots = [];
     this.walks = [];
-    this.store = await openTiny(device, OPTIONS, 16, OFTEN);
+    // What is written under one is read under the other.
+    this.openings = (this.openings + 1) % 2;
+    const compression = this.openings === 0 ? "lz4" : "none";
+    this.store = await openTiny(device, { ...OPTIONS, compression }, 16, OFTEN);
     const outer = this.store.sub("a");
     this.faces = [this.store, outer, this.store.sub("ab"), outer.sub("b")];
   }
