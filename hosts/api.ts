@@ -21,6 +21,7 @@ export type { EntryIterator, KeyIterator, ValueIterator } from "../store/iterato
 export type {
   CompactionOptions,
   Durability,
+  HistoryOptions,
   KeyOf,
   OpenOptions,
   StoreEvent,
@@ -49,6 +50,7 @@ export type { ConnectionBatch } from "./connection-batch.ts";
 export type { ConnectionRange } from "./connection-reads.ts";
 export type { ConnectionSnapshot } from "./connection-snapshot.ts";
 export type { ConnectionTransaction } from "./connection-transaction.ts";
+export type { Change, Watch, WatchOptions, WatchRange } from "../store/watch.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";

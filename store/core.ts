@@ -115,6 +115,13 @@ export interface CoreExports {
   rebuildBytes(size: number): number;
   rebuildEnd(): void;
   rebuildFinish(sequence: number, highestTimeMs: number): number;
+  feedOpen(): number;
+  feedClose(): void;
+  feedTake(): number;
+  changesSet(flags: number, lowerSize: number, upperSize: number, since: number, most: number): number;
+  changesDeleted(segment: number, block: number, since: number, view: number): number;
+  changesNewest(segment: number): number;
+  historyConfigure(bytes: number, ms: number): number;
   verifyBegin(): number;
   verifyStep(milliseconds: number): number;
   verifyEnd(): void;
@@ -181,6 +188,7 @@ export const COMPACTION_DUE = 8;
 export const EXPIRY_DUE = 16;
 export const CHECKPOINT_DUE = 32;
 export const SUPERBLOCK_DUE = 64;
+export const CHANGES_DUE = 128;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;

@@ -349,7 +349,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
       [{ engine: "append-log" }, "append-log"],
       [{ engine: "lsm" }, "lsm"],
       [{ compression: "lz4" }, "lz4"],
-      [{ history: { bytes: 1, ms: 1 } }, "history"],
     ];
     for (const [given, named] of options)
       await expectError(() => openRaw(":memory:", given), "UNSUPPORTED", "open", named);
