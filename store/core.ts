@@ -258,7 +258,7 @@ export const STATUS_CODES: readonly CairnErrorCode[] = [
 /** What happened and what to do, by code. */
 const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   NOT_A_STORE: "the target holds something that is not a Cairn store. Check the path; format: true would erase it.",
-  UNSUPPORTED_FORMAT: "the store was written by a newer version of Cairn.",
+  UNSUPPORTED_FORMAT: "the store was written by another version of Cairn, in a format that this one does not read.",
   ENGINE_MISMATCH: "the store was formatted with another engine. Open it with that one.",
   CORRUPT:
     'the device gave bytes that are not what was written. "cairn verify" says where, "cairn repair" saves what is whole.',

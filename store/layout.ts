@@ -342,7 +342,7 @@ export const LAYOUT = {
       name: "formatVersion",
       offset: 16,
       size: 4,
-      meaning: "u32, 2",
+      meaning: "u32, 3",
     },
     {
       name: "engine",
