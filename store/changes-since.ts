@@ -89,6 +89,10 @@ class Search {
   private readonly until: number;
   private readonly kept = new Map<string, Found>();
   private bound: number | undefined;
+  /** So many are kept before the latest are left out. */
+  private trimAt = 2 * COUNT_MAX;
+  /** Whether a key was kept since this was reset of which none was before. */
+  private isNewKept = false;
   private turnStart = performance.now();
 
   constructor(session: Session, filter: Filter, until: number) {
@@ -134,14 +138,17 @@ class Search {
     for (let round = 0; ; round++) {
       const moved = exports.stat(STAT_MOVED);
       const bound = this.bound;
+      this.isNewKept = false;
       await this.deletionsOnce(after, view, round < AGAIN_MAX);
-      // One that was left out as too late may be the newer one of a key whose older one was met behind it.
-      if (exports.stat(STAT_MOVED) === moved && this.bound === bound) return;
+      // What was left out as too late may be the later one of a key whose earlier one was kept behind it.
+      const isSure = this.bound === undefined || (this.bound === bound && !this.isNewKept);
+      if (isSure && exports.stat(STAT_MOVED) === moved) return;
     }
   }
 
   result(): { found: Found[]; bound: number | undefined } {
-    return { found: [...this.kept.values()].sort((a, b) => a.version - b.version), bound: this.bound };
+    const found = [...this.kept.values()].filter(({ version }) => this.isInBound(version));
+    return { found: found.sort((a, b) => a.version - b.version), bound: this.bound };
   }
 
   private allThere(): boolean {
@@ -185,25 +192,35 @@ class Search {
     }
   }
 
+  /**
+   * Keeps a change. One that is too late is not among those that are found; but where an earlier one of its key is kept it takes
+   * the place of that, so that the earlier one is not found either, also when it is met again.
+   */
   private add(id: string, key: Uint8Array, version: number, isDeleted: boolean): void {
     if (version > this.until) return;
     const known = this.kept.get(id);
-    if (known !== undefined) {
-      if (known.version >= version) return;
-      this.kept.delete(id);
-    }
-    if (this.bound !== undefined && version > this.bound) return;
-    this.kept.set(id, { key: key.slice(), version, isDeleted });
-    if (this.kept.size > 2 * COUNT_MAX) this.trim();
+    if (known === undefined && !this.isInBound(version)) return;
+    if (known !== undefined && known.version >= version) return;
+    if (known === undefined) this.isNewKept = true;
+    this.kept.set(id, { key: known?.key ?? key.slice(), version, isDeleted });
+    if (this.kept.size > this.trimAt) this.trim();
   }
 
-  /** Leaves the latest out, whole versions of them. */
+  private isInBound(version: number): boolean {
+    return this.bound === undefined || version <= this.bound;
+  }
+
+  /** Leaves the latest out, whole versions of them. Those of one version are all kept, however many they are. */
   private trim(): void {
-    const versions = [...this.kept.values()].map(({ version }) => version).sort((a, b) => a - b);
-    const bound = versions[COUNT_MAX] as number;
+    const versions: number[] = [];
+    for (const { version } of this.kept.values()) if (this.isInBound(version)) versions.push(version);
+    versions.sort((a, b) => a - b);
+    const bound = versions[Math.min(COUNT_MAX, versions.length >> 1)] as number;
+    this.trimAt = 2 * Math.max(COUNT_MAX, this.kept.size);
     if (bound === versions.at(-1)) return;
     this.bound = bound;
     for (const [id, { version }] of this.kept) if (version > bound) this.kept.delete(id);
+    this.trimAt = 2 * Math.max(COUNT_MAX, this.kept.size);
   }
 
   /** Lets the event loop turn now and then. */
