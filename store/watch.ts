@@ -50,6 +50,19 @@ export class Watch<K = string, V = string> implements AsyncIterableIterator<Chan
     dropped.register(this, watcher, watcher);
   }
 
+  /**
+   * The version to go on from, with `since`: all changes up to it were given. It grows also while nothing is written that this
+   * watch is about. Where a part of a commit was given it is below that commit, whose changes would all come again.
+   */
+  get version(): number {
+    return this.watcher.version;
+  }
+
+  /** Whether a `next` waits, and nothing that is durable is kept from it. */
+  get isIdle(): boolean {
+    return this.watcher.isIdle;
+  }
+
   /** The next change. Waits for it. `CLOSED` when the store was closed before all was given, `POISONED`, `VERSION_COMPACTED`. */
   next(): Promise<IteratorResult<Change<K, V>, undefined>> {
     const { watcher } = this;
@@ -83,7 +96,7 @@ export class Watch<K = string, V = string> implements AsyncIterableIterator<Chan
 
 /** See `Store.watch`. */
 export function watchOf<K, V>(session: Session, face: Face, what: unknown, options: unknown): Watch<K, V> {
-  const { since, signal, durable, bufferBytes } = checkedOptions(options);
+  const { since, signal, durable, bufferBytes } = readWatchOptions(options);
   if (session.settings.readOnly) {
     const message =
       "watch: a store that is open readOnly does not see what its writer writes. Watch it where it is written.";
@@ -122,7 +135,8 @@ export function watchOf<K, V>(session: Session, face: Face, what: unknown, optio
   return new Watch<K, V>(watcher, () => signal?.removeEventListener("abort", onAbort));
 }
 
-function checkedOptions(options: unknown): {
+/** Checks the options of `watch`, and fills in their defaults. `INVALID_ARGUMENT`. */
+export function readWatchOptions(options: unknown): {
   since: number | undefined;
   signal: AbortSignal | undefined;
   durable: boolean;

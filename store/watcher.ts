@@ -52,6 +52,8 @@ export class Watcher implements Filter {
   /** Deletions up to this version are of no interest: whoever begins with nothing has nothing to delete. */
   private deletionsAfter: number;
   private isBehind: boolean;
+  /** Whether what the queue has not is being looked for. */
+  private isSearching = false;
   private queue: Commit[] = [];
   private queueAt = 0;
   private queued = 0;
@@ -77,6 +79,21 @@ export class Watcher implements Filter {
     this.position = terms.since ?? changes.version;
     this.deletionsAfter = this.position === 0 ? changes.version : this.position;
     changes.add(this);
+  }
+
+  /** All changes up to this version were given; see `Watch.version`. */
+  get version(): number {
+    if (this.readyAt < this.ready.length) return this.position - 1;
+    if (this.foundAt < this.found.length) return (this.found[this.foundAt] as Found).version - 1;
+    return this.isIdle ? Math.max(this.position, this.changes.durableVersion) : this.position;
+  }
+
+  /** Whether nothing waits that is durable, and whoever asked for more has all that was. */
+  get isIdle(): boolean {
+    if (this.isBehind || this.isSearching || this.isDone || this.isEnded || this.failure !== undefined) return false;
+    if (this.waiting === undefined || this.foundAt < this.found.length) return false;
+    const head = this.queue[this.queueAt];
+    return head === undefined || !this.isVisible(head.version);
   }
 
   /** Whether a key, which is in the span's store, is in the span. */
@@ -135,6 +152,7 @@ export class Watcher implements Filter {
 
   /** The consumer wants nothing any more. */
   stop(): void {
+    this.position = this.version;
     this.isDone = true;
     this.forget();
     this.changes.remove(this);
@@ -205,9 +223,11 @@ export class Watcher implements Filter {
     session.ready("watch");
     changes.collect();
     this.isBehind = false;
+    this.isSearching = true;
     const until = changes.version;
     const deletionsAfter = Math.max(this.position, this.deletionsAfter);
     const { found, bound } = await changesSince(session, this, this.position, deletionsAfter, until);
+    this.isSearching = false;
     if (this.isDone) return;
     this.found = found;
     this.foundAt = 0;
