@@ -59,7 +59,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
     this.signal = signal;
     signal?.addEventListener("abort", this.onAbort, { once: true });
     // In the order of the connection's calls: what is written after this one is seen.
-    this.coming = this.begin();
+    this.coming = this.ask();
   }
 
   /**
@@ -102,8 +102,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
         throw cause;
       }
       if (this.isDone) return { done: true, value: undefined };
-      const { held } = this;
-      this.coming ??= held === undefined ? this.begin() : this.fetch(held);
+      this.coming ??= this.ask();
       const { coming } = this;
       await new Promise<void>((resolve) => {
         this.wake = resolve;
@@ -124,6 +123,16 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
       this.stop();
       throw error;
     }
+  }
+
+  /** Asks the owner for what comes next; `coming` until then. */
+  private async ask(): Promise<void> {
+    const { held } = this;
+    // An owner that is gone is not asked.
+    if (held !== undefined && held.owner !== this.conversation.ownerNow) this.leave();
+    if (this.held === undefined) await this.begin();
+    else await this.fetch(this.held);
+    this.coming = undefined;
   }
 
   /** Begins it at the present owner, or at the next one, from where it is. */
@@ -147,18 +156,12 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
       // Who closes a connection ends its watches in order.
       if (conversation.isClosed) this.stop();
       else this.fail(error);
-    } finally {
-      this.coming = undefined;
     }
   }
 
   private async fetch(held: Held): Promise<void> {
     const { conversation } = this.face;
     try {
-      if (held.owner !== conversation.ownerNow) {
-        this.leave();
-        return;
-      }
       const { items, version, done } = (await conversation.ask("changes", [held.id])) as WireChanges;
       if (this.isDone) return;
       this.receive(items, version);
@@ -168,8 +171,6 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
       const isGone = error instanceof CairnError && (error.code === "SNAPSHOT_EXPIRED" || error.code === "CLOSED");
       if (isGone) this.leave();
       else this.fail(error);
-    } finally {
-      this.coming = undefined;
     }
   }
 

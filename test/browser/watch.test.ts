@@ -9,7 +9,7 @@ declare const cairn: PageWorld["cairn"];
 declare const kept: PageWorld["kept"];
 declare const outcome: PageWorld["outcome"];
 
-/** Connects a page and watches all from there, noting type, key, version and the value's size; `ms` after each change. */
+/** Connects a page and watches all from there, noting type, key, version and the value's size; `ms` after each large one. */
 async function watching(page: Page, name: string, ms = 0): Promise<void> {
   await page.evaluate(
     async (name, ms) => {
@@ -19,7 +19,7 @@ async function watching(page: Page, name: string, ms = 0): Promise<void> {
       kept.done = (async () => {
         for await (const { type, key, value, version } of kept.watch) {
           kept.seen.push([type, key, version, value?.length ?? -1]);
-          if (ms > 0 && kept.seen.length % 16 === 0) await new Promise((resolve) => setTimeout(resolve, ms));
+          if (ms > 0 && (value?.length ?? 0) > 10_000) await new Promise((resolve) => setTimeout(resolve, ms));
         }
       })().catch((error) => {
         kept.failed = `${error.code} ${error.message}`;
@@ -183,6 +183,19 @@ describe.each(browsersOfRun())("watch in %s", (browser) => {
       kept.store = await cairn.connect(name);
     }, name);
     await watching(reader, name, 1);
+    for (const page of [writer, reader]) {
+      await page.evaluate(() => {
+        kept.kills = new BroadcastChannel("kills");
+        kept.killed = 0;
+        kept.kill = () => {
+          if (!kept.store.tab.isOwner) return false;
+          kept.killed++;
+          kept.store.killWorker();
+          return true;
+        };
+        kept.kills.onmessage = kept.kill;
+      });
+    }
     const acknowledged = await writer.evaluate(async () => {
       const acknowledged: string[] = [];
       const write = async (keys: string[], done: Promise<unknown>): Promise<void> => {
@@ -201,14 +214,18 @@ describe.each(browsersOfRun())("watch in %s", (browser) => {
           writes.push(write([key], i % 2 === 0 ? store.put(key, "v".repeat(i)) : store.set(key, "v".repeat(i))));
         }
         // More than a block of changes holds, all of one version.
-        const keys = Array.from({ length: 60 }, (_, i) => `b${round}-${i}`);
+        const keys = Array.from({ length: 100 }, (_, i) => `b${round}-${i}`);
         const operations = keys.map((key) => ({ type: "set", key, value: "w".repeat(30_000) }));
-        if (round % 8 === 3) writes.push(write(keys, store.batch(operations)));
-        if (round % 8 === 5) setTimeout(() => store.killWorker(), (round * 7) % 20);
+        // Its reader has the first block then, and not the others.
+        const kill = () => setTimeout(() => kept.kill() || kept.kills.postMessage(0), 15);
+        if (round % 8 === 3) writes.push(write(keys, store.batch(operations).then(kill)));
+        if (round % 8 === 6) setTimeout(() => kept.kill() || kept.kills.postMessage(0), (round * 7) % 20);
         await Promise.all(writes);
       }
-      await kept.store.put("the end", "");
-      await kept.store.flush();
+      // The last worker may still be killed.
+      while (!(await kept.store.put("the end", "", { ifVersion: null }).catch(() => false))) {
+        if (await kept.store.has("the end")) break;
+      }
       return acknowledged;
     });
     const seen = await seenUpTo(reader, "the end");
@@ -218,7 +235,9 @@ describe.each(browsersOfRun())("watch in %s", (browser) => {
     expect(acknowledged.filter((key) => !known.has(key))).toEqual([]);
     // Each key was written once.
     expect(known.size).toBe(keys.length);
-    expect(acknowledged.length).toBeGreaterThan(400);
+    expect(acknowledged.length).toBeGreaterThan(600);
+    const killed = await Promise.all([writer, reader].map((page) => page.evaluate(() => kept.killed as number)));
+    expect(Math.min(...killed)).toBeGreaterThan(0);
   });
 
   test("goes on without a gap when the tab that holds the store is closed, and then when this one holds it", async () => {
