@@ -164,6 +164,8 @@ export class Watcher implements Filter {
     try {
       return await this.advance();
     } catch (error) {
+      // Who has stopped hears no more of it.
+      if (this.isDone) return undefined;
       this.stop();
       throw error;
     }

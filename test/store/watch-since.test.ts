@@ -253,6 +253,44 @@ test("a deletion that its own batch took back is not shown, also when the key go
   await store.close();
 });
 
+test("one that is left while the past is looked for ends, though the store is closed meanwhile", async () => {
+  const store = await openTiny(new ImageDevice());
+  for (let i = 0; i < 9000; i++) store.set(`k${i}`, "x");
+  const watch = store.watch(undefined, { since: 0 });
+  const { now } = performance;
+  let looks = 0;
+  performance.now = () => now.call(performance) + looks++ * 10;
+  onTestFinished(() => {
+    performance.now = now;
+  });
+  const first = watch.next();
+  for (let i = 0; i < 100 && looks < 2; i++) await pause();
+  await watch.return();
+  await store.close();
+  expect(await first).toEqual({ done: true, value: undefined });
+});
+
+test("the version of a watch is where to go on from: of commits that were given in part, of quiet times, too", async () => {
+  const store = await openTiny(new ImageDevice());
+  const watch = store.watch({ prefix: "a" });
+  await store.batch([
+    { type: "set", key: "a1", value: "1" },
+    { type: "set", key: "a2", value: "2" },
+  ]);
+  expect(told((await watch.next()).value as Change)).toBe("a1=1");
+  expect(watch.version).toBe(store.version - 1);
+  expect((await take(store.watch({ prefix: "a" }, { since: watch.version }), 2)).map(told)).toEqual(["a1=1", "a2=2"]);
+  expect(told((await watch.next()).value as Change)).toBe("a2=2");
+  expect(watch.version).toBe(store.version);
+  const waiting = watch.next();
+  for (let i = 0; i < 5; i++) await store.put("b", `${i}`);
+  for (let i = 0; i < 100 && watch.version < store.version; i++) await pause();
+  expect(watch.version).toBe(store.version);
+  await store.put("a3", "3");
+  expect(told((await waiting).value as Change)).toBe("a3=3");
+  await store.close();
+});
+
 test("a snapshot, and what is written after it, are all there is", async () => {
   const store = await openTiny(new ImageDevice());
   await store.batch([
