@@ -140,15 +140,15 @@ describe("a live watcher", () => {
     batch.commit();
     for (let i = 0; i < 500; i++) store.set(`x${long}${i + 100}`, `${i}`);
     store.clear({ prefix: "x" });
-    expect((await take(watch, 1000)).every(({ type }) => type === "set")).toBe(true);
-    const cleared = await take(watch, 500);
-    expect(cleared.every(({ type, version }) => type === "delete" && version === cleared[0]?.version)).toBe(true);
     await pause(40);
     await store.compact();
     await store.flush();
-    const gone = await take(watch, 500);
-    expect(new Set(gone.map(({ key }) => key)).size).toBe(500);
-    expect(gone.every(({ type }) => type === "delete")).toBe(true);
+    // On a busy machine some expire before the others are written.
+    const seen = await take(watch, 2000);
+    expect(new Set(seen.filter(({ type }) => type === "set").map(({ key }) => key)).size).toBe(1000);
+    const gone = seen.filter(({ type }) => type === "delete");
+    expect(new Set(gone.map(({ key }) => key)).size).toBe(1000);
+    expect(new Set(gone.filter(({ key }) => key.startsWith("x")).map(({ version }) => version)).size).toBe(1);
     await watch.return();
   });
 
