@@ -129,7 +129,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
   private async ask(): Promise<void> {
     const { held } = this;
     // An owner that is gone is not asked.
-    if (held !== undefined && held.owner !== this.conversation.ownerNow) this.leave();
+    if (held !== undefined && held.owner !== this.face.conversation.ownerNow) this.leave();
     if (this.held === undefined) await this.begin();
     else await this.fetch(this.held);
     this.coming = undefined;
