@@ -152,6 +152,23 @@ describe("a live watcher", () => {
     await watch.return();
   });
 
+  test("sees compressed values as they were written, of every size", async () => {
+    const other = await open(new MemoryDevice(), { compression: "lz4" });
+    const watch = other.watch(undefined, { durable: false });
+    const values = [100, 1000, 5000, 100_000, 3_000_000].map((size) => "abc ".repeat(size / 4));
+    for (const [i, value] of values.entries()) other.set(`${i}`, value);
+    expect(
+      other
+        .batch()
+        .set("b", values[2] as string)
+        .commit(),
+    ).toEqual([true]);
+    await other.flush();
+    const seen = await take(watch, values.length + 1);
+    expect(seen.map(({ value }) => value)).toEqual([...values, values[2]]);
+    await other.close();
+  });
+
   test("what fails, or is refused, is not seen", async () => {
     const watch = store.watch();
     expect(store.set("a", "1", { ifVersion: 77 })).toBe(false);
