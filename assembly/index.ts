@@ -56,6 +56,7 @@ import { Status } from "./status";
 
 export { getAhead, partAhead, readLanded, readRelease, readVersion } from "./engine/ahead";
 export { backupBegin, backupBlocks, backupSegments, backupUnpin } from "./engine/backup";
+export { changesDeleted, changesNewest, changesSet } from "./engine/changes";
 export { checkpointConfigure, checkpointLanded, checkpointStep } from "./engine/checkpoint";
 export { compactBegin, compactSettle, compactStep } from "./engine/compact";
 export { compressMeasure } from "./engine/compress";
@@ -63,6 +64,7 @@ export { condition, entryFigure, entryOpen, removeWith, setWith } from "./engine
 export { cursorAhead, cursorCount, cursorDelete, cursorNext, cursorSeek, cursorWeigh } from "./engine/cursor";
 export { batchBegin, batchEnd, get, has, remove, set, writeAbort, writeBegin, writePart } from "./engine/dual";
 export { expirySweep } from "./engine/expiry";
+export { feedClose, feedOpen, feedTake } from "./engine/feed";
 export { getGroup } from "./engine/group-get";
 export { compactConfigure } from "./engine/pace";
 export { append, increment, patch } from "./engine/partial";
@@ -71,6 +73,7 @@ export { valueRead } from "./engine/value";
 export { entryOpenAt, getAt, hasAt, keyChanged, rangeChanged, viewClose, viewVersion } from "./engine/views";
 export { checkpointBegin } from "./log/checkpoint-flight";
 export { flushSync, groupBegin, groupFinish, groupPending } from "./log/group";
+export { historyConfigure } from "./log/history";
 export { sideBegin, sideFinish } from "./log/side-flight";
 export { superblockBegin, superblockLanded } from "./log/superblock-flight";
 export { rebuildBytes, rebuildEnd, rebuildFinish, rebuildRecord } from "./recovery/rebuild";
@@ -414,6 +417,13 @@ export function stat(what: u32): f64 {
       return <f64>root.compressedCount;
     case 171:
       return <f64>(root.valueBytes - root.compressedSaved);
+    // Changes: the highest sequence of a dropped deletion; deletions that moved; what the feed holds, in bytes
+    case 150:
+      return <f64>root.droppedTombstones;
+    case 151:
+      return <f64>root.tombstonesMoved;
+    case 152:
+      return <f64>root.feedUsed;
     // Cold reads
     case 64:
       return <f64>root.readAheadBlocks;

@@ -260,6 +260,8 @@ export class Root {
   surveyTombstones: u64 = 0;
   /** Of those, what is needed for the sake of a segment that was born before. */
   surveyTombstonesHeld: u64 = 0;
+  /** Of those, what is kept for the sake of the past alone, or beside another reason. */
+  surveyTombstonesPast: u64 = 0;
   bornOldest: u64 = 0;
   bornSecond: u64 = 0;
   bornOldestSegment: u32 = 0;
@@ -534,6 +536,20 @@ export class Root {
   /** Parts of values whose place is not known yet. */
   unplaced: u64 = 0;
 
+  // Changes
+  /** The chunk that tells of writes while somebody watches (engine/feed.ts), bytes of it, and whether some found no room. */
+  feed: u32 = 0;
+  feedUsed: u32 = 0;
+  feedLost: u32 = 0;
+  /** Deletions that compaction has copied, or dropped: whoever looks for them must look again. */
+  tombstonesMoved: u32 = 0;
+  /** The past that can be counted on (log/history.ts): samples, the bounds, and the highest sequence that is outside. */
+  history: u32 = 0;
+  historyCount: u32 = 0;
+  historyBytes: u64 = 0;
+  historyMs: u64 = 0;
+  historyFloor: u64 = 0;
+
   /** What a verification that is under way knows; 0 when there is none: verify/state.ts. */
   verifyState: u32 = 0;
 
@@ -611,6 +627,8 @@ export namespace Attention {
   export const CHECKPOINT_DUE: u32 = 32;
   /** A superblock is to be put in flight. */
   export const SUPERBLOCK_DUE: u32 = 64;
+  /** What was written is to be taken from the feed before anything else is written. */
+  export const CHANGES_DUE: u32 = 128;
 }
 
 // @ts-ignore: top-level constants of unmanaged views are how state is reached

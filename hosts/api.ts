@@ -22,6 +22,7 @@ export type {
   CompactionOptions,
   Compression,
   Durability,
+  HistoryOptions,
   KeyOf,
   OpenOptions,
   StoreEvent,
@@ -45,12 +46,14 @@ export type {
   VerifyProgress,
   VerifyReport,
 } from "../store/verify.ts";
+export type { Change, Watch, WatchOptions, WatchRange } from "../store/watch.ts";
 export type { Connection, ConnectionStats } from "./connection.ts";
 export type { ConnectionBatch } from "./connection-batch.ts";
 export type { ConnectionRange } from "./connection-reads.ts";
 export type { ConnectionSnapshot } from "./connection-snapshot.ts";
 export type { ConnectionTransaction } from "./connection-transaction.ts";
 export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
+export type { ConnectionWatch } from "./connection-watch.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
 export type { BackupSource, Restore, RestoreOptions } from "./restoring.ts";

@@ -221,6 +221,8 @@ export class Tab {
       conversation.progress(message);
     } else if (message.type === "durable") {
       conversation.durable(message.durableVersion);
+    } else if (message.type === "watched") {
+      conversation.advance(message.watches);
     } else if (message.type === "closing") {
       conversation.leave(message.lastId);
     } else {

@@ -22,7 +22,10 @@ import {
   type WireFace,
   type WireOperation,
   type WireRange,
+  type WireWatch,
+  type WireWatching,
 } from "./connection-wire.ts";
+import { ServedWatch } from "./served-watch.ts";
 
 /** Sends a message to a client, and hands buffers over where the way to it can do that. */
 export type Post = (message: ToClient, transfer: ArrayBuffer[]) => void;
@@ -45,6 +48,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 class ServedClient {
   readonly walks = new Map<number, OpenWalk>();
+  readonly watches = new Map<number, ServedWatch>();
   readonly views: ClientViews;
   /** What its calls are done on where nothing else is said. */
   readonly plain: WireFace;
@@ -94,6 +98,7 @@ export class ConnectionService {
     if (client === undefined) return;
     this.clients.delete(id);
     for (const { walk } of client.walks.values()) walk.return?.();
+    for (const watch of client.watches.values()) watch.stop();
     client.views.end();
   }
 
@@ -148,6 +153,7 @@ export class ConnectionService {
       if (client.wire.wantsEvents) client.post({ type: "event", owner: this.owner, event: wire }, []);
       if (event.type !== "flushed") continue;
       client.post({ type: "durable", owner: this.owner, durableVersion: this.store.durableVersion }, []);
+      if (client.watches.size > 0) this.tellPlaces(client);
     }
   }
 
@@ -180,6 +186,16 @@ export class ConnectionService {
       case "end":
         client.walks.get(args[at] as number)?.walk.return?.();
         client.walks.delete(args[at] as number);
+        return undefined;
+      case "watch":
+        return this.watch(client, face, args[at] as WireWatch);
+      case "changes": {
+        const watch = client.watches.get(args[at] as number);
+        return watch === undefined ? { items: [], version: 0, done: true } : watch.take();
+      }
+      case "unwatch":
+        client.watches.get(args[at] as number)?.stop();
+        client.watches.delete(args[at] as number);
         return undefined;
       case "snapshot":
         return views.snapshot();
@@ -276,6 +292,27 @@ export class ConnectionService {
         ? deleteOperation<WireBytes, WireBytes>(key, options)
         : setOperation<WireBytes, WireBytes>(key, value, options);
     return path === undefined ? operation : { ...operation, sub: this.stores.at(path) };
+  }
+
+  private watch(client: ServedClient, { path }: WireFace, terms: WireWatch): WireWatching {
+    const { what, since, owner, bufferBytes } = terms;
+    // What another owner lost nobody saw: of what came back there is nothing to leave out.
+    const isFromAnother = since !== undefined && owner !== undefined && owner !== this.owner;
+    const start = isFromAnother ? Math.min(since as number, this.store.recoveredVersion) : since;
+    const watch = this.stores.at(path).watch(what as WireBytes[], { since: start, bufferBytes });
+    const id = this.walkNext++;
+    client.watches.set(id, new ServedWatch(watch));
+    return { watch: id, version: watch.version };
+  }
+
+  /** Tells a client how far its watches are that have nothing to give. Those that were woken have looked by then. */
+  private tellPlaces(client: ServedClient): void {
+    setTimeout(() => {
+      if (!this.clients.has(client.wire.id)) return;
+      const watches: [number, number][] = [];
+      for (const [id, watch] of client.watches) if (watch.isIdle) watches.push([id, watch.version]);
+      if (watches.length > 0) client.post({ type: "watched", owner: this.owner, watches }, []);
+    });
   }
 
   private tell(client: ServedClient, id: number, progress: VerifyProgress): void {

@@ -58,6 +58,12 @@ export const ARGUMENT_COUNTS = {
   /** Of the transaction that its face names. Answers whether it was done, on stable storage; else it met a conflict. */
   commit: 0,
   rollback: 0,
+  /** `WireWatch`. Answers `WireWatching`. */
+  watch: 1,
+  /** watch. Answers `WireChanges`, when there are any. */
+  changes: 1,
+  /** watch */
+  unwatch: 1,
 } as const;
 
 /** The name of a call. */
@@ -121,6 +127,32 @@ export interface WireBlock {
   done: boolean;
 }
 
+/** What to watch, and from where. */
+export interface WireWatch {
+  /** Keys, or a range. */
+  what: WireBytes[] | Pick<WireRange, "gte" | "lt">;
+  /** `undefined`: from now on. */
+  since: number | undefined;
+  /** Of which owner `since` is known: `undefined` for a version that the program gave. */
+  owner: string | undefined;
+  bufferBytes: number | undefined;
+}
+
+/** A watch that was begun: its number, and the version that it goes on from. */
+export interface WireWatching {
+  watch: number;
+  version: number;
+}
+
+/** The next part of a watch. */
+export interface WireChanges {
+  /** Key, value (`undefined`: it was deleted) and version of each change. */
+  items: (WireBytes | number | undefined)[];
+  /** All changes up to this version are in this part or were in those before. */
+  version: number;
+  done: boolean;
+}
+
 /** How a client wants keys and values back. */
 export interface WireClient {
   id: string;
@@ -173,6 +205,13 @@ export interface DurableMessage {
   durableVersion: number;
 }
 
+/** To a client: watches of its have given all up to a version, though nothing was written that they are about. */
+export interface WatchedMessage {
+  type: "watched";
+  owner: string;
+  watches: [watch: number, version: number][];
+}
+
 /** To a client: the owner gives up in order. Calls from `lastId` on, exclusive, it will not do. */
 export interface ClosingMessage {
   type: "closing";
@@ -196,7 +235,14 @@ export interface EventMessage {
 }
 
 /** What an owner says to one client. */
-export type ToClient = AnswersMessage | OwnerMessage | DurableMessage | ClosingMessage | ProgressMessage | EventMessage;
+export type ToClient =
+  | AnswersMessage
+  | OwnerMessage
+  | DurableMessage
+  | WatchedMessage
+  | ClosingMessage
+  | ProgressMessage
+  | EventMessage;
 
 /** On the channel that all tabs of a store hear: who looks for an owner, and who leaves. */
 export type ToAll = { type: "hello"; client: WireClient } | { type: "bye"; id: string } | { type: "elected" };

@@ -19,12 +19,14 @@ import { NO_PREFIX } from "../store/scope.ts";
 import type { StoreStats } from "../store/stats.ts";
 import type { TransactOptions } from "../store/transaction.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
+import type { WatchOptions, WatchRange } from "../store/watch.ts";
 import type { Tab } from "./browser-tab.ts";
 import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
 import { ConnectionFace, checkWritable, own, pieceOf, transferOf } from "./connection-face.ts";
 import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
 import { ConnectionSnapshot } from "./connection-snapshot.ts";
 import { type ConnectionTransaction, transactOver } from "./connection-transaction.ts";
+import { type ConnectionWatch, watchOver } from "./connection-watch.ts";
 
 /** Times that `update` begins anew because the key was written meanwhile. */
 const REPLACE_TRIES = 100;
@@ -175,6 +177,14 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     for (const step of path) prefix = prefixOf(prefix, step);
     const space = { path, ...subFormats(encodings) };
     return new Connection(tab, settings, new ConnectionFace(face.conversation, space));
+  }
+
+  /**
+   * What is written to a range, or to the keys in an array, by whichever tab: as `Store.watch`, but always when it is on stable
+   * storage. When another worker takes the store over the watch goes on there, without a gap.
+   */
+  watch(what?: WatchRange<K> | readonly K[], options: Omit<WatchOptions, "durable"> = {}): ConnectionWatch<K, V> {
+    return watchOver<K, V>(this.face, what, options);
   }
 
   /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. */

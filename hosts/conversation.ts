@@ -41,6 +41,11 @@ interface Call extends Extras {
   reject(reason: unknown): void;
 }
 
+/** Where a watch is: all changes up to a version were given. */
+export interface Place {
+  version: number;
+}
+
 interface KeptWrite {
   version: number;
   name: WireCall;
@@ -50,14 +55,16 @@ interface KeptWrite {
 
 /** Turns of the microtask queue that a message waits for more calls. */
 const COMPANY_TURNS = 3;
-/** Calls that mean nothing to another owner, since a snapshot ends with the one that it was taken by. */
-const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end", "release"]);
+/** Calls that mean nothing to another owner, since a snapshot, or a watch, ends with the one that it was asked of. */
+const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end", "release", "changes", "unwatch"]);
 
 /** The calls of one connection. */
 export class Conversation {
   private waiting: Call[] = [];
   private sent = new Map<number, Call>();
   private kept: KeptWrite[] = [];
+  /** Of the present owner's watches. */
+  private readonly places = new Map<number, Place>();
   private durableVersion = 0;
   private owner: string | undefined;
   private send: Send | undefined;
@@ -65,6 +72,7 @@ export class Conversation {
   private idNext = 1;
   private ended = false;
   private ending: CairnError | undefined;
+  private refused = false;
 
   /** The owner that calls go to now. */
   get ownerNow(): string | undefined {
@@ -74,6 +82,29 @@ export class Conversation {
   /** Whether there is an owner that takes calls. */
   get isAttached(): boolean {
     return this.send !== undefined;
+  }
+
+  /** Whether the connection was closed by its program. */
+  get isClosed(): boolean {
+    return this.refused;
+  }
+
+  /** Keeps a watch's place up to date for as long as its owner is the present one. */
+  follow(watch: number, place: Place): void {
+    this.places.set(watch, place);
+  }
+
+  /** A watch has ended. */
+  unfollow(watch: number): void {
+    this.places.delete(watch);
+  }
+
+  /** Watches have given all up to a version. */
+  advance(watches: readonly [watch: number, version: number][]): void {
+    for (const [watch, version] of watches) {
+      const place = this.places.get(watch);
+      if (place !== undefined) place.version = Math.max(place.version, version);
+    }
   }
 
   /** Asks the owner, now or when there is one. */
@@ -111,6 +142,7 @@ export class Conversation {
   lose(): void {
     if (this.owner === undefined) return;
     this.owner = undefined;
+    this.places.clear();
     this.send = undefined;
     const { sent } = this;
     this.sent = new Map();
@@ -193,6 +225,7 @@ export class Conversation {
   /** Refuses later calls. Those that were made go out now, and are answered still. */
   refuse(error: CairnError): void {
     this.ending ??= error;
+    this.refused = true;
     this.flush();
   }
 

@@ -30,6 +30,7 @@ export class Committer {
   private readonly intervalMs: number;
   private readonly report: (event: { type: "flushed"; bytes: number; ms: number } | { type: "full" }) => void;
   private readonly onPoison: (error: CairnError) => void;
+  private readonly onDurable: () => void;
   private waiting: Waiter[] = [];
   private flying: Waiter[] = [];
   private flight: Promise<void> | undefined;
@@ -43,11 +44,13 @@ export class Committer {
     intervalMs: number,
     report: (event: { type: "flushed"; bytes: number; ms: number } | { type: "full" }) => void,
     onPoison: (error: CairnError) => void,
+    onDurable: () => void,
   ) {
     this.core = core;
     this.intervalMs = intervalMs;
     this.report = report;
     this.onPoison = onPoison;
+    this.onDurable = onDurable;
   }
 
   /** Something was written: it will be on the device after the interval at the latest. */
@@ -279,6 +282,7 @@ export class Committer {
   }
 
   private settle(waiters: readonly Waiter[]): void {
+    this.onDurable();
     for (const waiter of waiters) waiter.resolve(waiter.value);
   }
 }

@@ -115,6 +115,13 @@ export interface CoreExports {
   rebuildBytes(size: number): number;
   rebuildEnd(): void;
   rebuildFinish(sequence: number, highestTimeMs: number): number;
+  feedOpen(): number;
+  feedClose(): void;
+  feedTake(): number;
+  changesSet(flags: number, lowerSize: number, upperSize: number, since: number, most: number): number;
+  changesDeleted(segment: number, block: number, since: number, view: number): number;
+  changesNewest(segment: number): number;
+  historyConfigure(bytes: number, ms: number): number;
   verifyBegin(): number;
   verifyStep(milliseconds: number): number;
   verifyEnd(): void;
@@ -181,6 +188,7 @@ export const COMPACTION_DUE = 8;
 export const EXPIRY_DUE = 16;
 export const CHECKPOINT_DUE = 32;
 export const SUPERBLOCK_DUE = 64;
+export const CHANGES_DUE = 128;
 /** Why compaction runs, and what a step of it did. */
 export const COMPACT_AUTO = 0;
 export const COMPACT_ASKED = 1;
@@ -250,7 +258,7 @@ export const STATUS_CODES: readonly CairnErrorCode[] = [
 /** What happened and what to do, by code. */
 const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   NOT_A_STORE: "the target holds something that is not a Cairn store. Check the path; format: true would erase it.",
-  UNSUPPORTED_FORMAT: "the store was written by a newer version of Cairn.",
+  UNSUPPORTED_FORMAT: "the store was written by another version of Cairn, in a format that this one does not read.",
   ENGINE_MISMATCH: "the store was formatted with another engine. Open it with that one.",
   CORRUPT:
     'the device gave bytes that are not what was written. "cairn verify" says where, "cairn repair" saves what is whole.',

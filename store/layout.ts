@@ -224,6 +224,12 @@ export const LAYOUT = {
       size: 4,
       meaning: "reserved",
     },
+    {
+      name: "droppedTombstones",
+      offset: 24,
+      size: 8,
+      meaning: "highest sequence of a deletion that the lives which count need no longer hold",
+    },
   ],
   Record: [
     {
@@ -336,7 +342,7 @@ export const LAYOUT = {
       name: "formatVersion",
       offset: 16,
       size: 4,
-      meaning: "u32, 2",
+      meaning: "u32, 3",
     },
     {
       name: "engine",

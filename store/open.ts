@@ -22,6 +22,9 @@ const PROBED_STORE = 1;
 const STATUS_NOT_A_STORE = -1;
 const STATUS_UNSUPPORTED_FORMAT = -2;
 const STATUS_CORRUPT = -4;
+/** Of the superblock, and what it says in a store of this version; see assembly/format/superblock.ts. */
+const FORMAT_VERSION_OFFSET = 16;
+const FORMAT_VERSION = 3;
 const FEATURE_NAME_OFFSET = 432;
 const FEATURE_NAME_SIZE = 64;
 const VERSION_NEEDED_SIZE = 16;
@@ -202,6 +205,11 @@ function check(core: Core, status: number): void {
 }
 
 function unsupportedFormat(core: Core): CairnError {
+  const found = core.words[(core.superblock + FORMAT_VERSION_OFFSET) >> 2] as number;
+  if (found < FORMAT_VERSION) {
+    const message = `open: the store has the older format ${found}, and this version of cairn-kv reads format ${FORMAT_VERSION} alone. Copy its records with the version that wrote it; nothing was changed.`;
+    return new CairnError("UNSUPPORTED_FORMAT", "open", message);
+  }
   const at = core.superblock + FEATURE_NAME_OFFSET;
   const feature = zeroEnded(core.bytes.subarray(at, at + FEATURE_NAME_SIZE));
   const version = zeroEnded(core.bytes.subarray(at + FEATURE_NAME_SIZE, at + FEATURE_NAME_SIZE + VERSION_NEEDED_SIZE));

@@ -113,6 +113,8 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   directReads?: boolean;
   /** When segments with much garbage are compacted. Default `{ auto: true, garbageRatio: 0.3 }`. */
   compaction?: CompactionOptions;
+  /** How much of the past `watch({ since })` can count on. Default `{ bytes: 0, ms: 0 }`: as long as it happens to be there. */
+  history?: HistoryOptions;
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
   /**
@@ -141,6 +143,17 @@ export interface CompactionOptions {
   garbageRatio?: number;
 }
 
+/**
+ * The past that stays: a deletion is kept while it is within so many bytes of the log, or younger than so many milliseconds. What
+ * is kept takes space: a deletion its key and 24 bytes. After opening, the past is kept for as long again.
+ */
+export interface HistoryOptions {
+  /** Bytes of the log, from its end on. Default 0. */
+  bytes?: number;
+  /** Milliseconds. Default 0. */
+  ms?: number;
+}
+
 /** Key type of a store opened with an encoding. */
 export type KeyOf<K> = Encoded<K>;
 /** Value type of a store opened with an encoding. */
@@ -161,6 +174,7 @@ export interface Settings {
   values: Format;
   compaction: Required<CompactionOptions>;
   compression: Compression;
+  history: Required<HistoryOptions>;
   onEvent: ((event: StoreEvent) => void) | undefined;
   onProgress: ((progress: StoreProgress) => void) | undefined;
   wasm: WebAssembly.Module | undefined;
@@ -186,13 +200,14 @@ const KNOWN = [
   "keyEncoding",
   "valueEncoding",
   "compaction",
+  "history",
   "onEvent",
   "onProgress",
   "compression",
   "wasm",
 ];
 /** Options of the contract that this version does not honour yet, and so refuses. */
-const LATER = ["history", "encryption"];
+const LATER = ["encryption"];
 
 /**
  * Checks options and fills in defaults, `memoryBytesDefault` being the runtime's. `INVALID_ARGUMENT` names the option;
@@ -241,6 +256,7 @@ export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB 
     values: formatOf(given["valueEncoding"], "valueEncoding"),
     compaction: readCompaction(given["compaction"]),
     compression,
+    history: readHistory(given["history"]),
     onEvent: onEvent as Settings["onEvent"],
     onProgress: onProgress as Settings["onProgress"],
     wasm: moduleOption(given["wasm"]),
@@ -282,6 +298,23 @@ function readCompaction(given: unknown): Required<CompactionOptions> {
     throw invalid("compaction.garbageRatio must be a number from 0.05 to 0.95.");
   }
   return { auto, garbageRatio };
+}
+
+function readHistory(given: unknown): Required<HistoryOptions> {
+  if (given === undefined) return { bytes: 0, ms: 0 };
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw invalid("history must be an object { bytes, ms }.");
+  }
+  for (const name of Object.keys(given)) {
+    if (name !== "bytes" && name !== "ms") throw invalid(`there is no option history.${name}.`);
+  }
+  const { bytes = 0, ms = 0 } = given as HistoryOptions;
+  for (const [name, amount] of Object.entries({ bytes, ms })) {
+    if (!Number.isSafeInteger(amount) || amount < 0) {
+      throw invalid(`history.${name} must be a safe integer from 0 on.`);
+    }
+  }
+  return { bytes, ms };
 }
 
 function flag(given: Record<string, unknown>, name: string, initial: boolean): boolean {

@@ -2,12 +2,14 @@
  * The session: what an open store is beneath its faces. One core at a time with its commit groups, cursors and cold
  * reads; whether it takes calls, and how it ends.
  */
+import { Changes } from "./changes.ts";
 import { Checkpointer } from "./checkpoints.ts";
 import { ColdReads } from "./cold.ts";
 import { Committer, trap } from "./commit.ts";
 import { Compactor } from "./compaction.ts";
 import {
   BUFFER_FULL,
+  CHANGES_DUE,
   CHECKPOINT_DUE,
   COMPACTION_DUE,
   type Core,
@@ -27,6 +29,7 @@ import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
 const FREE_STEPS_MAX = 1024;
+const STAT_VERSION = 3;
 const STAT_EXPIRING = 130;
 /** What is done at once between two turns of the event loop. */
 const TURN_MS = 5;
@@ -64,6 +67,10 @@ export class Session {
   /** Absent in a readOnly store. */
   private readonly flights: Flights | undefined;
   readonly writes: Writes;
+  /** What is written, for those who watch; `undefined` while nobody does. */
+  changes: Changes | undefined;
+  /** The newest version when the store was opened: none that is lost is above it. */
+  readonly openedVersion: number;
   /** Whether the function of a transaction runs: then only it writes. */
   transacting = false;
   /** Verifications run one after the other. */
@@ -92,6 +99,11 @@ export class Session {
     this.cursors = parts.cursors;
     this.cold = parts.cold;
     this.writes = new Writes(this);
+    this.openedVersion = core.exports.stat(STAT_VERSION);
+    if (!settings.readOnly) {
+      const status = core.exports.historyConfigure(settings.history.bytes, settings.history.ms);
+      if (status < 0) throw this.error(status, "open");
+    }
     core.exports.compactConfigure(
       settings.compaction.auto && !settings.readOnly,
       Math.round(settings.compaction.garbageRatio * 1000),
@@ -126,7 +138,14 @@ export class Session {
         this.compactor.issueLater();
       },
     });
-    this.sweeper = new Sweeper(own);
+    this.sweeper = new Sweeper({
+      ...own,
+      wrote: () => {
+        this.changes?.wrote();
+        this.committer.wrote();
+      },
+      stepped: () => this.changes?.collect(),
+    });
     if (settings.readOnly) this.sweeper.stop();
     else if (core.exports.stat(STAT_EXPIRING) > 0) this.sweeper.arm();
     if (!settings.readOnly) this.offExit = core.host.onExit?.((mayGoOn) => this.exit(mayGoOn));
@@ -186,7 +205,11 @@ export class Session {
         this.emit(event);
         if (event.type === "flushed") this.checkpointer.landed();
       },
-      (error) => this.emit({ type: "poisoned", error }),
+      (error) => {
+        this.emit({ type: "poisoned", error });
+        this.changes?.fail(committer.poisonError());
+      },
+      () => this.changes?.publish(),
     );
     const guard = <T>(run: () => T): T => {
       try {
@@ -233,6 +256,7 @@ export class Session {
       if (status < 0) throw this.error(status, "close");
       await this.committer.durable(undefined).catch(() => undefined);
     } finally {
+      this.changes?.end();
       this.ending.release();
     }
   }
@@ -280,6 +304,7 @@ export class Session {
   afterWrite(): void {
     const { core } = this;
     if ((core.words[core.attention] as number) !== 0) this.attend();
+    if (this.changes !== undefined) this.changes.wrote();
     this.committer.wrote();
   }
 
@@ -287,6 +312,7 @@ export class Session {
     const { core, committer } = this;
     const attention = core.words[core.attention] as number;
     core.words[core.attention] = 0;
+    if ((attention & CHANGES_DUE) !== 0) this.changes?.collect();
     if ((attention & VERSIONS_DUE) !== 0) this.guard(() => core.exports.maintain());
     if ((attention & EXPIRY_DUE) !== 0) {
       this.sweeper.step();
@@ -323,6 +349,18 @@ export class Session {
     if (committer.resubmit()) return true;
     if (committer.poisoned !== undefined) throw committer.poisoned;
     return false;
+  }
+
+  /** Lets what is written be known from now on. `OUT_OF_MEMORY`. */
+  watched(): Changes {
+    if (this.changes !== undefined) return this.changes;
+    const status = this.guard(() => this.core.exports.feedOpen());
+    if (status < 0) throw this.error(status, "watch");
+    this.changes = new Changes(this, () => {
+      this.changes = undefined;
+      if (!this.isEnded && this.committer.poisoned === undefined) this.guard(() => this.core.exports.feedClose());
+    });
+    return this.changes;
   }
 
   /** Frees older versions that nobody needs any more, a bounded number: whether there were any. */

@@ -31,6 +31,7 @@ import { Snapshot } from "./snapshot.ts";
 import { readStats, type StoreStats } from "./stats.ts";
 import { type Transaction, type TransactOptions, transact, transaction } from "./transaction.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport, verifyCore } from "./verify.ts";
+import { type Watch, type WatchOptions, type WatchRange, watchOf } from "./watch.ts";
 
 export { KEY_SIZE_MAX, VALUE_SIZE_MAX } from "./refusals.ts";
 
@@ -373,6 +374,19 @@ export class Store<K = string, V = string> {
     const prefix = prefixOf(face.prefix, name);
     const { keys, values } = subFormats(encodings);
     return new Store(session, keys, values, prefix);
+  }
+
+  /**
+   * What is written from now on, in the order of commits, each change once: of the keys of a range, of the keys in an array, or
+   * of all. Shown when it is on stable storage, or with `durable: false` at once. With `since`, first each key's latest
+   * change after that version. What a slow consumer gets: docs/guide/watch.md. It costs memory until the loop over it ends, `return` is
+   * called, or `signal` aborts. `VERSION_COMPACTED`, here or while it runs, when deletions after `since` may be gone;
+   * `UNSUPPORTED` for a `readOnly` store; `OUT_OF_MEMORY`.
+   */
+  watch(what?: WatchRange<K> | readonly K[], options: WatchOptions = {}): Watch<K, V> {
+    const { session, face } = this;
+    session.ready("watch");
+    return watchOf<K, V>(session, face, what, options);
   }
 
   /** Resolves when everything written before is on stable storage. */

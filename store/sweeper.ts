@@ -24,6 +24,8 @@ export interface SweptStore {
   error(status: number, operation: string): CairnError;
   /** Something was written. */
   wrote(): void;
+  /** A step is done: what it took away is to be told before the next one. */
+  stepped(): void;
 }
 
 /** Takes the expired records of one store away. */
@@ -46,6 +48,7 @@ export class Sweeper {
     const { core } = this.store;
     const status = this.store.guard(() => core.exports.expirySweep());
     if (status < 0) throw this.store.error(status, "expire");
+    this.store.stepped();
     if (status === NOT_DURABLE) {
       // Nothing else may be written: the time itself must come to the device before it takes anything away.
       this.store.guard(() => core.exports.markDue());

@@ -6,7 +6,7 @@
 import { prepare, type ScopedOperation, type SubOperation, sizeOf, type Weight, weigh } from "./batch.ts";
 import { trap } from "./commit.ts";
 import { measurePieces, PIECE_SIZE, placesIn, unshared } from "./compression.ts";
-import { ASCII_VALUE, COMPRESSED_VALUE, CONDITION_FAILED } from "./core.ts";
+import { ASCII_VALUE, CHANGES_DUE, COMPRESSED_VALUE, CONDITION_FAILED } from "./core.ts";
 import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
@@ -17,6 +17,8 @@ import type { Session } from "./session.ts";
 const BATCH_SIZE_MAX = 1024 * 1024 * 1024;
 /** Keys that one call of the core deletes. */
 const CLEAR_COUNT = 256;
+/** The same where somebody watches: as many as the feed surely takes. */
+const CLEAR_COUNT_WATCHED = 16;
 /** Bits of a call's flags that its record keeps. */
 const RECORD_FLAGS = 15;
 
@@ -262,8 +264,10 @@ export class Writes {
   /** Does a batch whose needs are set aside. What fails now is the device, and half a batch is never made durable. */
   private apply(prepared: readonly ScopedOperation[], name: string): boolean[] {
     const results: boolean[] = [];
+    const { core } = this.session;
     try {
       for (const { scope, key, value, words } of prepared) {
+        if (((core.words[core.attention] as number) & CHANGES_DUE) !== 0) this.session.changes?.collect(false);
         if (value === undefined) {
           const size = scope.keyEncodedIn(key, name);
           const status = this.session.guard(() => this.session.core.exports.remove(size));
@@ -304,11 +308,14 @@ export class Writes {
       try {
         let deleted = 0;
         while (true) {
-          const status = this.session.guard(() => core.exports.cursorDelete(walk.handle, CLEAR_COUNT));
+          const { changes } = this.session;
+          const most = changes === undefined ? CLEAR_COUNT : CLEAR_COUNT_WATCHED;
+          const status = this.session.guard(() => core.exports.cursorDelete(walk.handle, most));
           if (status === 0) return deleted;
           if (status < 0) throw this.session.committer.poison(this.session.error(status, "clear"));
           // Those that had expired are no longer there for who counts.
           deleted += core.words[core.result + 1] as number;
+          changes?.collect(false);
         }
       } finally {
         core.exports.batchEnd();

@@ -51,11 +51,9 @@ export async function openKv(location: string | URL | BlockDevice, options: KvOp
 
 /** What `openKv` gives: `Deno.Kv`. */
 export class Kv {
-  /** The store beneath. What is written there directly is not seen by `watch`. */
+  /** The store beneath. `watch` sees what is written there directly as well. */
   readonly store: KvStore;
   private readonly syncs: boolean;
-  private readonly commitCalls = new Set<() => void>();
-  private readonly closeCalls = new Set<() => void>();
   private readonly ground: AtomicGround;
 
   /** Made by `openKv`. @internal */
@@ -128,8 +126,8 @@ export class Kv {
   }
 
   /**
-   * A stream of the entries of some keys: at first, and whenever one of them was changed by this `Kv`, or expired. Who reads
-   * slowly gets the newest entries and not those between. It ends when the `Kv` is closed.
+   * A stream of the entries of some keys: at first, and whenever one of them was changed, by whatever call, or expired. Who
+   * reads slowly gets the newest entries and not those between. It ends when the `Kv` is closed.
    */
   // biome-ignore lint/suspicious/noExplicitAny: as in Deno's own types.
   watch<T extends readonly unknown[] = any[]>(
@@ -149,8 +147,10 @@ export class Kv {
           ),
         };
       },
-      onCommit: (call) => subscribe(this.commitCalls, call),
-      onClose: (call) => subscribe(this.closeCalls, call),
+      changes: () => {
+        const watched = list.map(({ bytes }) => bytes).filter(({ length }) => length > 0);
+        return this.store.watch(watched, { durable: this.syncs });
+      },
     });
   }
 
@@ -173,7 +173,6 @@ export class Kv {
 
   /** Closes the store, with everything durable. Deno's returns nothing; this promise says when the lock is given up. */
   close(): Promise<void> {
-    for (const call of [...this.closeCalls]) call();
     return this.store.close();
   }
 
@@ -208,7 +207,6 @@ export class Kv {
       batch.commit();
     }
     const versionstamp = stampOf(store.version);
-    for (const call of [...this.commitCalls]) call();
     return durable === undefined ? Promise.resolve(versionstamp) : durable.then(() => versionstamp);
   }
 }
@@ -218,11 +216,6 @@ function stampOf(version: number): string;
 function stampOf(version: number | undefined): string | null;
 function stampOf(version: number | undefined): string | null {
   return version === undefined ? null : `${version.toString(16).padStart(16, "0")}0000`;
-}
-
-function subscribe(calls: Set<() => void>, call: () => void): () => void {
-  calls.add(call);
-  return () => calls.delete(call);
 }
 
 function checkConsistency(options: { consistency?: KvConsistencyLevel } | undefined, operation: string): void {

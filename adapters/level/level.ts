@@ -92,6 +92,7 @@ const STORE_OPTIONS: Record<keyof Omit<OpenOptions, "keyEncoding" | "valueEncodi
   memoryBytes: true,
   directReads: true,
   compaction: true,
+  history: true,
   onEvent: true,
   onProgress: true,
   compression: true,

@@ -33,7 +33,7 @@ export interface CairnItemOptions extends TransactionOptions {
  *
  * Keys are at most 2,048 bytes and values 64 MiB; what exceeds a limit rejects before anything changes. `setItems` is
  * atomic, also after a crash. An item with a `ttl` is invisible from its time on, and `getMeta` says how many seconds it has
- * left. `getItemRaw` gives a `Uint8Array`. `maxDepth` skips what lies deeper instead of reading it.
+ * left. A watcher hears of every change, whatever made it: `clear`, `setItems`, expiry, the store itself. `getItemRaw` gives a `Uint8Array`. `maxDepth` skips what lies deeper instead of reading it.
  */
 export default function cairnDriver(
   options: CairnDriverOptions,
@@ -148,6 +148,29 @@ export default function cairnDriver(
       const store = await ready();
       store.clear(prefix ? { prefix } : {});
       if (sync) await store.flush();
+    },
+
+    async watch(callback) {
+      const store = await ready();
+      // Nothing is written through it, and what another process writes is not seen.
+      if (rest.readOnly === true) return () => undefined;
+      let changes = store.watch({}, { durable: sync });
+      const follow = async (): Promise<void> => {
+        while (true) {
+          try {
+            for await (const { type, key } of changes) callback(type === "set" ? "update" : "remove", key);
+            return;
+          } catch (error) {
+            if ((error as CairnError).code !== "VERSION_COMPACTED") throw error;
+            changes = store.watch({}, { durable: sync });
+          }
+        }
+      };
+      // A store that is poisoned says so to every call.
+      follow().catch(() => undefined);
+      return async () => {
+        await changes.return();
+      };
     },
 
     async dispose() {

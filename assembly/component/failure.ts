@@ -86,7 +86,7 @@ function messageOf(status: i32): string {
     case Status.NOT_A_STORE:
       return "the file holds something that is not a Cairn store. Check the path.";
     case Status.UNSUPPORTED_FORMAT:
-      return "the store was written by a newer version of Cairn. Open it with that one; nothing was changed.";
+      return "the store was written by another version of Cairn. Open it with that one; nothing was changed.";
     case Status.ENGINE_MISMATCH:
       return "the store was formatted with another engine. Open it with that one.";
     case Status.CORRUPT:

@@ -23,7 +23,7 @@ export function isDue(): bool {
   const logged = loggedBytes();
   if (logged < root.checkpointLogBytes) return false;
   // Deletions that nothing but an old checkpoint needs are garbage with the next one but one.
-  const kept = root.surveyTombstones - root.surveyTombstonesHeld;
+  const kept = root.surveyTombstones - root.surveyTombstonesHeld - root.surveyTombstonesPast;
   return logged * 1000 >= live * root.checkpointThousandths || kept * 4 > live + kept;
 }
 

@@ -35,7 +35,7 @@ import {
   tombstoneAdd,
 } from "../log/segments";
 import { SIDE_WAITS, sideAdmit, sideAlign, sideBytes, sideClose, sidePlace, sideReady } from "../log/side";
-import { notedAwaitsMark, Space, spaceSurvey, tombstonesNeeded } from "../log/space";
+import { notedAwaitsMark, Space, spaceSurvey, tombstoneDrop, tombstonesNeeded } from "../log/space";
 import { Attention, KEY_C, root } from "../root";
 import { Status } from "../status";
 import { laterApply } from "./later";
@@ -342,7 +342,10 @@ function moveWanted(): bool {
   if (root.moveKind == RecordKind.DELETE) {
     // A newer state of the key makes a deletion superfluous, and so does the end of all that was written before it.
     if (slot && !(node.flags & NodeFlags.DELETED) && node.sequence >= root.moveSequence) return false;
-    return tombstonesNeeded(root.moveSegment - 1, root.moveSequence);
+    root.tombstonesMoved++;
+    if (tombstonesNeeded(root.moveSegment - 1, root.moveSequence)) return true;
+    tombstoneDrop(root.moveSequence);
+    return false;
   }
   return slot != 0 && reaches(node, node.body);
 }

@@ -48,6 +48,7 @@ import {
   valueCompress,
 } from "./compress";
 import { MAYBE_HIDDEN, nodeHidden } from "./expiry";
+import { feedDelete, feedSet } from "./feed";
 import { laterAdd, laterApply, laterTakes } from "./later";
 import { compressedEnter, compressedLeave, recordsDead, recordsLive } from "./live";
 import { valueKeep } from "./promote";
@@ -127,6 +128,12 @@ export function has(keySize: u32): i32 {
  * KEY_SIZE, VALUE_SIZE, NO_SPACE, OUT_OF_MEMORY before anything changes; DEVICE_WRITE poisons.
  */
 export function set(keySize: u32, valueSize: u32, callFlags: u32): i32 {
+  const stored = setNow(keySize, valueSize, callFlags);
+  if (root.feed && stored >= 0) feedSet(KEY_A, keySize, EXCHANGE_IN, valueSize);
+  return stored;
+}
+
+function setNow(keySize: u32, valueSize: u32, callFlags: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > EXCHANGE_SIZE) return Status.VALUE_SIZE;
   let value = EXCHANGE_IN;
@@ -213,7 +220,9 @@ export function writePart(size: u32): i32 {
   if (written < 0) return written;
   if (root.streamWritten < root.streamSize) return 2;
   const hash = keyHash(KEY_A, root.streamKeySize, root.hashSeed);
-  return streamApply(hashFind(KEY_A, root.streamKeySize, hash), hash, root.streamCallFlags);
+  const stored = streamApply(hashFind(KEY_A, root.streamKeySize, hash), hash, root.streamCallFlags);
+  if (root.feed && stored >= 0) feedSet(KEY_A, root.streamKeySize, 0, root.streamRawSize);
+  return stored;
 }
 
 /** Gives up a value that was begun. */
@@ -269,6 +278,7 @@ export function removeAt(slot: usize, node: KeyNode): i32 {
   const flags = node.flags & NodeFlags.ASCII_KEY ? RecordFlags.ASCII_KEY : 0;
   const address = logAppend(RecordKind.DELETE, flags, sequence, node.key, keySize, 0, 0);
   tombstoneAdd(address, pad8(RECORD_HEADER_SIZE + keySize), sequence);
+  if (root.feed) feedDelete(node);
   root.liveKeyCount--;
   root.keyBytes -= keySize;
   root.valueBytes -= node.valueSize;

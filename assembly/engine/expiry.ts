@@ -16,6 +16,7 @@ import { expiryOf, KeyNode, NodeFlags } from "../index/key-node";
 import { root } from "../root";
 import { Status } from "../status";
 import { removeAt } from "./dual";
+import { feedIsFull } from "./feed";
 import { laterApply } from "./later";
 
 /** Flags of a node that a read must look at more closely. */
@@ -55,7 +56,7 @@ export function expirySweep(): i32 {
   laterApply();
   if (!root.expiringCount) return 0;
   const arrived = wheelTurn(timeNowMs(), STEP * 4);
-  for (let i: u32 = 0; i < STEP; i++) {
+  for (let i: u32 = 0; i < STEP && !feedIsFull(); i++) {
     const due = wheelDue();
     if (!due) return arrived ? 0 : 1;
     const node = changetype<KeyNode>(due);

@@ -8,12 +8,13 @@
  *   8  generation sum  of the lives that count, wrapping
  *  16  segment count   bits in the map
  *  20  reserved
- *  24  map             one bit a segment, from the lowest of the first byte on: set when the segment counts. Then zeros
+ *  24  dropped tombstones  highest sequence of a deletion that the lives which count need no longer hold
+ *  32  map             one bit a segment, from the lowest of the first byte on: set when the segment counts. Then zeros
  *                      to a multiple of 8 bytes
  * ```
  */
 
-export const NOTE_HEADER_SIZE: u32 = 24;
+export const NOTE_HEADER_SIZE: u32 = 32;
 /** The map fits one chunk of memory together with its note's header. */
 export const NOTE_SEGMENTS_MAX: u32 = (65536 - NOTE_HEADER_SIZE) << 3;
 
@@ -23,6 +24,7 @@ export class Note {
   generationSum: u64;
   segmentCount: u32;
   reserved: u32;
+  droppedTombstones: u64;
 }
 
 if (offsetof<Note>() != NOTE_HEADER_SIZE) ERROR("Note layout");

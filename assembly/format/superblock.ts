@@ -5,7 +5,7 @@
  * ```
  *     0  magic              "CAIRNKV1"
  *     8  check              XXH64 of bytes 16 to 4,095 under a fixed seed
- *    16  format version     u32, 2
+ *    16  format version     u32, 3
  *    20  engine             u32: 1 dual, 2 append-log, 3 hybrid-log, 4 lsm
  *    24  incompatible       u64 feature bits: an opener that does not know one must refuse
  *    32  read-compatible    u64 feature bits: an opener that does not know one may only read
@@ -45,7 +45,7 @@ import { BLOCK_SIZE } from "../limits";
 
 /** "CAIRNKV1" read as a little-endian word. */
 export const SUPERBLOCK_MAGIC: u64 = 0x31564b4e52494143;
-export const FORMAT_VERSION: u32 = 2;
+export const FORMAT_VERSION: u32 = 3;
 const CHECK_SEED: u64 = 0x636169726e2d7362;
 const CHECK_FROM: usize = 16;
 

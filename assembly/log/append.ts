@@ -47,6 +47,7 @@ import {
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
 import { Attention, root } from "../root";
 import { Status } from "../status";
+import { historySample } from "./history";
 import {
   For,
   headerBlocks,
@@ -368,6 +369,7 @@ export function groupSeal(): i32 {
   trailer.sequence = root.sequence;
   root.group++;
   root.groupDirty = 0;
+  historySample();
   return Status.OK;
 }
 

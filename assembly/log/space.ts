@@ -17,11 +17,13 @@
  * Invariants: (1) a segment is written to only when the newest note that is proven does not count it; (2) the blocks of a
  * group in flight that was not reported yet keep their segments; (3) a survey runs only between operations, when
  * every record in the log is applied to its node; (4) a deletion is dropped only when no segment that may still be read
- * was born before it, so none can hold an older record of its key, and when each kept checkpoint is of a later state.
+ * was born before it, so none can hold an older record of its key, when each kept checkpoint is of a later state, and when it
+ * is no part of the past that can be counted on; (5) what was dropped is told by the note that no longer counts it.
  */
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SegmentKind } from "../format/segment";
 import { Attention, root } from "../root";
+import { historyHolds, historyTrim } from "./history";
 import { SegmentState, segmentAt, segmentFree } from "./segments";
 
 export namespace Space {
@@ -88,6 +90,7 @@ export function noteMake(): u32 {
   note.serial = ((<u64>root.epoch) << 32) | root.noteSerial;
   note.segmentCount = root.segmentCount;
   note.reserved = 0;
+  note.droppedTombstones = root.droppedTombstones;
   return noteSizeFor(root.segmentCount);
 }
 
@@ -142,7 +145,12 @@ export function tombstonesNeeded(index: u32, newest: u64): bool {
   if (!newest) return false;
   // Opening may begin with a checkpoint in which the key still is.
   if (root.checkpointFloor && newest > root.checkpointFloor) return true;
-  return tombstonesHeld(index, newest);
+  return historyHolds(newest) || tombstonesHeld(index, newest);
+}
+
+/** A deletion, or all of a segment up to this sequence, goes: no note may say so without saying this. */
+export function tombstoneDrop(sequence: u64): void {
+  if (sequence > root.droppedTombstones) root.droppedTombstones = sequence;
 }
 
 /** Whether the deletions of a segment may hide records of a segment that was born before them. After a survey. */
@@ -156,6 +164,7 @@ function tombstonesHeld(index: u32, newest: u64): bool {
  */
 export function spaceSurvey(): void {
   root.surveyDue = 0;
+  historyTrim();
   root.paceDue = 1;
   let oldest: u64 = FOREVER;
   let second: u64 = FOREVER;
@@ -177,6 +186,7 @@ export function spaceSurvey(): void {
   let live: u64 = 0;
   let tombstones: u64 = 0;
   let held: u64 = 0;
+  let past: u64 = 0;
   let count: u32 = 0;
   let moved: u32 = 0;
   let used: u32 = 0;
@@ -190,6 +200,10 @@ export function spaceSurvey(): void {
       state.space = Space.EMPTIED;
       root.emptiedCount++;
       root.segmentsEmptied++;
+      if (state.newestTombstone) {
+        tombstoneDrop(state.newestTombstone);
+        root.tombstonesMoved++;
+      }
       continue;
     }
     count++;
@@ -197,6 +211,7 @@ export function spaceSurvey(): void {
     live += state.liveBytes;
     if (needed) tombstones += state.tombstoneBytes;
     if (needed && tombstonesHeld(i, state.newestTombstone)) held += state.tombstoneBytes;
+    else if (needed && historyHolds(state.newestTombstone)) past += state.tombstoneBytes;
   }
   root.surveyCount = count;
   root.surveyUsed = used;
@@ -204,4 +219,5 @@ export function spaceSurvey(): void {
   root.surveyLive = live;
   root.surveyTombstones = tombstones;
   root.surveyTombstonesHeld = held;
+  root.surveyTombstonesPast = past;
 }

@@ -208,6 +208,7 @@ export function noteAccept(size: u32): bool {
   }
   if (note.serial <= root.replayNoteSerial) return true;
   root.replayNoteSerial = note.serial;
+  root.droppedTombstones = max(root.droppedTombstones, note.droppedTombstones);
   const kept = noteSizeFor(root.segmentCount);
   root.replayNoteBeyond = countsBeyond(note.segmentCount, size, kept) ? 1 : 0;
   memory.fill(<usize>root.note, 0, kept);

@@ -40,7 +40,7 @@ const HEADER_MAGIC = "CAIRNBK1";
 const TRAILER_MAGIC = "CAIRNEND";
 const SUPERBLOCK_MAGIC = "CAIRNKV1";
 const FORMAT_VERSION = 1;
-const STORE_FORMAT_VERSION = 2;
+const STORE_FORMAT_VERSION = 3;
 const POINTS_OFFSET = 512;
 const POINT_SIZE = 64;
 /** Points of backups that a superblock keeps. */

@@ -114,7 +114,7 @@ export class SalvageImage {
     this.halves = new Uint16Array(core.memory.buffer);
   }
 
-  /** Begins to look. `UNSUPPORTED_FORMAT` for a store of a newer version. */
+  /** Begins to look. `UNSUPPORTED_FORMAT` for a store of another format. */
   static async create(device: BlockDevice, host: CoreHost): Promise<SalvageImage> {
     const core = await Core.create(host, device, CORE_MEMORY_BYTES);
     const ready = core.exports.initialize(core.memory.buffer.byteLength, WINDOW_BYTES, CACHE_BYTES, 0);

@@ -16,7 +16,7 @@ import {
 export const LIFE_LOG = 1;
 export const LIFE_COPIES = 2;
 const TRAILER_OFFSET = 4064;
-const NOTE_HEADER_SIZE = 24;
+const NOTE_HEADER_SIZE = 32;
 const SEGMENT_HEADER_SIZE = 64;
 const RECORD_HEADER_SIZE = 16;
 /** What a life, and a note, take of memory. */

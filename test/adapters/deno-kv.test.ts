@@ -400,6 +400,21 @@ describe("a watch", () => {
     expect((await last).done).toBe(true);
   });
 
+  test("sees what is written past it, and who is not woken by others", async () => {
+    const reader = kv.watch([["a"]]).getReader();
+    expect((await reader.read()).value?.[0]?.value).toBe(null);
+    const waiting = reader.read();
+    await kv.set(["b"], 1);
+    const [bytes] = [...kv.store.keys()];
+    const value = kv.store.get(bytes as Uint8Array) as Uint8Array;
+    const key = (bytes as Uint8Array).map((byte) => (byte === 98 ? 97 : byte));
+    await kv.store.put(key, value);
+    expect((await waiting).value?.[0]?.value).toBe(1);
+    const last = reader.read();
+    await kv.store.close();
+    expect((await last).done).toBe(true);
+  });
+
   test("shows who reads slowly the newest entries only, and stops when it is cancelled", async () => {
     const reader = kv.watch([["a"]]).getReader();
     for (let n = 0; n < 10; n++) await kv.set(["a"], n);

@@ -1,7 +1,7 @@
 /** The driver of unstorage: what its documents and its own drivers' tests expect of one, through `createStorage`. */
 import { createStorage, restoreSnapshot, snapshot } from "unstorage";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import cairnDriver, { type CairnDriverOptions } from "../../adapters/unstorage/index.ts";
+import cairnDriver, { type CairnDriverOptions, type CairnDriverStore } from "../../adapters/unstorage/index.ts";
 import { codeOf, MEMORY_BYTES, pause, scratchPaths } from "../store/harness.ts";
 
 const newPath = scratchPaths();
@@ -151,6 +151,28 @@ describe("a storage", () => {
     await storage.setItem("d", "v");
     await pause(10);
     expect(seen.length).toBe(3);
+  });
+
+  test("tells a watcher of what goes past the storage, too: many at once, an expiry, what is cleared, the store's own calls", async () => {
+    const seen: string[] = [];
+    await storage.watch((event, key) => seen.push(`${event} ${key}`));
+    const until = async (count: number): Promise<void> => {
+      for (let turn = 0; turn < 2000 && seen.length < count; turn++) await pause(1);
+    };
+    await storage.setItems([
+      { key: "a", value: "1" },
+      { key: "b", value: "2" },
+    ]);
+    const store = (await driver.getInstance?.()) as CairnDriverStore;
+    await store.put("c", "3");
+    await until(3);
+    expect(seen.splice(0)).toEqual(["update a", "update b", "update c"]);
+    await storage.clear();
+    await until(3);
+    expect(seen.splice(0)).toEqual(["remove a", "remove b", "remove c"]);
+    await storage.setItem("brief", "v", { ttl: 0.02 });
+    await until(2);
+    expect(seen.splice(0)).toEqual(["update brief", "remove brief"]);
   });
 
   test("goes into a snapshot and comes back from it", async () => {

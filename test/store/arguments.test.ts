@@ -348,7 +348,6 @@ describe("what later versions bring is UNSUPPORTED", () => {
       [{ engine: "hybrid-log" }, "hybrid-log"],
       [{ engine: "append-log" }, "append-log"],
       [{ engine: "lsm" }, "lsm"],
-      [{ history: { bytes: 1, ms: 1 } }, "history"],
     ];
     for (const [given, named] of options)
       await expectError(() => openRaw(":memory:", given), "UNSUPPORTED", "open", named);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { CairnError, CairnErrorCode } from "../../store/error.ts";
 import type { Store } from "../../store/store.ts";
-import { codeOf, errorOf, open, openTiny, pause } from "./harness.ts";
+import { codeOf, errorOf, open, openTiny, pause, repair } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { changeSuperblocks, FIELD, putText, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE, xxh64 } from "./superblock.ts";
 
@@ -102,7 +102,7 @@ describe("superblocks", () => {
   test("of a newer format are refused, and the feature and the version are named", async () => {
     const image = await storeImage();
     changeSuperblocks(image, (superblock) => {
-      superblock.setUint32(FIELD.formatVersion, 3, true);
+      superblock.setUint32(FIELD.formatVersion, 4, true);
       putText(superblock, FIELD.featureName, "folded-segments");
       putText(superblock, FIELD.versionNeeded, "3.1.0");
     });
@@ -110,6 +110,22 @@ describe("superblocks", () => {
       const error = await expectRefused(image, "UNSUPPORTED_FORMAT", options);
       expect(error.message).toContain("folded-segments");
       expect(error.message).toContain("3.1.0");
+    }
+  });
+
+  test("of an older format are refused, also for reading and for repair, and the version that reads them is named", async () => {
+    const image = await storeImage();
+    expect(new DataView(image.buffer).getUint32(FIELD.formatVersion, true)).toBe(3);
+    for (const older of [1, 2]) {
+      changeSuperblocks(image, (superblock) => superblock.setUint32(FIELD.formatVersion, older, true));
+      for (const options of [{}, { readOnly: true }, { create: false }]) {
+        const error = await expectRefused(image, "UNSUPPORTED_FORMAT", options);
+        expect(error.message).toContain(`the older format ${older}`);
+        expect(error.message).toContain("format 3");
+      }
+      const device = ImageDevice.of(image);
+      expect(await codeOf(() => repair(device, { output: new ImageDevice() }))).toBe("UNSUPPORTED_FORMAT");
+      expect(device.events).toEqual([]);
     }
   });
 

@@ -175,7 +175,7 @@ class Parser {
       const block = this.block(segment, 0);
       if (!block) return undefined;
       same(block.readUInt16LE(42), SEGMENT_HEADER, "flags of a segment's first block");
-      same(block.readUInt16LE(40), 64 + 24 + 8 * Math.ceil(block.readUInt32LE(56 + 64 + 16) / 64), "used by a header");
+      same(block.readUInt16LE(40), 64 + 32 + 8 * Math.ceil(block.readUInt32LE(56 + 64 + 16) / 64), "used by a header");
       same(block.readUInt16LE(44), NO_RECORD, "first record, in a segment's first block");
       same(block.toString("latin1", 56, 60), "CSEG", "magic");
       same(block.readUInt32LE(60), 1, "kind of the segment");
