@@ -1,7 +1,7 @@
 /**
  * Iterators: a range of entries, read through one consistent snapshot, fetched from the core a block at a time.
  *
- * The first block is small, so that a first entry comes quickly; blocks grow while the walk goes on. The snapshot lasts
+ * The first block holds one entry, so that it comes quickly, or as many as are asked for; blocks grow while the walk goes on. The snapshot lasts
  * until the walk has said that it is at its end, so that `seek` can go back before. A walk that is dropped half-way is
  * closed when it is collected.
  *
@@ -22,7 +22,9 @@ const ASCII_BIT = 0x8000_0000;
 const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
 const PLAN_TRIES_MAX = 3;
-const BLOCK_COUNT_FIRST = 4;
+/** The first block of a walk that steps, and of one that waits for the device; what large values make of a block. */
+const BLOCK_COUNT_FIRST = 1;
+const BLOCK_COUNT_MIN = 4;
 const BLOCK_COUNT_MAX = 512;
 
 /** An entry of a block whose value is too large for it. */
@@ -77,6 +79,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     if (typeof count !== "number" || !(count >= 1))
       throw new CairnError("INVALID_ARGUMENT", "nextv", "nextv: count must be 1 or more.");
     const entries: T[] = [];
+    if (this.blockCount === BLOCK_COUNT_FIRST) this.blockCount = Math.min(Math.floor(count), BLOCK_COUNT_MAX);
     while (entries.length < count && (this.position < this.size || this.fill())) {
       entries.push(this.at(this.position++));
     }
@@ -176,6 +179,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
 
   private async fillLater(): Promise<boolean> {
     const { scope, cursors, mode } = this;
+    this.blockCount = Math.max(this.blockCount, BLOCK_COUNT_MIN);
     if ((mode & VALUES) !== 0 && !this.exhausted && this.left - this.size > 0) {
       const planned = this.isPlanned;
       this.isPlanned = false;
@@ -250,7 +254,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     }
     this.size = count;
     // Where values fill the block before that many entries do, the next one asks for as many as may fit.
-    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_FIRST, count + (count >> 2));
+    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_MIN, count + (count >> 2));
     else if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount = Math.min(this.blockCount * 4, BLOCK_COUNT_MAX);
     if (!this.watched) {
       this.watched = true;

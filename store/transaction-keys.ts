@@ -21,7 +21,7 @@ import { isThere, readBytes, readValue } from "./reads.ts";
 import { invalid, outOfRange, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { Pending, TransactionWork } from "./transaction-work.ts";
-import { checkSizes } from "./writes.ts";
+import { checkValueSize } from "./writes.ts";
 
 const STATUS_STALE_TIMESTAMP = -19;
 const STATUS_NOT_A_NUMBER = -21;
@@ -87,7 +87,7 @@ export class TransactionKey {
   write(value: Stored, words: WriteWords | undefined): boolean {
     const { work, scope, key, id, operation } = this;
     const next: Pending = { scope, key, value, id };
-    checkSizes(next, operation, operation);
+    checkValueSize(value, operation);
     if (words !== undefined) {
       if (!this.holds(words)) return false;
       next.words = settledWords(words, work.nowMs()) as WriteWords;

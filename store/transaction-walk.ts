@@ -51,7 +51,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     this.pendingAt = span.reverse ? this.pending.length - 1 : 0;
     this.looked = this.looksFrom(span.reverse ? span.upper : span.lower);
     this.begin();
-    work.walks.add(this);
+    work.walkBegan(this);
   }
 
   /** The next entry. */
@@ -121,7 +121,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     this.fetched = [];
     this.base?.return();
     this.base = undefined;
-    this.work.walks.delete(this);
+    this.work.walkEnded(this);
     return { done: true, value };
   }
 

@@ -16,6 +16,7 @@ import type { Store } from "./store.ts";
 import { ownBytes, shownValue, TransactionKey } from "./transaction-keys.ts";
 import { TransactionWalk, type WalkMode } from "./transaction-walk.ts";
 import { TransactionWork } from "./transaction-work.ts";
+import { checkValueSize } from "./writes.ts";
 
 /** Options of `transact`. */
 export interface TransactOptions {
@@ -91,6 +92,14 @@ export class Transaction<K = string, V = string> {
   set(key: K, value: V, options?: WriteOptions): boolean {
     const scope = this.begin("set");
     const words = options === undefined ? undefined : readWriteOptions(options, "set");
+    if (words === undefined) {
+      // The usual case, which asks for nothing.
+      const encoded = scope.keptKey(key, "set");
+      const bytes = ownBytes(scope.values.encode(value, "value", "set"));
+      checkValueSize(bytes, "set");
+      this.work.write({ scope, key: encoded, value: bytes, id: scope.idOf(encoded) });
+      return true;
+    }
     const target = new TransactionKey(this.work, scope, key, "set");
     return target.write(ownBytes(scope.values.encode(value, "value", "set")), words);
   }

@@ -330,7 +330,12 @@ export class Writes {
 export function checkSizes({ scope, key, value }: ScopedOperation, where: string, operation: string): void {
   const keySize = sizeOf(key);
   if (keySize === 0 || keySize > scope.keySizeMax) throw keySizeError(keySize, where, operation, scope.keySizeMax);
-  if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
+  if (value !== undefined) checkValueSize(value, operation);
+}
+
+/** Throws when a value is too large. */
+export function checkValueSize(value: string | Uint8Array, operation: string): void {
+  if (value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
     throw valueSizeError(sizeOf(value), operation);
   }
 }
