@@ -11,6 +11,7 @@
 import { AHEAD_READS, type Core } from "./core.ts";
 import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { named } from "./key-errors.ts";
 import { bytesOf, placeOfSeek, type Span } from "./range.ts";
 import type { Scope } from "./scope.ts";
 
@@ -54,6 +55,9 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** The fetch that is under way, for those who wait. */
   private fetching: Promise<boolean> | undefined;
   private isFetching = false;
+  /** The entry of the block that is decoded, and whether its key is. */
+  private entryAt = 0;
+  private isKeyWhole = false;
   /** Whether the reads of the next block were planned when the present one was fetched. */
   private isPlanned = false;
 
@@ -250,7 +254,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
       this.decode(count, large);
     } catch (error) {
       this.end();
-      throw error;
+      throw this.keyNamed(error);
     }
     this.size = count;
     // Where values fill the block before that many entries do, the next one asks for as many as may fit.
@@ -269,12 +273,15 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const { words } = core;
     let at = core.exchangeOut >> 2;
     for (let i = 0; i < count; i++, at += 4) {
+      this.entryAt = i;
+      this.isKeyWhole = false;
       if ((mode & KEYS) !== 0) {
         const size = words[at + 1] as number;
         const pointer = (words[at] as number) >>> 0;
         keyBlock[i] = keyReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
       }
       if ((mode & VALUES) !== 0) {
+        this.isKeyWhole = true;
         const size = words[at + 3] as number;
         if ((size & PIECES_BIT) === 0) {
           const pointer = (words[at + 2] as number) >>> 0;
@@ -293,10 +300,20 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const foreignValues = (mode & VALUES) !== 0 && valueReader.isForeign;
     if (!foreignKeys && !foreignValues) return;
     for (let i = 0; i < count; i++) {
+      this.entryAt = i;
+      this.isKeyWhole = false;
       if (foreignKeys) keyBlock[i] = keyReader.own(keyBlock[i] as Uint8Array, operation);
+      this.isKeyWhole = true;
       if (foreignValues && large?.some(({ index }) => index === i) !== true)
         valueBlock[i] = valueReader.own(valueBlock[i] as Uint8Array, operation);
     }
+  }
+
+  /** What an encoding has refused of the entry that is decoded, with its key where the walk has keys. */
+  private keyNamed(error: unknown): unknown {
+    const { scope, mode, keyBlock, entryAt, isKeyWhole } = this;
+    if ((mode & KEYS) === 0 || !isKeyWhole) return error;
+    return named(error, keyBlock[entryAt], scope.values.name);
   }
 
   /** A fetch that is under way has the cursor to itself. */

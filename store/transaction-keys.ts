@@ -16,7 +16,8 @@ import {
   wordsOf,
 } from "./entry.ts";
 import { CairnError } from "./error.ts";
-import { encodeOf, merging, named, refusePromise, type Stored } from "./partial.ts";
+import { encodeOf, named, type Stored } from "./key-errors.ts";
+import { merging, refusePromise } from "./partial.ts";
 import { isThere, readBytes, readValue } from "./reads.ts";
 import { invalid, outOfRange, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
@@ -59,16 +60,20 @@ export class TransactionKey {
   value(): unknown {
     const { work, scope, key, operation } = this;
     const pending = this.look();
-    if (pending !== undefined) return shownValue(scope.values, work.valueOf(pending), operation);
+    if (pending !== undefined) return this.shown(pending);
     return readValue(work.session, scope, key, work.view, operation);
   }
 
   /** The same without blocking on the device. */
   async valueAsync(): Promise<unknown> {
-    const { work, scope, key, operation } = this;
+    const { work, scope, key } = this;
     const pending = this.look();
-    if (pending !== undefined) return shownValue(scope.values, work.valueOf(pending), operation);
-    return scope.lookups.get(key, work.view);
+    if (pending !== undefined) return this.shown(pending);
+    try {
+      return await scope.lookups.get(key, work.view);
+    } catch (error) {
+      throw named(error, key, scope.values.name);
+    }
   }
 
   /** Version, expiry and timestamp, or `undefined`. What the transaction has written has no version yet: 0. */
@@ -185,6 +190,15 @@ export class TransactionKey {
     if (encoded !== undefined) this.write(encoded, wordsOf(facts));
     else this.erase(undefined);
     return value;
+  }
+
+  private shown(pending: Pending): unknown {
+    const { values } = this.scope;
+    try {
+      return shownValue(values, this.work.valueOf(pending), this.operation);
+    } catch (error) {
+      throw named(error, this.key, values.name);
+    }
   }
 
   /** The stored bytes, or `undefined`. */

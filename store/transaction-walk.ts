@@ -7,7 +7,7 @@
  */
 import { CairnError } from "./error.ts";
 import { EntryIterator, KeyIterator } from "./iterator.ts";
-import type { Stored } from "./partial.ts";
+import type { Stored } from "./key-errors.ts";
 import { behind, bytesOf, placeOfSeek, type Span } from "./range.ts";
 import { latin1, type Scope } from "./scope.ts";
 import { firstAt, type Looked, type Pending, type TransactionWork } from "./transaction-work.ts";

@@ -6,6 +6,7 @@
  */
 import { DELETE_OPTIONS, type DeleteOptions, type Entry, readWriteOptions, type WriteOptions } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { encodeOf } from "./key-errors.ts";
 import { checkOffset } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countSpan, isThere, readValue, spanToClear } from "./reads.ts";
@@ -95,13 +96,13 @@ export class Transaction<K = string, V = string> {
     if (words === undefined) {
       // The usual case, which asks for nothing.
       const encoded = scope.keptKey(key, "set");
-      const bytes = ownBytes(scope.values.encode(value, "value", "set"));
+      const bytes = ownBytes(encodeOf(scope.values, value, key, "set"));
       checkValueSize(bytes, "set");
       this.work.write({ scope, key: encoded, value: bytes, id: scope.idOf(encoded) });
       return true;
     }
     const target = new TransactionKey(this.work, scope, key, "set");
-    return target.write(ownBytes(scope.values.encode(value, "value", "set")), words);
+    return target.write(ownBytes(encodeOf(scope.values, value, key, "set")), words);
   }
 
   /** Deletes a key when the transaction ends: whether it was there, and had the version that `ifVersion` asks for. */

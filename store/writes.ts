@@ -9,6 +9,7 @@ import { measurePieces, PIECE_SIZE, placesIn, unshared } from "./compression.ts"
 import { ASCII_VALUE, COMPRESSED_VALUE, CONDITION_FAILED } from "./core.ts";
 import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { encodeOf } from "./key-errors.ts";
 import type { Span } from "./range.ts";
 import { invalid, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import { faceOf, type Scope } from "./scope.ts";
@@ -34,7 +35,7 @@ export class Writes {
   write(scope: Scope, key: unknown, value: unknown, operation: string, words?: WriteWords): boolean {
     this.checkWritable(operation);
     const encodedKey = scope.keysAreText ? key : scope.keys.encode(key, "key", operation);
-    const encoded = scope.valuesAreText ? value : scope.values.encode(value, "value", operation);
+    const encoded = scope.valuesAreText ? value : encodeOf(scope.values, value, key, operation);
     let stored = true;
     if (typeof encoded === "string") {
       stored = this.writeText(scope, encodedKey, encoded, operation, words);
