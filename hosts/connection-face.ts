@@ -1,6 +1,7 @@
 /** What calls of a connection have in common: where they go, and how keys and values become bytes and come back. */
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
+import { encodeOf, named } from "../store/key-errors.ts";
 import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
 import { invalid } from "../store/refusals.ts";
 import { NO_PREFIX } from "../store/scope.ts";
@@ -54,9 +55,18 @@ export class ConnectionFace implements Space {
     return own(this.keys.encode(key, "key", operation));
   }
 
-  /** A value as the program gets it. */
-  value(wire: unknown, operation: string): unknown {
-    return wire === undefined ? undefined : decodeWire(this.values, wire, "value", operation);
+  /** The value of a key as the program gets it. */
+  value(wire: unknown, key: unknown, operation: string): unknown {
+    try {
+      return wire === undefined ? undefined : decodeWire(this.values, wire, "value", operation);
+    } catch (error) {
+      throw named(error, key, this.values.name);
+    }
+  }
+
+  /** The value for a key in encoded form, of our own. */
+  encoded(value: unknown, key: unknown, operation: string): WireBytes {
+    return own(encodeOf(this.values, value, key, operation));
   }
 
   /** A range in encoded form. What it names as its snapshot is not looked at. */

@@ -25,7 +25,7 @@ export abstract class ConnectionReads<K, V, R = ConnectionRange<K>> {
   /** The value of a key, or `undefined`. */
   async get(key: K): Promise<V | undefined> {
     const face = this.reading(undefined, "get");
-    return face.value(await face.ask("get", [face.key(key, "get")]), "get") as V | undefined;
+    return face.value(await face.ask("get", [face.key(key, "get")]), key, "get") as V | undefined;
   }
 
   /** The values of many keys, in their order, `undefined` for those that are not there. */
@@ -33,7 +33,9 @@ export abstract class ConnectionReads<K, V, R = ConnectionRange<K>> {
     const face = this.reading(undefined, "getMany");
     if (!Array.isArray(keys)) throw invalid("getMany", "the keys must be an array.");
     const found = await face.ask("getMany", [keys.map((key) => face.key(key, "getMany"))]);
-    return (found as (WireBytes | undefined)[]).map((value) => face.value(value, "getMany") as V | undefined);
+    return (found as (WireBytes | undefined)[]).map(
+      (value, at) => face.value(value, keys[at], "getMany") as V | undefined,
+    );
   }
 
   /** The value of a key with its version, expiry and timestamp, or `undefined`. */
@@ -41,7 +43,7 @@ export abstract class ConnectionReads<K, V, R = ConnectionRange<K>> {
     const face = this.reading(undefined, "getEntry");
     const entry = (await face.ask("getEntry", [face.key(key, "getEntry")])) as Entry<WireBytes> | undefined;
     if (entry === undefined) return undefined;
-    return { ...entry, value: face.value(entry.value, "getEntry") as V };
+    return { ...entry, value: face.value(entry.value, key, "getEntry") as V };
   }
 
   /** Whether a key is there. */

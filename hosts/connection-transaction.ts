@@ -14,7 +14,7 @@ import {
   type TransactOptions,
 } from "../store/transaction.ts";
 import type { Connection } from "./connection.ts";
-import { ConnectionFace, checkWritable, own, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
+import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
 import { ConnectionReads } from "./connection-reads.ts";
 import type { WireCall, WireView } from "./connection-wire.ts";
 
@@ -47,7 +47,7 @@ export class ConnectionTransaction<K = string, V = string> extends ConnectionRea
   async set(key: K, value: V, options?: WriteOptions): Promise<boolean> {
     const face = this.writing("set");
     if (options !== undefined) readWriteOptions(options, "set");
-    const encoded = own(face.values.encode(value, "value", "set"));
+    const encoded = face.encoded(value, key, "set");
     return (await this.write("set", [face.key(key, "set"), encoded, options], transferOf(encoded))) as boolean;
   }
 

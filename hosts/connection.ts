@@ -22,7 +22,7 @@ import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../st
 import type { WatchOptions, WatchRange } from "../store/watch.ts";
 import type { Tab } from "./browser-tab.ts";
 import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
-import { ConnectionFace, checkWritable, own, pieceOf, transferOf } from "./connection-face.ts";
+import { ConnectionFace, checkWritable, pieceOf, transferOf } from "./connection-face.ts";
 import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
 import { ConnectionSnapshot } from "./connection-snapshot.ts";
 import { type ConnectionTransaction, transactOver } from "./connection-transaction.ts";
@@ -257,7 +257,7 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     this.writable(operation);
     if (options !== undefined) readWriteOptions(options, operation);
     const encodedKey = this.face.key(key, operation);
-    const encoded = own(this.face.values.encode(value, "value", operation));
+    const encoded = this.face.encoded(value, key, operation);
     // What is not durable when it is answered may have to be sent again.
     const transfer = call === "put" ? transferOf(encoded) : undefined;
     return (await this.face.ask(call, [encodedKey, encoded, options], transfer)) as boolean;

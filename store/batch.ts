@@ -10,6 +10,7 @@ import {
   type WriteWords,
 } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { encodeOf } from "./key-errors.ts";
 import type { Scope } from "./scope.ts";
 import type { Store } from "./store.ts";
 
@@ -88,7 +89,7 @@ export function prepare(
     throw invalid(`the type of ${where} must be "set", "put", "delete" or "del".`);
   }
   const words = readWriteOptions(given, "batch", deletes ? DELETE_OPTIONS : WRITE_OPTIONS, KNOWN);
-  const prepared = { key, value: deletes ? undefined : values.encode(given["value"], "value", "batch") };
+  const prepared = { key, value: deletes ? undefined : encodeOf(values, given["value"], given["key"], "batch") };
   return words === undefined ? prepared : { ...prepared, words };
 }
 

@@ -5,6 +5,7 @@
  * throws is reported with its name, and nothing is changed then.
  */
 import { CairnError } from "./error.ts";
+import { shown } from "./key-errors.ts";
 import { packTuple, type Tuple, unpackTuple } from "./tuple.ts";
 
 /** An encoding of the program's own. `encode` gives bytes or a string, `decode` takes bytes. */
@@ -90,7 +91,7 @@ const JSON_FORMAT: Format = {
     try {
       text = JSON.stringify(value);
     } catch (cause) {
-      throw codecFailed("json", "encode", what, operation, cause);
+      throw codecFailed("json", "encode", what, operation, cause, value);
     }
     if (text === undefined) throw wrongType(value, what, operation, "a value that JSON can represent");
     return text;
@@ -103,7 +104,7 @@ function parse(text: string, what: "key" | "value", operation: string): unknown 
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw codecFailed("json", "decode", what, operation, cause);
+    throw codecFailed("json", "decode", what, operation, cause, text);
   }
 }
 
@@ -125,7 +126,7 @@ const TUPLE: Format = {
     try {
       return unpackTuple(bytes);
     } catch (cause) {
-      throw codecFailed("tuple", "decode", what, operation, cause);
+      throw codecFailed("tuple", "decode", what, operation, cause, bytes);
     }
   },
 };
@@ -159,7 +160,7 @@ function codecFormat(codec: Codec): Format {
       try {
         encoded = codec.encode(value);
       } catch (cause) {
-        throw codecFailed(codec.name, "encode", what, operation, cause);
+        throw codecFailed(codec.name, "encode", what, operation, cause, value);
       }
       if (typeof encoded === "string") return encoded;
       // The codec may use its buffer again, for the value or for the next operation of a batch.
@@ -172,14 +173,23 @@ function codecFormat(codec: Codec): Format {
       try {
         return codec.decode(bytes);
       } catch (cause) {
-        throw codecFailed(codec.name, "decode", what, operation, cause);
+        throw codecFailed(codec.name, "decode", what, operation, cause, bytes);
       }
     },
   };
 }
 
-function codecFailed(name: string, step: string, what: string, operation: string, cause: unknown): CairnError {
-  const message = `${operation}: the encoding ${name} failed to ${step} a ${what}. Nothing was changed.`;
+/** `subject` is what could not be encoded or decoded: shown where it is a key. */
+function codecFailed(
+  name: string,
+  step: string,
+  what: string,
+  operation: string,
+  cause: unknown,
+  subject: unknown,
+): CairnError {
+  const shownKey = what === "key" ? ` The key is ${shown(subject)}.` : "";
+  const message = `${operation}: the encoding ${name} failed to ${step} a ${what}. Nothing was changed.${shownKey}`;
   return new CairnError("INVALID_ARGUMENT", operation, message, { cause });
 }
 

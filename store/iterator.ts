@@ -1,7 +1,7 @@
 /**
  * Iterators: a range of entries, read through one consistent snapshot, fetched from the core a block at a time.
  *
- * The first block is small, so that a first entry comes quickly; blocks grow while the walk goes on. The snapshot lasts
+ * The first block holds one entry, so that it comes quickly, or as many as are asked for; blocks grow while the walk goes on. The snapshot lasts
  * until the walk has said that it is at its end, so that `seek` can go back before. A walk that is dropped half-way is
  * closed when it is collected.
  *
@@ -11,6 +11,7 @@
 import { AHEAD_READS, type Core } from "./core.ts";
 import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { named } from "./key-errors.ts";
 import { bytesOf, placeOfSeek, type Span } from "./range.ts";
 import type { Scope } from "./scope.ts";
 
@@ -22,7 +23,9 @@ const ASCII_BIT = 0x8000_0000;
 const PIECES_BIT = 0x4000_0000;
 const SIZE_MASK = 0x3fff_ffff;
 const PLAN_TRIES_MAX = 3;
-const BLOCK_COUNT_FIRST = 4;
+/** The first block of a walk that steps, and of one that waits for the device; what large values make of a block. */
+const BLOCK_COUNT_FIRST = 1;
+const BLOCK_COUNT_MIN = 4;
 const BLOCK_COUNT_MAX = 512;
 
 /** An entry of a block whose value is too large for it. */
@@ -52,6 +55,9 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** The fetch that is under way, for those who wait. */
   private fetching: Promise<boolean> | undefined;
   private isFetching = false;
+  /** The entry of the block that is decoded, and whether its key is. */
+  private entryAt = 0;
+  private isKeyWhole = false;
   /** Whether the reads of the next block were planned when the present one was fetched. */
   private isPlanned = false;
 
@@ -77,6 +83,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     if (typeof count !== "number" || !(count >= 1))
       throw new CairnError("INVALID_ARGUMENT", "nextv", "nextv: count must be 1 or more.");
     const entries: T[] = [];
+    if (this.blockCount === BLOCK_COUNT_FIRST) this.blockCount = Math.min(Math.floor(count), BLOCK_COUNT_MAX);
     while (entries.length < count && (this.position < this.size || this.fill())) {
       entries.push(this.at(this.position++));
     }
@@ -176,6 +183,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
 
   private async fillLater(): Promise<boolean> {
     const { scope, cursors, mode } = this;
+    this.blockCount = Math.max(this.blockCount, BLOCK_COUNT_MIN);
     if ((mode & VALUES) !== 0 && !this.exhausted && this.left - this.size > 0) {
       const planned = this.isPlanned;
       this.isPlanned = false;
@@ -246,11 +254,11 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
       this.decode(count, large);
     } catch (error) {
       this.end();
-      throw error;
+      throw this.keyNamed(error);
     }
     this.size = count;
     // Where values fill the block before that many entries do, the next one asks for as many as may fit.
-    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_FIRST, count + (count >> 2));
+    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_MIN, count + (count >> 2));
     else if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount = Math.min(this.blockCount * 4, BLOCK_COUNT_MAX);
     if (!this.watched) {
       this.watched = true;
@@ -265,12 +273,15 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const { words } = core;
     let at = core.exchangeOut >> 2;
     for (let i = 0; i < count; i++, at += 4) {
+      this.entryAt = i;
+      this.isKeyWhole = false;
       if ((mode & KEYS) !== 0) {
         const size = words[at + 1] as number;
         const pointer = (words[at] as number) >>> 0;
         keyBlock[i] = keyReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
       }
       if ((mode & VALUES) !== 0) {
+        this.isKeyWhole = true;
         const size = words[at + 3] as number;
         if ((size & PIECES_BIT) === 0) {
           const pointer = (words[at + 2] as number) >>> 0;
@@ -289,10 +300,20 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const foreignValues = (mode & VALUES) !== 0 && valueReader.isForeign;
     if (!foreignKeys && !foreignValues) return;
     for (let i = 0; i < count; i++) {
+      this.entryAt = i;
+      this.isKeyWhole = false;
       if (foreignKeys) keyBlock[i] = keyReader.own(keyBlock[i] as Uint8Array, operation);
+      this.isKeyWhole = true;
       if (foreignValues && large?.some(({ index }) => index === i) !== true)
         valueBlock[i] = valueReader.own(valueBlock[i] as Uint8Array, operation);
     }
+  }
+
+  /** What an encoding has refused of the entry that is decoded, with its key where the walk has keys. */
+  private keyNamed(error: unknown): unknown {
+    const { scope, mode, keyBlock, entryAt, isKeyWhole } = this;
+    if ((mode & KEYS) === 0 || !isKeyWhole) return error;
+    return named(error, keyBlock[entryAt], scope.values.name);
   }
 
   /** A fetch that is under way has the cursor to itself. */

@@ -20,6 +20,7 @@ import {
 } from "./core.ts";
 import type { CursorState, Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
+import { named } from "./key-errors.ts";
 import type { Reader } from "./reader.ts";
 
 /** Bytes of a value that `partAhead` gives at once. */
@@ -134,14 +135,23 @@ export class Lookups {
         if (state === 1) {
           const isAscii = ((core.words[at + 1] as number) & RESULT_ASCII_VALUE) !== 0;
           const pointer = (core.words[at + 2] as number) >>> 0;
-          found[i] = valueReader.readLater(pointer, core.words[at + 3] as number, isAscii, "getMany");
+          try {
+            found[i] = valueReader.readLater(pointer, core.words[at + 3] as number, isAscii, "getMany");
+          } catch (error) {
+            throw named(error, keys[i], valueReader.name);
+          }
         } else cold.push(i);
       }
       for (const i of cold) {
         const at = places[i - from] as number;
         const size = core.words[at >> 2] as number;
         core.bytes.copyWithin(core.keyA, at + 8, at + 8 + size);
-        later.push(this.getOne(keys[i], size, (value) => (found[i] = value)));
+        const one = this.getOne(keys[i], size, (value) => (found[i] = value));
+        later.push(
+          one.catch((error: unknown) => {
+            throw named(error, keys[i], valueReader.name);
+          }),
+        );
       }
     }
     await Promise.all(later);

@@ -11,6 +11,7 @@ import type { Format } from "./encoding.ts";
 import { type Facts, factsOf, wordsOf } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import { readPieces } from "./iterator.ts";
+import { encodeOf, named, type Stored, shown } from "./key-errors.ts";
 import { mergePatch } from "./merge-patch.ts";
 import { invalid, outOfRange, VALUE_SIZE_MAX } from "./refusals.ts";
 import type { Face, Scope } from "./scope.ts";
@@ -19,9 +20,6 @@ import type { Session } from "./session.ts";
 const STAT_HIGHEST_TIME = 31;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** A key or a value as it is stored. Strings are stored as UTF-8. */
-export type Stored = string | Uint8Array;
 
 /** The partial updates of one face of a store. */
 export class Partials {
@@ -292,36 +290,6 @@ function stringify(value: unknown, key: unknown, format: string): string {
   if (text !== undefined) return text;
   const message = `merge: the merged value of the key ${shown(key)} cannot be written as JSON under the encoding ${format}. Nothing was changed.`;
   throw new CairnError("INVALID_ARGUMENT", "merge", message, failure === undefined ? undefined : { cause: failure });
-}
-
-/** Encodes a value; what fails names the key. */
-export function encodeOf(format: Format, value: unknown, key: unknown, operation: string): Stored {
-  try {
-    return format.encode(value, "value", operation);
-  } catch (error) {
-    throw named(error, key, format.name);
-  }
-}
-
-/** An error of an encoding, with the key that it was about. */
-export function named(error: unknown, key: unknown, format: string): unknown {
-  if (!(error instanceof CairnError) || error.code !== "INVALID_ARGUMENT") return error;
-  const message = `${error.message} The key is ${shown(key)}, the encoding ${format}.`;
-  return new CairnError(error.code, error.operation, message, { cause: error.cause });
-}
-
-/** A key in a message. */
-function shown(key: unknown): string {
-  if (typeof key === "string") return JSON.stringify(key.length > 64 ? `${key.slice(0, 64)}…` : key);
-  if (key instanceof Uint8Array) {
-    const hex = Array.from(key.subarray(0, 32), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return `0x${hex}${key.length > 32 ? "…" : ""}`;
-  }
-  try {
-    return String(JSON.stringify(key)).slice(0, 80);
-  } catch {
-    return String(key);
-  }
 }
 
 function nameOf(value: unknown): string {

@@ -58,6 +58,11 @@ export class Reader {
     return this.format.decode(bytes, this.what, operation);
   }
 
+  /** The encoding's name. */
+  get name(): string {
+    return this.format.name;
+  }
+
   private text(pointer: number, size: number, ascii: boolean): string {
     if (!ascii) return this.core.text.utf8(pointer, pointer + size);
     if (size <= SHORT_STRING_SIZE_MAX) return shortString(this.core.bytes, pointer, size);

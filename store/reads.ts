@@ -2,6 +2,7 @@
 import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
 import type { CursorState } from "./cursors.ts";
 import { readPieces } from "./iterator.ts";
+import { named } from "./key-errors.ts";
 import { allOf, namespacesIn, type Range, type Span, spanOf } from "./range.ts";
 import { invalid } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
@@ -26,7 +27,7 @@ export function readValue(
   } catch (cause) {
     throw session.trapped(cause);
   }
-  return status === 0 ? undefined : valueFound(session, scope, status, operation);
+  return status === 0 ? undefined : valueFound(session, scope, status, key, operation);
 }
 
 /** The stored bytes of an encoded key, or `undefined`. */
@@ -49,21 +50,25 @@ export function readBytes(
   return readPieces(core, valueSize, (failed) => session.error(failed, operation));
 }
 
-/** The value that a call of the core has found. */
-export function valueFound(session: Session, scope: Scope, status: number, operation: string): unknown {
-  const { core } = scope;
+/** The value of `key` that a call of the core has found. What its encoding refuses names the key. */
+export function valueFound(session: Session, scope: Scope, status: number, key: unknown, operation: string): unknown {
+  const { core, valueReader } = scope;
   const { words, result } = core;
-  if (status === AT_MEMORY) {
-    return scope.valueReader.read(
-      (words[result] as number) >>> 0,
-      words[result + 1] as number,
-      ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0,
-      operation,
-    );
+  try {
+    if (status === AT_MEMORY) {
+      return valueReader.read(
+        (words[result] as number) >>> 0,
+        words[result + 1] as number,
+        ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0,
+        operation,
+      );
+    }
+    if (status < 0) throw session.error(status, operation);
+    const bytes = readPieces(core, words[result + 1] as number, (failed) => session.error(failed, operation));
+    return valueReader.own(bytes, operation);
+  } catch (error) {
+    throw named(error, key, scope.values.name);
   }
-  if (status < 0) throw session.error(status, operation);
-  const bytes = readPieces(core, words[result + 1] as number, (failed) => session.error(failed, operation));
-  return scope.valueReader.own(bytes, operation);
 }
 
 /** Whether an encoded key is there. */

@@ -7,6 +7,7 @@
 import type { CursorState, Cursors } from "./cursors.ts";
 import { type Entry, factsOf } from "./entry.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
+import { named } from "./key-errors.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countKeys, isThere, readValue } from "./reads.ts";
 import { invalid } from "./refusals.ts";
@@ -63,6 +64,8 @@ export class Snapshot<K = string, V = string> {
     this.reads.add(encoded);
     try {
       return (await scope.lookups.get(encoded, this.view.state)) as V | undefined;
+    } catch (error) {
+      throw named(error, key, scope.values.name);
     } finally {
       this.reads.delete(encoded);
     }

@@ -19,6 +19,7 @@ import {
   type WriteOptions,
 } from "./entry.ts";
 import { EntryIterator, KeyIterator, ValueIterator } from "./iterator.ts";
+import { named } from "./key-errors.ts";
 import { prefixOf, subFormats } from "./namespace.ts";
 import type { KeyOf, ValueOf } from "./options.ts";
 import { Partials } from "./partial.ts";
@@ -78,7 +79,7 @@ export class Store<K = string, V = string> {
       throw session.trapped(cause);
     }
     if (status === 0) return undefined;
-    if (status !== AT_MEMORY) return valueFound(session, scope, status, "get") as V;
+    if (status !== AT_MEMORY || !scope.valuesAreText) return valueFound(session, scope, status, key, "get") as V;
     const { words, result } = core;
     return scope.valueReader.read(
       (words[result] as number) >>> 0,
@@ -102,7 +103,11 @@ export class Store<K = string, V = string> {
     } catch (error) {
       return Promise.reject(error);
     }
-    return scope.lookups.get(encoded) as Promise<V | undefined>;
+    const found = scope.lookups.get(encoded) as Promise<V | undefined>;
+    if (scope.values.kind !== "codec") return found;
+    return found.catch((error: unknown) => {
+      throw named(error, key, scope.values.name);
+    });
   }
 
   /**
@@ -119,7 +124,14 @@ export class Store<K = string, V = string> {
     const found = (await scope.lookups.getMany(encoded)) as (V | undefined)[];
     const { valueReader } = scope;
     if (!valueReader.isForeign) return found;
-    return found.map((bytes) => (bytes === undefined ? bytes : (valueReader.own(bytes as Uint8Array, "getMany") as V)));
+    return found.map((bytes, at) => {
+      if (bytes === undefined) return bytes;
+      try {
+        return valueReader.own(bytes as Uint8Array, "getMany") as V;
+      } catch (error) {
+        throw named(error, keys[at], scope.values.name);
+      }
+    });
   }
 
   /** The value of a key with its version, expiry and timestamp, or `undefined`. Reads the device as `get` does. */
@@ -133,11 +145,7 @@ export class Store<K = string, V = string> {
     const status = session.guard(() => core.exports.get(size));
     // It has expired in between.
     if (status === 0) return undefined;
-    if (status !== AT_MEMORY) return { value: valueFound(session, scope, status, "getEntry") as V, ...facts };
-    const { words, result } = core;
-    const isAscii = ((words[result + 2] as number) & RESULT_ASCII_VALUE) !== 0;
-    const at = (words[result] as number) >>> 0;
-    return { value: scope.valueReader.read(at, words[result + 1] as number, isAscii, "getEntry") as V, ...facts };
+    return { value: valueFound(session, scope, status, key, "getEntry") as V, ...facts };
   }
 
   /** Whether a key is there. Never reads the device. */

@@ -16,12 +16,13 @@ import {
   wordsOf,
 } from "./entry.ts";
 import { CairnError } from "./error.ts";
-import { encodeOf, merging, named, refusePromise, type Stored } from "./partial.ts";
+import { encodeOf, named, type Stored } from "./key-errors.ts";
+import { merging, refusePromise } from "./partial.ts";
 import { isThere, readBytes, readValue } from "./reads.ts";
 import { invalid, outOfRange, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { Pending, TransactionWork } from "./transaction-work.ts";
-import { checkSizes } from "./writes.ts";
+import { checkValueSize } from "./writes.ts";
 
 const STATUS_STALE_TIMESTAMP = -19;
 const STATUS_NOT_A_NUMBER = -21;
@@ -59,16 +60,20 @@ export class TransactionKey {
   value(): unknown {
     const { work, scope, key, operation } = this;
     const pending = this.look();
-    if (pending !== undefined) return shownValue(scope.values, work.valueOf(pending), operation);
+    if (pending !== undefined) return this.shown(pending);
     return readValue(work.session, scope, key, work.view, operation);
   }
 
   /** The same without blocking on the device. */
   async valueAsync(): Promise<unknown> {
-    const { work, scope, key, operation } = this;
+    const { work, scope, key } = this;
     const pending = this.look();
-    if (pending !== undefined) return shownValue(scope.values, work.valueOf(pending), operation);
-    return scope.lookups.get(key, work.view);
+    if (pending !== undefined) return this.shown(pending);
+    try {
+      return await scope.lookups.get(key, work.view);
+    } catch (error) {
+      throw named(error, key, scope.values.name);
+    }
   }
 
   /** Version, expiry and timestamp, or `undefined`. What the transaction has written has no version yet: 0. */
@@ -87,7 +92,7 @@ export class TransactionKey {
   write(value: Stored, words: WriteWords | undefined): boolean {
     const { work, scope, key, id, operation } = this;
     const next: Pending = { scope, key, value, id };
-    checkSizes(next, operation, operation);
+    checkValueSize(value, operation);
     if (words !== undefined) {
       if (!this.holds(words)) return false;
       next.words = settledWords(words, work.nowMs()) as WriteWords;
@@ -185,6 +190,15 @@ export class TransactionKey {
     if (encoded !== undefined) this.write(encoded, wordsOf(facts));
     else this.erase(undefined);
     return value;
+  }
+
+  private shown(pending: Pending): unknown {
+    const { values } = this.scope;
+    try {
+      return shownValue(values, this.work.valueOf(pending), this.operation);
+    } catch (error) {
+      throw named(error, this.key, values.name);
+    }
   }
 
   /** The stored bytes, or `undefined`. */

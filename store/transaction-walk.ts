@@ -7,7 +7,7 @@
  */
 import { CairnError } from "./error.ts";
 import { EntryIterator, KeyIterator } from "./iterator.ts";
-import type { Stored } from "./partial.ts";
+import type { Stored } from "./key-errors.ts";
 import { behind, bytesOf, placeOfSeek, type Span } from "./range.ts";
 import { latin1, type Scope } from "./scope.ts";
 import { firstAt, type Looked, type Pending, type TransactionWork } from "./transaction-work.ts";
@@ -51,7 +51,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     this.pendingAt = span.reverse ? this.pending.length - 1 : 0;
     this.looked = this.looksFrom(span.reverse ? span.upper : span.lower);
     this.begin();
-    work.walks.add(this);
+    work.walkBegan(this);
   }
 
   /** The next entry. */
@@ -121,7 +121,7 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     this.fetched = [];
     this.base?.return();
     this.base = undefined;
-    this.work.walks.delete(this);
+    this.work.walkEnded(this);
     return { done: true, value };
   }
 

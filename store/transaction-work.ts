@@ -39,8 +39,8 @@ export class TransactionWork {
   readonly view: CursorState | undefined;
   readonly pending = new Map<string, Pending>();
   /** Walks that are not over. */
-  readonly walks = new Set<{ return(): unknown }>();
-  private readonly points = new Map<string, { scope: Scope; key: string | Uint8Array }>();
+  private walks: Set<{ return(): unknown }> | undefined;
+  private points: Map<string, { scope: Scope; key: string | Uint8Array }> | undefined;
   private readonly ranges: Looked[] = [];
   private isOpen = true;
   private inOrder: Pending[] | undefined;
@@ -88,9 +88,22 @@ export class TransactionWork {
     return within;
   }
 
+  /** A walk has begun: it ends with the transaction. */
+  walkBegan(walk: { return(): unknown }): void {
+    this.walks ??= new Set();
+    this.walks.add(walk);
+  }
+
+  /** A walk is over. */
+  walkEnded(walk: { return(): unknown }): void {
+    this.walks?.delete(walk);
+  }
+
   /** Notes that a key was looked at. */
   lookedAt(id: string, scope: Scope, key: string | Uint8Array): void {
-    if (this.view !== undefined) this.points.set(id, { scope, key });
+    if (this.view === undefined) return;
+    this.points ??= new Map();
+    this.points.set(id, { scope, key });
   }
 
   /** Notes that a range is looked at; the walk moves its ends. */
@@ -107,7 +120,7 @@ export class TransactionWork {
     const handle = cursors.handleOf(view, "transact");
     if (core.exports.stat(STAT_VERSION) === core.exports.viewVersion(handle)) return true;
     return session.guard(() => {
-      for (const { scope, key } of this.points.values()) {
+      for (const { scope, key } of this.points?.values() ?? []) {
         if (core.exports.keyChanged(scope.keyEncodedIn(key, "transact"), handle) !== 0) return false;
       }
       for (const { lower, upper, isEmpty } of this.ranges) {
@@ -129,8 +142,8 @@ export class TransactionWork {
   /** The transaction is over: its walks end, and its view is released. */
   end(): void {
     this.isOpen = false;
-    for (const walk of this.walks) walk.return();
-    this.walks.clear();
+    for (const walk of this.walks ?? []) walk.return();
+    this.walks = undefined;
     if (this.view !== undefined) this.session.cursors.close(this.view);
   }
 }

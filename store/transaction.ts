@@ -6,6 +6,7 @@
  */
 import { DELETE_OPTIONS, type DeleteOptions, type Entry, readWriteOptions, type WriteOptions } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { encodeOf } from "./key-errors.ts";
 import { checkOffset } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countSpan, isThere, readValue, spanToClear } from "./reads.ts";
@@ -16,6 +17,7 @@ import type { Store } from "./store.ts";
 import { ownBytes, shownValue, TransactionKey } from "./transaction-keys.ts";
 import { TransactionWalk, type WalkMode } from "./transaction-walk.ts";
 import { TransactionWork } from "./transaction-work.ts";
+import { checkValueSize } from "./writes.ts";
 
 /** Options of `transact`. */
 export interface TransactOptions {
@@ -91,8 +93,16 @@ export class Transaction<K = string, V = string> {
   set(key: K, value: V, options?: WriteOptions): boolean {
     const scope = this.begin("set");
     const words = options === undefined ? undefined : readWriteOptions(options, "set");
+    if (words === undefined) {
+      // The usual case, which asks for nothing.
+      const encoded = scope.keptKey(key, "set");
+      const bytes = ownBytes(encodeOf(scope.values, value, key, "set"));
+      checkValueSize(bytes, "set");
+      this.work.write({ scope, key: encoded, value: bytes, id: scope.idOf(encoded) });
+      return true;
+    }
     const target = new TransactionKey(this.work, scope, key, "set");
-    return target.write(ownBytes(scope.values.encode(value, "value", "set")), words);
+    return target.write(ownBytes(encodeOf(scope.values, value, key, "set")), words);
   }
 
   /** Deletes a key when the transaction ends: whether it was there, and had the version that `ifVersion` asks for. */

@@ -9,6 +9,7 @@ import { measurePieces, PIECE_SIZE, placesIn, unshared } from "./compression.ts"
 import { ASCII_VALUE, CHANGES_DUE, COMPRESSED_VALUE, CONDITION_FAILED } from "./core.ts";
 import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { encodeOf } from "./key-errors.ts";
 import type { Span } from "./range.ts";
 import { invalid, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import { faceOf, type Scope } from "./scope.ts";
@@ -36,7 +37,7 @@ export class Writes {
   write(scope: Scope, key: unknown, value: unknown, operation: string, words?: WriteWords): boolean {
     this.checkWritable(operation);
     const encodedKey = scope.keysAreText ? key : scope.keys.encode(key, "key", operation);
-    const encoded = scope.valuesAreText ? value : scope.values.encode(value, "value", operation);
+    const encoded = scope.valuesAreText ? value : encodeOf(scope.values, value, key, operation);
     let stored = true;
     if (typeof encoded === "string") {
       stored = this.writeText(scope, encodedKey, encoded, operation, words);
@@ -337,7 +338,12 @@ export class Writes {
 export function checkSizes({ scope, key, value }: ScopedOperation, where: string, operation: string): void {
   const keySize = sizeOf(key);
   if (keySize === 0 || keySize > scope.keySizeMax) throw keySizeError(keySize, where, operation, scope.keySizeMax);
-  if (value !== undefined && value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
+  if (value !== undefined) checkValueSize(value, operation);
+}
+
+/** Throws when a value is too large. */
+export function checkValueSize(value: string | Uint8Array, operation: string): void {
+  if (value.length > VALUE_SIZE_MAX / 3 && sizeOf(value) > VALUE_SIZE_MAX) {
     throw valueSizeError(sizeOf(value), operation);
   }
 }

@@ -326,20 +326,59 @@ describe("a codec", () => {
       const error = await errorOf(call);
       expect(error.code).toBe("INVALID_ARGUMENT");
       expect(error.message).toContain("picky");
+      expect(error.message).toMatch(/The key is "(a|bad)"/);
       expect(error.cause).toBeInstanceOf(RangeError);
     }
     expect([...store.entries()]).toEqual([["a", "1"]]);
 
     store.set("b", "unreadable");
     store.set("c", "3");
-    for (const call of [() => store.get("b"), () => store.getMany(["a", "b"]), () => [...store.entries()]]) {
+    const snapshot = store.snapshot();
+    const reads: (() => unknown)[] = [
+      () => store.get("b"),
+      () => store.getEntry("b"),
+      () => store.getAsync("b"),
+      () => store.getMany(["a", "b"]),
+      () => [...store.entries()],
+      () => store.entries().nextvAsync(9),
+      () => snapshot.get("b"),
+      () => snapshot.getAsync("b"),
+      () => snapshot.getMany(["a", "b"]),
+      () => store.transaction((tx) => tx.get("b")),
+      () => store.transact((tx) => tx.getAsync("b")),
+      () => store.update("b", () => "x"),
+      () => store.transaction((tx) => [tx.set("b", "unreadable"), tx.get("b")]),
+    ];
+    for (const call of reads) {
       const error = await errorOf(call);
       expect(error.code).toBe("INVALID_ARGUMENT");
-      expect(error.message).toContain("picky");
+      expect(error.message, call.toString()).toContain("picky");
+      expect(error.message, call.toString()).toMatch(/The key is ("b"|0x62)/);
+      expect(error.message.match(/The key is/g)).toHaveLength(1);
+      expect(error.cause).toBeInstanceOf(RangeError);
     }
+    snapshot.close();
+    const json = store.sub("json", { valueEncoding: "json" });
+    store.sub("json").set("k", "no json");
+    const refused: (() => unknown)[] = [
+      () => json.get("k"),
+      () => json.getAsync("k"),
+      () => json.getMany(["k"]),
+      () => [...json.entries()],
+      () => json.set("k", () => 1),
+      () => json.batch([{ type: "set", key: "k", value: 1n }]),
+      () => json.transaction((tx) => tx.set("k", 1n)),
+    ];
+    for (const call of refused) {
+      const { message } = await errorOf(call);
+      expect(message, call.toString()).toContain("json");
+      expect(message, call.toString()).toContain('The key is "k"');
+    }
+    expect(store.sub("json").get("k")).toBe("no json");
+    json.clear();
     // The walk ends where it failed: it does not pass over what it could not read.
     const before = store.stats().snapshotCount;
-    const values = store.values();
+    const values = store.values({ gte: "b" });
     await errorOf(() => values.next());
     expect(values.next().done).toBe(true);
     expect(store.stats().snapshotCount).toBe(before);

@@ -3,7 +3,17 @@
  * accepted. Nothing here is run.
  */
 
-import type { Codec, Snapshot, Store, Transaction, Tuple } from "../../hosts/node.ts";
+import type {
+  Batch,
+  Codec,
+  Connection,
+  ConnectionSnapshot,
+  Entry,
+  Snapshot,
+  Store,
+  Transaction,
+  Tuple,
+} from "../../hosts/node.ts";
 import { open } from "../../hosts/node.ts";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -71,6 +81,26 @@ export async function inferred(): Promise<void> {
     return tx.count();
   });
   same<typeof count, number>(true);
+  plain.transaction((tx) => {
+    same<ReturnType<typeof tx.getEntry>, Entry<string> | undefined>(true);
+    tx.set("a", "b", { ifVersion: null, expiresIn: 5, timestamp: 1 });
+    // @ts-expect-error there is no such option
+    tx.set("a", "b", { ttl: 5 });
+    // @ts-expect-error a deletion has no expiry
+    tx.delete("a", { expiresIn: 5 });
+    // @ts-expect-error no user
+    tx.in(users).update(["a"], () => "Ada");
+    // @ts-expect-error numbers are bigints
+    tx.increment("a", 1);
+  });
+  const batch = plain.batch();
+  same<typeof batch, Batch<string, string>>(true);
+  batch.in(users).set(["a"], { name: "Ada" });
+  // @ts-expect-error a key of the namespace
+  batch.in(users).delete("a");
+  // @ts-expect-error not a user
+  batch.in(users).set(["a"], "Ada");
+  plain.batch([{ type: "set", key: ["a"], value: { name: "Ada" }, sub: users }]);
   const name = await tuples.transact(async (tx) => tx.get(["a"])?.name);
   same<typeof name, string | undefined>(true);
   // @ts-expect-error retries is a number
@@ -80,4 +110,22 @@ export async function inferred(): Promise<void> {
     same<typeof key, Tuple>(true);
     same<typeof value, User>(true);
   }
+}
+
+export async function inferredOnPages(page: Connection): Promise<void> {
+  const users = page.sub("users", { keyEncoding: "tuple", valueEncoding: userCodec });
+  same<typeof users, Connection<Tuple, User>>(true);
+  // @ts-expect-error a tuple
+  await users.get("a");
+  const snapshot = await users.snapshot();
+  same<typeof snapshot, ConnectionSnapshot<Tuple, User>>(true);
+  // @ts-expect-error a snapshot is not writable
+  await snapshot.set(["a"], { name: "Ada" });
+  const name = await page.transact(async (tx) => {
+    // @ts-expect-error a value of text
+    await tx.set("a", 5);
+    return (await tx.in(users).get(["a"]))?.name;
+  });
+  same<typeof name, string | undefined>(true);
+  page.batch().in(users).set(["a"], { name: "Ada" });
 }
