@@ -41,6 +41,8 @@ const TRAILER_MAGIC = "CAIRNEND";
 const SUPERBLOCK_MAGIC = "CAIRNKV1";
 const FORMAT_VERSION = 1;
 const STORE_FORMAT_VERSION = 3;
+/** Incompatible features that this version knows: compressed values. */
+const FEATURES_KNOWN = 1n;
 const POINTS_OFFSET = 512;
 const POINT_SIZE = 64;
 /** Points of backups that a superblock keeps. */
@@ -182,7 +184,8 @@ export function decodeHeader(bytes: Uint8Array): BackupHeader {
   const superblock = bytes.slice(64, HEADER_SIZE);
   const facts = factsOfSuperblock(superblock);
   if (facts === undefined || facts.points.length === 0) throw damaged("its superblock");
-  if (viewOf(superblock).getUint32(16, true) !== STORE_FORMAT_VERSION || viewOf(superblock).getBigUint64(24, true)) {
+  const features = viewOf(superblock).getBigUint64(24, true);
+  if (viewOf(superblock).getUint32(16, true) !== STORE_FORMAT_VERSION || (features & ~FEATURES_KNOWN) !== 0n) {
     const message = "restore: the backup is of a store of a newer format. Restore it with a newer version of cairn-kv.";
     throw new CairnError("UNSUPPORTED_FORMAT", "restore", message);
   }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { OpenOptions } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
-import { bytesOf } from "./backups.ts";
+import { backupOf } from "./backups.ts";
 import { codeOf, errorOf, open, openTiny, restore, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
@@ -413,11 +413,17 @@ describe(`compression, CAIRN_SEED=${seed}`, () => {
 
   test("a backup has stored forms as they are, and its store the mark", async () => {
     const source = await openTiny(new ImageDevice(), { ...SMALL, ...LZ4 });
-    const values = new Map([400, 9000, 150_000].map((size) => [keyOf(size), text(size)]));
-    for (const [key, value] of values) source.set(key, value);
+    const values = new Map([["small", "before the first compressed value"]]);
+    source.set("small", values.get("small") as string);
+    const before = await backupOf(source);
+    for (const size of [400, 9000, 150_000]) {
+      values.set(keyOf(size), text(size));
+      source.set(keyOf(size), text(size));
+    }
     const { valueStoredBytes, compressedValueCount } = source.stats();
+    const since = await backupOf(source, before.version);
     const device = new ImageDevice();
-    await restore(device, [await bytesOf(source.backup())]);
+    await restore(device, [[before.bytes], [since.bytes]]);
     expect(incompatible(device.image()).bits).toBe(1n);
     const store = await open(device.reopen(), SMALL);
     expect(store.stats()).toMatchObject({ valueStoredBytes, compressedValueCount });
