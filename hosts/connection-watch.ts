@@ -89,6 +89,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
     await this.return();
   }
 
+  /** Itself: `for await (const change of …)`. */
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -33,6 +33,7 @@ const SMALL_COMMIT_SIZE_MAX = 64 * 1024;
 export abstract class DescriptorDevice implements BlockDevice {
   abstract readonly kind: "file" | "block";
   abstract readonly growable: boolean;
+  readonly hasHostCache = true;
   /** The path, for messages. */
   readonly path: string;
   readonly readOnly: boolean;

@@ -14,6 +14,7 @@
 import { AHEAD_BUSY, AHEAD_READS, type Core } from "./core.ts";
 import type { DeviceTarget } from "./device.ts";
 import { CairnError } from "./error.ts";
+import { ReadPace } from "./read-pace.ts";
 import { nextTurn } from "./turn.ts";
 
 const BLOCK_SIZE = 4096;
@@ -42,6 +43,8 @@ interface Run {
 
 /** The cold reads of one store. */
 export class ColdReads {
+  /** Whether lookups read at once. */
+  readonly pace: ReadPace;
   private readonly core: Core;
   private readonly isDirect: boolean;
   /** Calls an export; what it throws poisons. */
@@ -67,6 +70,7 @@ export class ColdReads {
     fail: (cause: unknown, offset: number) => CairnError,
   ) {
     this.core = core;
+    this.pace = new ReadPace(core.device.hasHostCache === true && !isDirect);
     this.isDirect = isDirect;
     this.guard = guard;
     this.isUsable = isUsable;

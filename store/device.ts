@@ -100,6 +100,9 @@ export interface BlockDevice {
   /** Whether the store may `resize` the device as it fills. Absent: it may not. */
   readonly growable?: boolean;
 
+  /** Whether reads may come from a cache of the host, in microseconds. Absent: they do not. */
+  readonly hasHostCache?: boolean;
+
   /** What the device lies on. Absent: unknown. */
   readonly kind?: "file" | "block" | "memory" | "opfs";
 

@@ -95,7 +95,11 @@ export class Flights {
       const next = guard(() => core.exports.superblockLanded(result));
       if (next < 0) throwUnlessHarmless(this.store.error(next, "grow", failure));
       else if (next > 0) this.superblock(next);
-      else this.landed();
+      else {
+        this.landed();
+        // What became due meanwhile was not begun: one flies at a time.
+        this.issueLater();
+      }
     });
   }
 

@@ -24,7 +24,7 @@ import { Flights } from "./flights.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
-import { Later, Turns } from "./turn.ts";
+import { Later, TURNLESS_MS, Turns } from "./turn.ts";
 import { Writes } from "./writes.ts";
 
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
@@ -323,13 +323,13 @@ export class Session {
     else if ((attention & SUPERBLOCK_DUE) !== 0) this.flights?.issueLater();
     if (this.durability === "manual") return;
     if ((attention & (FLUSH_DUE | BUFFER_FULL)) === 0) return;
-    if (this.turns.isTurning(performance.now())) {
+    if (this.turns.isTurning(performance.now(), Math.min(TURNLESS_MS, this.settings.flushIntervalMs))) {
       if (!committer.busy) this.beginning.ask();
       return;
     }
     // The event loop does not turn: what is due goes out here.
-    if (!committer.busy) committer.begin();
-    else if ((attention & FLUSH_DUE) !== 0) this.flushDue();
+    if ((attention & FLUSH_DUE) !== 0) this.flushDue();
+    else if (!committer.busy) committer.begin();
   }
 
   /** The write that set this off is done. Where there is no room the group is held, and the next write is refused. */

@@ -28,7 +28,7 @@ export function nextTurn(body: () => void): void {
 }
 
 /** After so long without a turn of the event loop, nobody waits for what lands in one. */
-const TURNLESS_MS = 20;
+export const TURNLESS_MS = 20;
 
 /** Whether the event loop turns, or a program keeps the thread to itself. */
 export class Turns {
@@ -37,9 +37,9 @@ export class Turns {
   private watchedAt = 0;
   private isWatching = false;
 
-  /** Whether it turned lately, at a time of `performance.now`; starts looking when that is not known. */
-  isTurning(now: number): boolean {
-    if (now - this.turnedAt < TURNLESS_MS) return true;
+  /** Whether it turned within so long before `now`, of `performance.now`; starts looking when that is not known. */
+  isTurning(now: number, withinMs = TURNLESS_MS): boolean {
+    if (now - this.turnedAt < withinMs) return true;
     if (!this.isWatching) {
       this.isWatching = true;
       nextTurn(() => {
@@ -48,7 +48,7 @@ export class Turns {
       });
       this.watchedAt = now;
     }
-    return now - this.watchedAt < TURNLESS_MS;
+    return now - this.watchedAt < withinMs;
   }
 }
 

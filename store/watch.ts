@@ -89,6 +89,7 @@ export class Watch<K = string, V = string> implements AsyncIterableIterator<Chan
     await this.return();
   }
 
+  /** Itself: `for await (const change of …)`. */
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -20,7 +20,9 @@ const QUEUE_TRIM = 64;
 
 /** A change as a watcher gives it. */
 export interface Change<K = string, V = string> {
+  /** What was done with the key; an expiry is a deletion. */
   type: "set" | "delete";
+  /** The key. */
   key: K;
   /** What this version of the key holds. Absent for a deletion. */
   value?: V;

@@ -56,6 +56,7 @@ const TURN_SEGMENTS_MIN: u32 = 8;
 const PEAK_PERIOD_MIN: u32 = 16;
 /** So many free segments, beyond those that are kept, let the allotment be raised ahead: what is written meanwhile fits. */
 const LEAD_MAX: u32 = 8;
+const LEAD_MIN: u32 = 2;
 const LEAD_FROM: u32 = 4;
 
 /** What segments are asked for. Each purpose leaves some to those behind it; the last segment is recovery's. */
@@ -321,7 +322,7 @@ export function allotmentStride(missing: u32): u32 {
 export function allotmentIsLow(): bool {
   // A file that holds next to nothing stays small.
   if (root.growthRefused || root.allotmentEnd < LEAD_FROM) return false;
-  const lead = min<u32>(LEAD_MAX, max<u32>(1, root.allotmentEnd >>> 3));
+  const lead = min<u32>(LEAD_MAX, max<u32>(LEAD_MIN, root.allotmentEnd >>> 3));
   if (root.segmentFreeCount > segmentsKept(For.WRITING) + lead) return false;
   return root.growable ? root.allotmentEnd < segmentCountMax() : root.allotmentEnd < root.segmentCount;
 }

@@ -1,0 +1,203 @@
+/** What leaves through the host beside everything else: superblocks that grow a file, checkpoints, and quick cold reads. */
+import { describe, expect, test } from "vitest";
+import type { Store } from "../../store/store.ts";
+import { openTiny } from "./harness.ts";
+import { ImageDevice } from "./image-device.ts";
+
+const MIB = 1_048_576;
+const SMALL = { writeBufferBytes: 262_144, cacheBytes: 262_144, memoryBytes: 16 * MIB };
+const COPIES = [0, 262_144, 524_288, 786_432];
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** Counts superblocks, those that block the calling thread apart, and holds superblocks that the host writes. */
+class Watched extends ImageDevice {
+  superblockCount = 0;
+  flownCount = 0;
+  private superblockGate: Promise<void> | undefined;
+
+  /** Makes superblocks in flight wait until the result is called. */
+  holdSuperblocks(): () => void {
+    let release = (): void => {};
+    this.superblockGate = new Promise((resolve) => {
+      release = () => {
+        this.superblockGate = undefined;
+        resolve();
+      };
+    });
+    return release;
+  }
+
+  override write(offset: number, source: Uint8Array): number {
+    if (COPIES.includes(offset)) this.superblockCount++;
+    return super.write(offset, source);
+  }
+
+  override async syncAsync(): Promise<void> {
+    await turn();
+    super.sync();
+  }
+
+  override async writeAsync(pieces: Parameters<ImageDevice["writeAsync"]>[0]): Promise<void> {
+    if (pieces.some(({ offset }) => COPIES.includes(offset))) {
+      this.flownCount++;
+      await this.superblockGate;
+    }
+    await turn();
+    for (const { offset, source } of pieces) super.write(offset, source);
+  }
+}
+
+/** Writes records of about 2 KiB, with turns of the event loop between them. */
+async function fill(store: Store, model: Map<string, string>, from: number, count: number): Promise<void> {
+  for (let i = from; i < from + count; i++) {
+    model.set(`key ${i}`, `${i}`.padEnd(2000, "v"));
+    store.set(`key ${i}`, model.get(`key ${i}`) as string);
+    if (i % 2 === 1) await turn();
+  }
+}
+
+function expectSame(store: Store, model: ReadonlyMap<string, string>): void {
+  expect(store.count()).toBe(model.size);
+  for (const [key, value] of model) expect(store.get(key)).toBe(value);
+}
+
+describe("a growing file", () => {
+  test("is raised, and checkpoints of it are named, while no operation waits for that", async () => {
+    const device = new Watched();
+    const model = new Map<string, string>();
+    const store = await openTiny(device, { ...SMALL, flushIntervalMs: 5 }, 16, {
+      logBytes: 400_000,
+      liveThousandths: 100,
+    });
+    await fill(store, model, 0, 200);
+    const before = { superblocks: device.superblockCount, segments: store.stats().segmentCount };
+    await fill(store, model, 200, 1500);
+    expect(store.stats().segmentCount).toBeGreaterThan(before.segments * 2);
+    expect(store.stats().checkpointMadeCount).toBeGreaterThan(1);
+    expect(device.flownCount).toBeGreaterThan(8);
+    expect(device.superblockCount).toBe(before.superblocks);
+    expectSame(store, model);
+    const report = await store.verify();
+    expect(report.faults).toEqual([]);
+    await store.close();
+    const again = await openTiny(device.reopen(), SMALL, 16);
+    expectSame(again, model);
+    expect(again.stats().checkpointFallbackCount).toBe(0);
+    await again.close();
+  });
+
+  test("grows at once where a superblock in flight is slow, which lands late without harm", async () => {
+    const device = new Watched();
+    const model = new Map<string, string>();
+    const store = await openTiny(device, { ...SMALL, flushIntervalMs: 5 }, 16);
+    await fill(store, model, 0, 200);
+    const release = device.holdSuperblocks();
+    const { flownCount } = device;
+    let next = 200;
+    while (device.flownCount === flownCount) await fill(store, model, next++, 1);
+    const { superblockCount } = device;
+    // More than the one in flight would raise: the other pair of copies says so.
+    await fill(store, model, next, 1500);
+    expect(device.superblockCount).toBeGreaterThan(superblockCount);
+    await store.flush();
+    const crashed = await openTiny(ImageDevice.of(device.image()), SMALL, 16);
+    expectSame(crashed, model);
+    await crashed.close();
+    const segments = store.stats().segmentCount;
+    release();
+    for (let i = 0; i < 20; i++) await turn();
+    expect(store.stats().segmentCount).toBeGreaterThanOrEqual(segments);
+    const later = await openTiny(ImageDevice.of(device.image()), SMALL, 16);
+    expectSame(later, model);
+    await later.close();
+    await fill(store, model, next + 1500, 400);
+    expect((await store.verify()).faults).toEqual([]);
+    await store.close();
+    const again = await openTiny(device.reopen(), SMALL, 16);
+    expectSame(again, model);
+    await again.close();
+  });
+
+  test("is closed only when what flies has landed, and nothing flies after that", async () => {
+    for (let round = 0; round < 12; round++) {
+      const device = new Watched();
+      const model = new Map<string, string>();
+      const store = await openTiny(device, { ...SMALL, flushIntervalMs: 5 }, 16, {
+        logBytes: 100_000,
+        liveThousandths: 1,
+      });
+      await fill(store, model, 0, 200 + round * 17);
+      await store.close();
+      const { length } = device.events;
+      for (let i = 0; i < 4; i++) await turn();
+      expect(device.events).toHaveLength(length);
+      const again = await openTiny(device.reopen(), SMALL, 16);
+      expectSame(again, model);
+      await again.close();
+    }
+  });
+});
+
+/** A device whose reads take so long, and that counts them. */
+class CachedDevice extends ImageDevice {
+  readonly hasHostCache = true;
+  readMs = 0;
+  readCount = 0;
+  laterCount = 0;
+
+  override read(offset: number, target: Uint8Array): number {
+    this.readCount++;
+    for (const end = performance.now() + this.readMs; performance.now() < end; );
+    return super.read(offset, target);
+  }
+
+  async readAsync(pieces: readonly { offset: number; target: Uint8Array }[]): Promise<void> {
+    this.laterCount += pieces.length;
+    await turn();
+    for (const { offset, target } of pieces) super.read(offset, target);
+  }
+}
+
+describe("getAsync through a cache of the host", () => {
+  async function filled(): Promise<{ device: CachedDevice; store: Store }> {
+    const device = new CachedDevice();
+    const store = await openTiny(device, { ...SMALL, durability: "manual" }, 16);
+    for (let i = 0; i < 3000; i++) store.set(`key ${i}`, `${i}`.padEnd(2000, "v"));
+    store.flushSync();
+    device.readCount = 0;
+    return { device, store };
+  }
+
+  async function read(store: Store, count: number): Promise<void> {
+    for (let from = 0; from < count; from += 16) {
+      const keys = Array.from({ length: 16 }, (_, i) => ((from + i) * 977) % 2500);
+      const values = await Promise.all(keys.map((i) => store.getAsync(`key ${i}`)));
+      values.forEach((value, i) => void expect(value).toBe(`${keys[i]}`.padEnd(2000, "v")));
+    }
+  }
+
+  test("reads at once what comes at once, and lets the event loop turn", async () => {
+    const { device, store } = await filled();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    await read(store, 8000);
+    clearInterval(timer);
+    expect(device.readCount).toBeGreaterThan(500);
+    expect(turns).toBeGreaterThan(0);
+    await store.close();
+  });
+
+  test("leaves slow reads to the host: it tries again seldom", async () => {
+    const { device, store } = await filled();
+    device.readMs = 1;
+    await read(store, 4000);
+    // Pauses of 64, 128, 256 and so on; a record may lie in two blocks.
+    expect(device.readCount).toBeLessThan(20);
+    expect(device.readCount).toBeGreaterThan(0);
+    expect(device.laterCount).toBeGreaterThan(1000);
+    await store.close();
+  });
+});
