@@ -86,7 +86,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     file: "assembly/recovery/mount.ts",
     find: "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
     replace:
-      "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE && !PLANTED ? root.allotmentEnd : 0;",
+      "const startAfter = !PLANTED && !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
     breaks: "an opener writes to where another one may still be writing",
     uncaught: "no seed of those that were tried meets it",
   },
