@@ -101,9 +101,8 @@ export const DURABILITY_BUGS: readonly Bug[] = [
   {
     name: "superblock-never-written",
     file: "assembly/log/superblock-store.ts",
-    find: "root.superblockGeneration++;\n  superblockBuild",
-    replace:
-      "if (PLANTED && root.superblockGeneration > 2) return Status.OK;\n  root.superblockGeneration++;\n  superblockBuild",
+    find: "const before = root.superblockGeneration;\n",
+    replace: "const before = root.superblockGeneration;\n  if (PLANTED && before > 2) return Status.OK;\n",
     breaks: "a mount writes under an epoch that no superblock says",
     uncaught: "no seed of those that were tried meets it",
   },
