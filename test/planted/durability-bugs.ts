@@ -86,7 +86,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     file: "assembly/recovery/mount.ts",
     find: "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
     replace:
-      "const startAfter = !root.closed && flags & MountFlags.PREDECESSOR_ALIVE && !PLANTED ? root.allotmentEnd : 0;",
+      "const startAfter = !PLANTED && !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
     breaks: "an opener writes to where another one may still be writing",
     uncaught: "no seed of those that were tried meets it",
   },
@@ -101,9 +101,8 @@ export const DURABILITY_BUGS: readonly Bug[] = [
   {
     name: "superblock-never-written",
     file: "assembly/log/superblock-store.ts",
-    find: "root.superblockGeneration++;\n  superblockBuild",
-    replace:
-      "if (PLANTED && root.superblockGeneration > 2) return Status.OK;\n  root.superblockGeneration++;\n  superblockBuild",
+    find: "const before = root.superblockGeneration;\n",
+    replace: "const before = root.superblockGeneration;\n  if (PLANTED && before > 2) return Status.OK;\n",
     breaks: "a mount writes under an epoch that no superblock says",
     uncaught: "no seed of those that were tried meets it",
   },
