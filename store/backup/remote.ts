@@ -160,11 +160,20 @@ export class Remote {
 
   /** The newest snapshot's id. `NOT_A_STORE` when there is none. */
   async newest(): Promise<string> {
-    let newest: RemoteFile | undefined;
-    for await (const file of this.files.list(SNAPSHOTS)) {
-      if (newest === undefined || file.modifiedMs >= newest.modifiedMs) newest = file;
+    let newest: string[] = [];
+    let newestMs = Number.NEGATIVE_INFINITY;
+    for await (const { name, modifiedMs } of this.files.list(SNAPSHOTS)) {
+      if (modifiedMs > newestMs) newest = [];
+      newestMs = Math.max(newestMs, modifiedMs);
+      if (modifiedMs === newestMs) newest.push(name.slice(SNAPSHOTS.length));
     }
-    if (newest !== undefined) return newest.name.slice(SNAPSHOTS.length);
+    // Buckets tell whole seconds: of one second, the highest version.
+    let found: { id: string; version: number } | undefined;
+    for (const id of newest) {
+      const version = newest.length === 1 ? 0 : pointOf((await this.manifest(id, "restoreSnapshot")).header).version;
+      if (found === undefined || version > found.version) found = { id, version };
+    }
+    if (found !== undefined) return found.id;
     throw new CairnError("NOT_A_STORE", "restoreSnapshot", "restoreSnapshot: the remote holds no snapshot.");
   }
 
