@@ -8,6 +8,7 @@ import { type Report, tablesOf, textOf, writeReport } from "./report.ts";
 import type { Run } from "./run.ts";
 import { kindOf } from "./stores/all.ts";
 import { targetsOf } from "./targets.ts";
+import { runBackup } from "./workloads/backup.ts";
 import { runCompression } from "./workloads/compression.ts";
 import { runDurable } from "./workloads/durable.ts";
 import { runGrowth } from "./workloads/growth.ts";
@@ -34,6 +35,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   transactions: runTransactions,
   long: runLong,
   start: runStart,
+  backup: runBackup,
 };
 
 async function main(options: Options): Promise<void> {

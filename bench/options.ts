@@ -36,6 +36,7 @@ export const WORKLOADS = [
   "runtimes",
   "start",
   "transactions",
+  "backup",
 ] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
@@ -54,6 +55,7 @@ export const USAGE = `npm run bench -- <workload> [options]
   transactions
            transactions, snapshots and the first entry of an iterator
   start    opening after a close and after a kill
+  backup   backup and restore of an open store, beside a plain copy of its file
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long

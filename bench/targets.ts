@@ -47,6 +47,7 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, O_DIRECT, share of bare reads" }, 0.9),
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, page cache warm, share of bare reads" }, 0.9),
     ...rateAtLeast(ledger, { ...LARGER, name: "scan, for of, page cache warm" }, 200_000),
+    ...rawShare(ledger, { workload: "backup", name: "backup, share of a copy" }, 0.5),
     ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),

@@ -1,4 +1,12 @@
 /** What every entry point exports beside `open`, `inspect` and `connect`: the error class and the types. */
+export type { PushOptions, PushReport } from "../store/backup/push.ts";
+export {
+  type CollectReport,
+  Remote,
+  type RemoteFile,
+  type RemoteFiles,
+  type RemoteSnapshot,
+} from "../store/backup/remote.ts";
 export type { ByteSource, RestoreReport } from "../store/backup/restore.ts";
 export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
@@ -56,4 +64,4 @@ export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
 export type { ConnectionWatch } from "./connection-watch.ts";
 export type { Inspect, Open } from "./opening.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
-export type { BackupSource, Restore, RestoreOptions } from "./restoring.ts";
+export type { BackupSource, Restore, RestoreOptions, RestoreSnapshot } from "./restoring.ts";

@@ -10,7 +10,7 @@ import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
-import { type Restore, restoreOn } from "./restoring.ts";
+import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
 
 export * from "./api.ts";
 
@@ -39,6 +39,9 @@ export const repair: Repair = repairOn(open);
 
 /** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
 export const restore: Restore = restoreOn(open);
+
+/** Brings a snapshot back that a store has pushed to a remote: the newest one, or the one of an id. */
+export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
 
 /**
  * Connects a page to the store of a name, which all tabs of the origin share. The worker of one tab holds it; when that

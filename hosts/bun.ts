@@ -1,10 +1,11 @@
 /** Cairn on Bun: as on Node, through Bun's `node:fs`. */
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
-import { type Restore, restoreOn } from "./restoring.ts";
+import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
+export { folderRemote } from "./folder-remote.ts";
 export { connect } from "./no-page.ts";
 
 /**
@@ -32,3 +33,6 @@ export const repair: Repair = repairOn(open);
 
 /** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
 export const restore: Restore = restoreOn(open);
+
+/** Brings a snapshot back that a store has pushed to a remote: the newest one, or the one of an id. */
+export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);

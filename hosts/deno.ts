@@ -9,10 +9,11 @@
  */
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
-import { type Restore, restoreOn } from "./restoring.ts";
+import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
 import { systemRuntime } from "./system-runtime.ts";
 
 export * from "./api.ts";
+export { folderRemote } from "./folder-remote.ts";
 export { connect } from "./no-page.ts";
 
 /** An open file of Deno. */
@@ -53,6 +54,9 @@ export const repair: Repair = repairOn(open);
 
 /** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
 export const restore: Restore = restoreOn(open);
+
+/** Brings a snapshot back that a store has pushed to a remote: the newest one, or the one of an id. */
+export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
 
 /** Takes `flock` on a file through a descriptor of its own: how it is given up, or `undefined` when another has it. */
 function tryLock(path: string): (() => void) | undefined {

@@ -1,4 +1,5 @@
 /** What `restore` is on every runtime: options, the target, how a restored file takes its place. */
+import { Remote } from "../store/backup/remote.ts";
 import {
   type ByteSource,
   clearDevice,
@@ -73,6 +74,26 @@ export function restoreOn(open: Open): Restore {
       if (!isGiven) await place.discard();
       throw error;
     }
+  };
+}
+
+/** The type of `restoreSnapshot`. */
+export type RestoreSnapshot = (
+  remote: Remote,
+  target: string | URL | BlockDevice,
+  id?: string,
+  options?: RestoreOptions,
+) => Promise<RestoreReport>;
+
+/**
+ * The `restoreSnapshot` that goes with a `restore`: a snapshot that a store has pushed to a remote, by default the newest
+ * one there, as `restore` does it. `NOT_A_STORE` where there is no such snapshot, `CORRUPT` where a piece of it is missing
+ * or damaged, and what the remote fails with.
+ */
+export function restoreSnapshotWith(restore: Restore): RestoreSnapshot {
+  return async (remote, target, id, options) => {
+    if (!(remote instanceof Remote)) throw invalid("the remote must be one of folderRemote or s3Remote.");
+    return restore(target, remote.backup(id ?? (await remote.newest())), options);
   };
 }
 

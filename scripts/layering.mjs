@@ -33,6 +33,7 @@ const PACKAGES = [
   { folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] },
   { folder: "adapters/deno-kv/", packages: ["devalue"] },
   { folder: "adapters/level/", packages: ["abstract-level", "buffer"] },
+  { folder: "adapters/s3/", packages: ["@aws-sdk/client-s3"] },
   { folder: "adapters/unstorage/", packages: ["unstorage"] },
   { folder: "adapters/msgpack.ts", packages: ["@msgpack/msgpack"] },
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },

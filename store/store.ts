@@ -4,6 +4,8 @@
  * A call encodes its key and value, puts them into the exchange areas, calls the core once and reads the result out of
  * memory. Code of the program's own (codecs) runs before anything is put there, so it may use the store itself.
  */
+import { type PushOptions, type PushReport, pushSnapshot } from "./backup/push.ts";
+import type { Remote } from "./backup/remote.ts";
 import { type BackupOptions, type BackupStream, backupStream } from "./backup/stream.ts";
 import { Batch, type BatchOperation, type SubOperation } from "./batch.ts";
 import type { CompactOptions, CompactReport } from "./compaction.ts";
@@ -516,6 +518,20 @@ export class Store<K = string, V = string> {
     const { session } = this;
     session.ready("backup");
     return backupStream(session, options);
+  }
+
+  /**
+   * Keeps the present state in a remote (`folderRemote`, or `s3Remote` of `cairn-kv/s3`) under an id, while reading and writing
+   * go on: any version that is kept there can be restored with `restoreSnapshot`. Only pieces that changed since the newest
+   * snapshot there that is among this store's last 15 backups are read, and only what the remote lacks is sent. The
+   * snapshot is there when the promise resolves, and not before; what a push that failed has sent stays for the next one, or
+   * until `remote.gc()`. `INVALID_ARGUMENT` when the id is taken, `LOCKED` while pieces are collected there, what `backup`
+   * fails with, and what the remote does.
+   */
+  async pushSnapshot(remote: Remote, id: string, options?: PushOptions): Promise<PushReport> {
+    const { session } = this;
+    session.ready("pushSnapshot");
+    return pushSnapshot(session, remote, id, options);
   }
 
   /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */

@@ -31,6 +31,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
   },
   backup: { summary: "copy a store as it is now, while it is used", load: () => import("./commands/backup.ts") },
   restore: { summary: "bring a store back from backups", load: () => import("./commands/restore.ts") },
+  snapshot: {
+    summary: "keep versions of a store in a folder or an S3 bucket",
+    load: () => import("./commands/snapshot.ts"),
+  },
   inspect: { summary: "show what lies on a device, block by block", load: () => import("./commands/inspect.ts") },
   shell: { summary: "open a prompt on a store", load: () => import("./commands/shell.ts") },
 };

@@ -37,6 +37,8 @@ export class Image {
   private readonly session: Session;
   private readonly core: Core;
   private readonly segmentBlocks: number;
+  /** Of the checkpoint in it, the life of its last segment. */
+  private readonly checkpoint: bigint;
   private readonly end = (error: CairnError): Promise<void> => this.stop(error);
   private ended: CairnError | undefined;
   private isReleased = false;
@@ -50,6 +52,7 @@ export class Image {
     const facts = factsOfSuperblock(superblock);
     this.segmentBlocks = facts?.segmentBlocks ?? 0;
     this.version = facts?.points[0]?.version ?? 0;
+    this.checkpoint = facts?.points[0]?.checkpointGeneration ?? 0n;
     session.backups.add(this.end);
   }
 
@@ -89,12 +92,17 @@ export class Image {
   /** The header of a backup of this image, in full or behind a base. */
   header(base?: Point): BackupHeader {
     if (base === undefined) return { superblock: this.superblock, spans: this.spans };
-    const spans = this.spans.map((span) => ({ ...span, from: knownBlocks(span, base) }));
+    const spans = this.spans.map((span) => ({ ...span, from: this.known(span, base) }));
     return {
       base: { tag: base.tag, version: base.version },
       superblock: this.superblock,
       spans: spans.filter(({ from, to }) => from < to),
     };
+  }
+
+  /** How many blocks of a span, from its first on, a backup that left this point holds; whole pieces, unless it is all. */
+  known(span: Span, base: Point): number {
+    return knownBlocks(span, base, this.checkpoint);
   }
 
   /**
@@ -163,11 +171,8 @@ export class Image {
   }
 }
 
-/** How many blocks of a span, from its first on, a backup that left this point holds; whole pieces, unless it is all. */
-export function knownBlocks(span: Span, base: Point): number {
-  const { generation, kind, to } = span;
-  // Of checkpoints an image holds one, whose last segment its superblock names.
-  if (kind === KIND_CHECKPOINT) return generation <= base.checkpointGeneration ? to : 0;
+function knownBlocks({ generation, kind, to }: Span, base: Point, checkpoint: bigint): number {
+  if (kind === KIND_CHECKPOINT) return checkpoint === base.checkpointGeneration ? to : 0;
   if (kind === KIND_COPIES) {
     return generation <= base.generation && generation < base.copiesGeneration ? to : 0;
   }

@@ -88,19 +88,25 @@ export function backupStream(session: Session, options: BackupOptions = {}): Bac
   return Object.assign(stream, { version });
 }
 
-/** The bytes of a backup: the header, each piece with its digest, the trailer. One piece is read while another is taken. */
+/** Pieces that are read and hashed before they are asked for. */
+const AHEAD_COUNT = 3;
+
+/** The bytes of a backup: the header, each piece with its digest, the trailer. */
 async function* partsOf(image: Image, header: BackupHeader): AsyncGenerator<Uint8Array> {
   const start = encodeHeader(header);
   const digests: Uint8Array[] = [await sha256(start)];
   yield joined(start, digests[0] as Uint8Array);
   const pieces = header.spans.flatMap((span) => piecesOf(span).map((piece) => ({ span, ...piece })));
   let done = 0;
-  let ahead = pieces[0] && readPiece(image, pieces[0]);
-  for (let i = 0; ahead !== undefined; i++) {
-    const { bytes, digest } = await ahead;
-    const following = pieces[i + 1];
-    ahead = following && readPiece(image, following);
-    ahead?.catch(() => undefined);
+  const ahead: ReturnType<typeof readPiece>[] = [];
+  for (let i = 0, next = 0; i < pieces.length; i++) {
+    for (; next < pieces.length && next <= i + AHEAD_COUNT; next++) {
+      const piece = readPiece(image, pieces[next] as (typeof pieces)[number]);
+      // Who waits for it learns of a failure; nobody may.
+      piece.catch(() => undefined);
+      ahead.push(piece);
+    }
+    const { bytes, digest } = await (ahead.shift() as ReturnType<typeof readPiece>);
     digests.push(digest);
     done += bytes.length - DIGEST_SIZE;
     image.progress(done, header.spans);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { coreHost, runtimeOf } from "../../hosts/opening.ts";
 import { type Repair, repairOn } from "../../hosts/repairing.ts";
-import { type Restore, restoreOn } from "../../hosts/restoring.ts";
+import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "../../hosts/restoring.ts";
 import type { CheckpointPace } from "../../store/checkpoints.ts";
 import type { CoreHost } from "../../store/core.ts";
 import type { BlockDevice } from "../../store/device.ts";
@@ -44,6 +44,9 @@ export const repair: Repair = repairOn(openHere);
 
 /** `restore` of this runtime. */
 export const restore: Restore = restoreOn(openHere);
+
+/** `restoreSnapshot` of this runtime. */
+export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
 
 /** `open` with nothing added: for what is wrong with its arguments. */
 export const openRaw = openHere as (target?: unknown, options?: unknown) => Promise<Store>;
