@@ -19,6 +19,7 @@ import { each, type Manifest, type Push, Remote } from "./remote.ts";
 export interface PushOptions {
   /** Pieces of at most 1 MiB that are sent at the same time. Default 4. */
   concurrency?: number;
+  /** Ends the push: it rejects with the signal's reason, and the remote keeps what it had. */
   signal?: AbortSignal;
 }
 
@@ -26,9 +27,11 @@ export interface PushOptions {
 export interface PushReport {
   /** The version that the snapshot holds. */
   version: number;
-  /** Bytes of blocks in it; those that were read from the store; those that were sent. */
+  /** Bytes of blocks in it. */
   bytes: number;
+  /** Of these, bytes that were read from the store. */
   bytesRead: number;
+  /** Of these, bytes that the remote lacked and was sent. */
   bytesSent: number;
 }
 

@@ -35,6 +35,7 @@ import { joined } from "./stream.ts";
 
 /** A file in such a place. */
 export interface RemoteFile {
+  /** Its name, the prefix of the place taken off. */
   name: string;
   /** Bytes. */
   size: number;
@@ -61,6 +62,7 @@ export interface RemoteFiles {
 
 /** A snapshot in a remote. */
 export interface RemoteSnapshot {
+  /** What it was pushed as. */
   id: string;
   /** The version of the store that it holds. */
   version: number;
@@ -72,8 +74,9 @@ export interface RemoteSnapshot {
 
 /** What `gc` did. */
 export interface CollectReport {
-  /** Pieces that no snapshot names, and bytes of them, which are gone. */
+  /** Pieces that no snapshot names, which are gone. */
   pieces: number;
+  /** Bytes of them. */
   bytes: number;
 }
 
@@ -177,7 +180,7 @@ export class Remote {
     throw new CairnError("NOT_A_STORE", "restoreSnapshot", "restoreSnapshot: the remote holds no snapshot.");
   }
 
-  /** A snapshot's manifest. `NOT_A_STORE`, `CORRUPT`. */
+  /** A snapshot's manifest. `NOT_A_STORE`, `CORRUPT`. @internal */
   async manifest(id: string, operation: string): Promise<Manifest> {
     checkId(id, operation);
     const bytes = await this.files.read(SNAPSHOTS + id);
@@ -187,7 +190,7 @@ export class Remote {
     return decodeManifest(bytes, id, operation);
   }
 
-  /** Manifests of the snapshots, the newest first; those that are damaged are left out. */
+  /** Manifests of the snapshots, the newest first; those that are damaged are left out. @internal */
   async *manifests(): AsyncGenerator<Manifest> {
     const found: RemoteFile[] = [];
     for await (const file of this.files.list(SNAPSHOTS)) found.push(file);
@@ -216,7 +219,7 @@ export class Remote {
     yield encodeTrailer(await sha256(joined(digest, ...digests.map(bytesOfHex))));
   }
 
-  /** Begins a push: pieces are safe until `end`. `LOCKED` while pieces are collected, `INVALID_ARGUMENT` when the id is taken. */
+  /** Begins a push: pieces are safe until `end`. `LOCKED` while pieces are collected, `INVALID_ARGUMENT` when the id is taken. @internal */
   async begin(id: string): Promise<Push> {
     const { files } = this;
     checkId(id, "pushSnapshot");

@@ -189,7 +189,7 @@ describe(`format, seed ${SEED}`, () => {
       instance.bytes.set(block, FRAME);
       expect(units.superblockIntact(FRAME)).toBe(1);
       expect(block.toString("latin1", 0, 8)).toBe("CAIRNKV1");
-      expect(block.readUInt32LE(16)).toBe(2);
+      expect(block.readUInt32LE(16)).toBe(3);
       expect(block.readBigUInt64LE(72)).toBe(BigInt(generation));
       for (const [name, offset, size] of SUPERBLOCK_FIELDS) {
         const held = size === 4 ? BigInt(block.readUInt32LE(offset)) : block.readBigUInt64LE(offset);
@@ -203,7 +203,7 @@ describe(`format, seed ${SEED}`, () => {
       ] as const) {
         expect(block.subarray(from, to).every((byte) => byte === 0)).toBe(true);
       }
-      expect(view.getUint32(SUPERBLOCK_A + 16, true)).toBe(2);
+      expect(view.getUint32(SUPERBLOCK_A + 16, true)).toBe(3);
     }
   });
 
