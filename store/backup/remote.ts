@@ -35,7 +35,7 @@ import { joined } from "./stream.ts";
 
 /** A file in such a place. */
 export interface RemoteFile {
-  /** Its name, the prefix of the place taken off. */
+  /** Its name, as it was written under. */
   name: string;
   /** Bytes. */
   size: number;
