@@ -9,6 +9,7 @@ import { type Repair, repairOn } from "./repairing.ts";
 import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
 
 export * from "./api.ts";
+export { folderRemote } from "./no-folder.ts";
 export { connect } from "./no-page.ts";
 
 /**

@@ -48,17 +48,30 @@ export function systemRuntime({ text, files, exitMissesErrors = false }: Peculia
     swap: fileSwap,
     text: (memory) => text(Buffer.from(memory.buffer) as TextBuffer),
     onExit(callback) {
-      const atExit = (): void => callback(false);
-      // A program may catch such an error after all, and go on.
-      const atError = (): void => callback(true);
-      process.on("exit", atExit);
-      if (exitMissesErrors) process.on("uncaughtExceptionMonitor", atError);
+      if (leaving.size === 0) {
+        process.on("exit", atExit);
+        if (exitMissesErrors) process.on("uncaughtExceptionMonitor", atError);
+      }
+      leaving.add(callback);
       return () => {
+        if (!leaving.delete(callback) || leaving.size > 0) return;
         process.off("exit", atExit);
         process.off("uncaughtExceptionMonitor", atError);
       };
     },
   };
+}
+
+/** What open stores do when the process ends: behind one listener, since a runtime warns of many. */
+const leaving = new Set<(mayGoOn: boolean) => void>();
+
+function atExit(): void {
+  for (const callback of leaving) callback(false);
+}
+
+/** A program may catch such an error after all, and go on. */
+function atError(): void {
+  for (const callback of leaving) callback(true);
 }
 
 /** A bundler that means to serve the binary to browsers gives it an address where there is no file. */

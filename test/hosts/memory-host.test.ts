@@ -98,12 +98,23 @@ describe("the option wasm", () => {
 });
 
 test("every entry point exports the same", async () => {
-  const names = ["CAIRN_ERROR_CODES", "CairnError", "connect", "inspect", "open", "repair"];
+  const classes = ["CAIRN_ERROR_CODES", "CairnError", "Remote"];
+  const calls = ["connect", "folderRemote", "inspect", "open", "repair", "restore", "restoreSnapshot"];
+  const names = [...classes, ...calls];
   for (const entry of ["node", "bun", "memory", "browser"]) {
     const loaded: object = await import(`../../hosts/${entry}.ts`);
     expect(Object.keys(loaded).sort(), entry).toEqual(names);
   }
   expect(Object.keys(await import("../../hosts/deno.ts")).sort()).toEqual(names);
+});
+
+test("folderRemote, where there are no files, is UNSUPPORTED and says what else there is", async () => {
+  for (const entry of ["memory", "browser"]) {
+    const { folderRemote } = (await import(`../../hosts/${entry}.ts`)) as typeof import("../../hosts/memory.ts");
+    const error = await errorOf(() => folderRemote("backups"));
+    expect(error.code).toBe("UNSUPPORTED");
+    expect(error.message).toContain("s3Remote");
+  }
 });
 
 test("connect, where there are no pages, is UNSUPPORTED and says to use open", async () => {
