@@ -201,10 +201,12 @@ export function checkpointYield(all: bool): i32 {
   const settled = replacedFree(true);
   if (settled) return settled;
   // What the host has not reported on keeps its segments.
-  if (root.checkpointPending || root.replacedGeneration) return 0;
+  if (root.checkpointPending || root.replacedGeneration || root.checkpointFlying) return 0;
   const which: u32 = rootAt(1).kind ? 1 : 0;
   if (!rootAt(which).kind || (!which && !all)) return 0;
   const segment = rootAt(which).segment;
+  // A backup keeps it.
+  if (segmentAt(segment).pins) return 0;
   const generation = rootAt(which).generation;
   memory.fill(changetype<usize>(rootAt(which)), 0, ROOT_SIZE);
   root.replacedSegment = segment;

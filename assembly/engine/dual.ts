@@ -333,14 +333,14 @@ export function batchBegin(
   const small = bytes < <f64>(root.frameCount << 10) ? <u32>bytes : 0;
   const framed = roomFor(small + (small >>> 3), purpose);
   if (framed < 0) return framed;
+  if (root.compression && valueSizeMax >= COMPRESS_SIZE_MIN) {
+    const said = compressReserve();
+    if (said < 0) return said;
+  }
   if (!small && root.growable) {
     const segments = batchSegments(bytes, keySizeMax, valueSizeMax, givesBack) - AHEAD_FOR_END;
     const proven = roomProve(batchBlocks(bytes, keySizeMax), segments);
     if (proven < 0) return proven;
-  }
-  if (root.compression && valueSizeMax >= COMPRESS_SIZE_MIN) {
-    const said = compressReserve();
-    if (said < 0) return said;
   }
   root.batchOpen = 1;
   root.batchSequence = root.sequence + 1;

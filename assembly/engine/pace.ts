@@ -198,8 +198,8 @@ function keptOf(index: u32, state: SegmentState): u32 {
   return tombstonesNeeded(index, state.newestTombstone) ? kept + state.tombstoneBytes : kept;
 }
 
-/** Whether compaction may read a segment now. */
+/** Whether compaction may read a segment now, and may hope to free it: what a backup pins stays as long as that reads it. */
 export function movable(state: SegmentState): bool {
-  if (state.space != Space.LIVE || state.closedGroup > root.durableGroup) return false;
+  if (state.space != Space.LIVE || state.pins || state.closedGroup > root.durableGroup) return false;
   return !state.stuck || (state.stuck == Stuck.PINNED && !root.versionCount);
 }

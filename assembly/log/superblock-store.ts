@@ -62,8 +62,12 @@ export function superblockCommit(): i32 {
 /** Raises the ceiling of the sequences when `count` more would reach it. */
 export function sequencesReserve(count: u64): i32 {
   if (root.sequence + count < root.sequenceCeiling) return Status.OK;
+  const before = root.sequenceCeiling;
   root.sequenceCeiling = root.sequence + count + SEQUENCE_STRIDE;
-  return superblockCommit();
+  const committed = superblockCommit();
+  // What no superblock says is not given out.
+  if (committed < 0) root.sequenceCeiling = before;
+  return committed;
 }
 
 /** Whether the ceiling is to be raised before anybody has to wait for that. */
@@ -85,13 +89,19 @@ export function featureReserve(bit: u64): i32 {
 }
 
 /**
- * FENCED when a later mount has written a superblock: one that took over goes to the other pair of copies. One read
- * of a block, two when the first copy is just being written.
+ * FENCED when a later mount has written a superblock: one that took over goes to the other pair of copies, and beside a flight,
+ * whose number nothing on the device has yet, perhaps to that of the flight. One read of a block, two when the first copy is
+ * just being written; as many again while a superblock flies.
  */
 export function fenceCheck(): i32 {
-  const first = (<u32>(root.superblockGeneration + 1) & 1) << 1;
+  const pair = <u32>(root.superblockGeneration + 1) & 1;
+  const status = pairCheck(pair);
+  return status < 0 || root.superblockStep < 2 ? status : pairCheck(pair ^ 1);
+}
+
+function pairCheck(pair: u32): i32 {
   const superblock = changetype<Superblock>(SUPERBLOCK_B);
-  for (let copy = first; copy < first + 2; copy++) {
+  for (let copy = pair << 1; copy < (pair << 1) + 2; copy++) {
     const status = deviceRead(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
     if (!superblockIntact(superblock)) continue;
@@ -123,6 +133,12 @@ export function superblockBuild(superblock: Superblock): void {
   superblock.saltLow = root.saltLow;
   superblock.saltHigh = root.saltHigh;
   superblock.droppedTombstones = root.droppedTombstones;
+  if (root.superblockStep > 1) {
+    // This one overtakes a flight, and stays the newest when that lands: what the flight raises is used then.
+    superblock.segmentCount = max(superblock.segmentCount, root.superblockSegments);
+    superblock.allotmentEnd = max(superblock.allotmentEnd, root.superblockEnd);
+    superblock.sequenceCeiling = max(superblock.sequenceCeiling, root.superblockCeiling);
+  }
   superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
   superblock.incompatible = root.features;
   if (root.features & Incompatible.LZ4) {

@@ -50,10 +50,19 @@ class Watched extends ImageDevice {
   }
 }
 
+/** 2,000 characters that no compression makes fewer. */
+function noise(seed: number): string {
+  let state = seed + 1;
+  return Array.from({ length: 2000 }, () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return String.fromCharCode(48 + (state >>> 26));
+  }).join("");
+}
+
 /** Writes records of about 2 KiB, with turns of the event loop between them. */
 async function fill(store: Store, model: Map<string, string>, from: number, count: number): Promise<void> {
   for (let i = from; i < from + count; i++) {
-    model.set(`key ${i}`, `${i}`.padEnd(2000, "v"));
+    model.set(`key ${i}`, noise(i));
     store.set(`key ${i}`, model.get(`key ${i}`) as string);
     if (i % 2 === 1) await turn();
   }
@@ -120,6 +129,41 @@ describe("a growing file", () => {
     expectSame(again, model);
     await again.close();
   });
+
+  test.each(["a backup", "the first compressed value"])(
+    "is as large as what flies says, where %s overtakes it",
+    async (what) => {
+      const device = new Watched();
+      const model = new Map<string, string>();
+      const isBackup = what === "a backup";
+      const compression = isBackup ? "none" : "lz4";
+      const store = await openTiny(device, { ...SMALL, flushIntervalMs: 5, compression }, 16);
+      await fill(store, model, 0, 200);
+      const release = device.holdSuperblocks();
+      const { flownCount, superblockCount } = device;
+      let next = 200;
+      while (device.flownCount === flownCount) await fill(store, model, next++, 1);
+      if (isBackup) await store.backup().cancel();
+      else {
+        model.set("large", "v".repeat(5000));
+        store.set("large", "v".repeat(5000));
+      }
+      expect(device.superblockCount).toBeGreaterThan(superblockCount);
+      release();
+      for (let i = 0; i < 20; i++) await turn();
+      // Every durable state until the next superblock: what landed may be used, so the newest superblock has to say it.
+      const before = device.superblockCount + device.flownCount;
+      for (let i = 0; i < 400 && device.superblockCount + device.flownCount === before; i += 4) {
+        await fill(store, model, next, 4);
+        next += 4;
+        await store.flush();
+        const crashed = await openTiny(ImageDevice.of(device.image()), SMALL, 16);
+        expectSame(crashed, model);
+        await crashed.close();
+      }
+      await store.close();
+    },
+  );
 
   test("is closed only when what flies has landed, and nothing flies after that", async () => {
     for (let round = 0; round < 12; round++) {
