@@ -3,7 +3,7 @@ import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import { encodeOf, named } from "../store/key-errors.ts";
 import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
+import { invalid, refuseDetached } from "../store/refusals.ts";
 import { NO_PREFIX } from "../store/scope.ts";
 import {
   decodeWire,
@@ -99,6 +99,7 @@ export function spaceIn(sub: unknown, conversation: Conversation, operation: str
 
 /** What is appended, or written over, in a form of our own. */
 export function pieceOf(bytes: unknown, operation: string): WireBytes {
+  if (bytes instanceof Uint8Array) refuseDetached(bytes, "piece", operation);
   if (typeof bytes === "string" || bytes instanceof Uint8Array) return own(bytes);
   throw invalid(operation, "the bytes must be a string or a Uint8Array.");
 }

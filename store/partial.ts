@@ -13,7 +13,7 @@ import { CairnError } from "./error.ts";
 import { readPieces } from "./iterator.ts";
 import { encodeOf, named, type Stored, shown } from "./key-errors.ts";
 import { mergePatch } from "./merge-patch.ts";
-import { invalid, outOfRange, VALUE_SIZE_MAX } from "./refusals.ts";
+import { invalid, outOfRange, refuseDetached, VALUE_SIZE_MAX } from "./refusals.ts";
 import type { Face, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
@@ -107,6 +107,8 @@ export class Partials {
       throw invalid(operation, `the bytes must be a string or a Uint8Array, not ${nameOf(bytes)}.`);
     }
     const encoded = face.keys.encode(key, "key", operation);
+    // A codec of keys is code of the program's own, too.
+    if (typeof bytes !== "string") refuseDetached(bytes, "piece", operation);
     const { scope } = face;
     const { core } = scope;
     const size = this.pieceIn(scope, bytes);

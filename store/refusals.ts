@@ -9,6 +9,10 @@ export const VALUE_SIZE_MAX = 64 * 1024 * 1024;
 /** What a step of the store's own work may meet without harm: it goes on when that has changed. */
 const HARMLESS = ["NO_SPACE", "CORRUPT", "DEVICE_READ", "OUT_OF_MEMORY"];
 
+/** How bytes come to be detached, and what to do. */
+export const WHY_DETACHED =
+  "their buffer was transferred, or has shrunk. Pass bytes that are there, or transfer their buffer after the call.";
+
 /** Throws what a step met, unless it may go on later. */
 export function throwUnlessHarmless(error: CairnError): void {
   if (!HARMLESS.includes(error.code)) throw error;
@@ -38,6 +42,24 @@ export function valueSizeError(size: number, operation: string): CairnError {
 /** An argument that is not what the call takes. */
 export function invalid(operation: string, message: string): CairnError {
   return new CairnError("INVALID_ARGUMENT", operation, `${operation}: ${message}`);
+}
+
+/**
+ * Throws for bytes that are no longer there: their buffer was transferred, or shrank below them. `what` is what they were
+ * to be. Such bytes have no length, so others cost a comparison.
+ */
+export function refuseDetached(bytes: Uint8Array, what: string, operation: string): void {
+  if (bytes.length === 0 && isDetached(bytes))
+    throw invalid(operation, `the bytes of the ${what} are detached: ${WHY_DETACHED}`);
+}
+
+/** Whether bytes are no longer there. */
+export function isDetached(bytes: Uint8Array): boolean {
+  try {
+    return new Uint8Array(bytes).length !== 0;
+  } catch {
+    return true;
+  }
 }
 
 /** A place or a result beyond what there can be. */
