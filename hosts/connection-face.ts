@@ -2,7 +2,7 @@
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import { encodeOf, named } from "../store/key-errors.ts";
-import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
+import { checkBounded, type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
 import { invalid, refuseDetached } from "../store/refusals.ts";
 import { NO_PREFIX } from "../store/scope.ts";
 import {
@@ -85,8 +85,11 @@ export class ConnectionFace implements Space {
       throw invalid("clear", "a range to clear has no snapshot.");
     }
     const wire = this.range(range, "clear");
-    if (!wire.reverse && wire.limit === undefined) return wire;
-    throw invalid("clear", "a range to clear has no reverse and no limit.");
+    if (wire.reverse || wire.limit !== undefined) {
+      throw invalid("clear", "a range to clear has no reverse and no limit.");
+    }
+    checkBounded(range);
+    return wire;
   }
 }
 

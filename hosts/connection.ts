@@ -187,7 +187,7 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     return watchOver<K, V>(this.face, what, options);
   }
 
-  /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. */
+  /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. `INVALID_ARGUMENT` for a range without a bound. */
   async clear(range?: Range<K>): Promise<number> {
     this.writable("clear");
     const wire = this.face.rangeToClear(range);

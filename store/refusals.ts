@@ -62,6 +62,11 @@ export function isDetached(bytes: Uint8Array): boolean {
   }
 }
 
+/** Whether a value is an object as `{ name: value }` makes one: no array, collection, date, signal or promise. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
+  return Object.prototype.toString.call(value) === "[object Object]";
+}
+
 /** A place or a result beyond what there can be. */
 export function outOfRange(operation: string, message: string): CairnError {
   return new CairnError("OUT_OF_RANGE", operation, `${operation}: ${message} Nothing was changed.`);

@@ -323,7 +323,7 @@ export class Store<K = string, V = string> {
   /**
    * Deletes the keys of a range, all at once; without one everything, the namespaces in it included: how many there were.
    * Visible when it returns, durable as the option `durability` says; after a crash all of them are gone, or none. Values
-   * are not read.
+   * are not read. `INVALID_ARGUMENT` for a range without a bound.
    */
   clear(range?: Range<K>): number {
     const { session, scope } = this;
