@@ -77,7 +77,7 @@ export function spanOf(range: unknown, space: Keyspace, operation: string): Span
   if (range === undefined) return whole;
   if (!isPlain(range))
     throw invalid(operation, "the range must be an object { gt, gte, lt, lte, prefix }, or be left out.");
-  const given = range;
+  const given = range as Record<string, unknown>;
   for (const name of Object.keys(given)) {
     if (given[name] !== undefined && !KNOWN.includes(name)) throw invalid(operation, `a range has no ${name}.`);
   }

@@ -63,7 +63,7 @@ export function isDetached(bytes: Uint8Array): boolean {
 }
 
 /** Whether a value is an object as `{ name: value }` makes one: no array, collection, date, signal or promise. */
-export function isPlain(value: unknown): value is Record<string, unknown> {
+export function isPlain(value: unknown): value is object {
   return Object.prototype.toString.call(value) === "[object Object]";
 }
 
