@@ -71,3 +71,8 @@ export function isPlain(value: unknown): value is object {
 export function outOfRange(operation: string, message: string): CairnError {
   return new CairnError("OUT_OF_RANGE", operation, `${operation}: ${message} Nothing was changed.`);
 }
+
+/** A patch that begins behind the end of a value of `size` bytes. */
+export function beyondEnd(size: number, offset: number, operation: string): CairnError {
+  return outOfRange(operation, `the value has ${size} bytes, so none can be written at ${offset}.`);
+}
