@@ -22,7 +22,7 @@ import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../st
 import type { WatchOptions, WatchRange } from "../store/watch.ts";
 import type { Tab } from "./browser-tab.ts";
 import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
-import { ConnectionFace, checkWritable, pieceOf, transferOf } from "./connection-face.ts";
+import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
 import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
 import { ConnectionSnapshot } from "./connection-snapshot.ts";
 import { type ConnectionTransaction, transactOver } from "./connection-transaction.ts";
@@ -140,6 +140,7 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     if (operations !== undefined) return this.runBatch(operations, true);
     return new ConnectionBatch<K, V>({
       operations: [],
+      check: (sub) => spaceIn(sub, this.face.conversation, "in"),
       run: (list, durable) => this.runBatch(list, durable || this.isSync),
     });
   }
