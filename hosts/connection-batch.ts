@@ -18,6 +18,8 @@ type Operation = BatchOperation<never, never> | SubOperation;
 /** A batch that fills, and what is done with it: shared by its builders. */
 export interface ConnectionBatchWork {
   operations: Operation[];
+  /** `INVALID_ARGUMENT` for what is no namespace of the same connection. */
+  check(sub: unknown): void;
   run(operations: readonly Operation[], durable: boolean): Promise<boolean[]>;
 }
 
@@ -47,8 +49,12 @@ export class ConnectionBatch<K, V> {
     return this.add(deleteOperation(key, options));
   }
 
-  /** The same batch for a namespace of the same store, or for the store itself: each commits what was added to either. */
+  /**
+   * The same batch for a namespace of the same store, or for the store itself: each commits what was added to either.
+   * `INVALID_ARGUMENT` for any other.
+   */
   in<SubK, SubV>(sub: Connection<SubK, SubV>): ConnectionBatch<SubK, SubV> {
+    this.work.check(sub);
     return new ConnectionBatch<SubK, SubV>(this.work, sub);
   }
 

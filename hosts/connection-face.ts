@@ -2,8 +2,8 @@
 import type { Format } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import { encodeOf, named } from "../store/key-errors.ts";
-import { type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
+import { checkBounded, type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
+import { invalid, refuseDetached } from "../store/refusals.ts";
 import { NO_PREFIX } from "../store/scope.ts";
 import {
   decodeWire,
@@ -85,8 +85,11 @@ export class ConnectionFace implements Space {
       throw invalid("clear", "a range to clear has no snapshot.");
     }
     const wire = this.range(range, "clear");
-    if (!wire.reverse && wire.limit === undefined) return wire;
-    throw invalid("clear", "a range to clear has no reverse and no limit.");
+    if (wire.reverse || wire.limit !== undefined) {
+      throw invalid("clear", "a range to clear has no reverse and no limit.");
+    }
+    checkBounded(range);
+    return wire;
   }
 }
 
@@ -99,6 +102,7 @@ export function spaceIn(sub: unknown, conversation: Conversation, operation: str
 
 /** What is appended, or written over, in a form of our own. */
 export function pieceOf(bytes: unknown, operation: string): WireBytes {
+  if (bytes instanceof Uint8Array) refuseDetached(bytes, "piece", operation);
   if (typeof bytes === "string" || bytes instanceof Uint8Array) return own(bytes);
   throw invalid(operation, "the bytes must be a string or a Uint8Array.");
 }

@@ -22,7 +22,7 @@ import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../st
 import type { WatchOptions, WatchRange } from "../store/watch.ts";
 import type { Tab } from "./browser-tab.ts";
 import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
-import { ConnectionFace, checkWritable, pieceOf, transferOf } from "./connection-face.ts";
+import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
 import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
 import { ConnectionSnapshot } from "./connection-snapshot.ts";
 import { type ConnectionTransaction, transactOver } from "./connection-transaction.ts";
@@ -140,6 +140,7 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     if (operations !== undefined) return this.runBatch(operations, true);
     return new ConnectionBatch<K, V>({
       operations: [],
+      check: (sub) => spaceIn(sub, this.face.conversation, "in"),
       run: (list, durable) => this.runBatch(list, durable || this.isSync),
     });
   }
@@ -187,7 +188,7 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     return watchOver<K, V>(this.face, what, options);
   }
 
-  /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. */
+  /** Deletes the keys of a range, all at once, without one the whole store: how many there were. Durable as `set` is. `INVALID_ARGUMENT` for a range without a bound. */
   async clear(range?: Range<K>): Promise<number> {
     this.writable("clear");
     const wire = this.face.rangeToClear(range);

@@ -1,7 +1,9 @@
 /** What `repair` is on every runtime: options, the damaged target, where the repaired store goes. */
+
 import type { BlockDevice } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
 import { readOptions } from "../store/options.ts";
+import { isPlain } from "../store/refusals.ts";
 import { repairDevice } from "../store/repair/repair.ts";
 import type { RepairProgress, RepairReport } from "../store/repair/report.ts";
 import { turn } from "../store/verify.ts";
@@ -252,7 +254,7 @@ function pathOf(place: string | BlockDevice): string | undefined {
 }
 
 function checkOptions(options: unknown): void {
-  if (typeof options !== "object" || options === null) throw invalid("the options must be an object.");
+  if (!isPlain(options)) throw invalid("the options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (!(KNOWN as readonly string[]).includes(name)) throw invalid(`there is no option ${name}.`);
     const isFlag = name === "inPlace" || name === "keepDamaged" || name === "keepExposed";

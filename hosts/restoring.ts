@@ -1,4 +1,5 @@
 /** What `restore` is on every runtime: options, the target, how a restored file takes its place. */
+
 import { Remote } from "../store/backup/remote.ts";
 import {
   type ByteSource,
@@ -12,6 +13,7 @@ import {
 import type { BlockDevice } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreProgress } from "../store/options.ts";
+import { isPlain } from "../store/refusals.ts";
 import { nextTurn } from "../store/turn.ts";
 import { type Open, placeOf, type Runtime, runtimeOf } from "./opening.ts";
 import type { FileSwap, Target } from "./target.ts";
@@ -207,7 +209,7 @@ function sourcesOf(source: BackupSource): readonly ByteSource[] {
 }
 
 function checkOptions(options: unknown): asserts options is RestoreOptions {
-  if (typeof options !== "object" || options === null) throw invalid("the options must be an object.");
+  if (!isPlain(options)) throw invalid("the options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (name === "overwrite") {

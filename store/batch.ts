@@ -160,6 +160,8 @@ export function deleteOperation<K, V>(key: K, options: DeleteOptions | undefined
 /** A batch that fills, and what is done with it: shared by its builders. */
 export interface BatchWork {
   operations: (BatchOperation<never, never> | SubOperation)[];
+  /** `INVALID_ARGUMENT` for what is no namespace of the same store. */
+  check(sub: unknown): void;
   run(operations: readonly (BatchOperation<never, never> | SubOperation)[]): boolean[];
   durable<T>(value: T): Promise<T>;
 }
@@ -190,8 +192,12 @@ export class Batch<K, V> {
     return this.add(deleteOperation(key, options));
   }
 
-  /** The same batch for a namespace of the same store, or for the store itself: each commits what was added to either. */
+  /**
+   * The same batch for a namespace of the same store, or for the store itself: each commits what was added to either.
+   * `INVALID_ARGUMENT` for any other.
+   */
   in<SubK, SubV>(sub: Store<SubK, SubV>): Batch<SubK, SubV> {
+    this.work.check(sub);
     return new Batch<SubK, SubV>(this.work, sub);
   }
 

@@ -27,7 +27,7 @@ import {
   WAITS_UNLESS_BEHIND,
 } from "./core.ts";
 import { CairnError } from "./error.ts";
-import { throwUnlessHarmless } from "./refusals.ts";
+import { isPlain, throwUnlessHarmless } from "./refusals.ts";
 import { Later, nextTurn, type Turns } from "./turn.ts";
 
 /** What `compact` takes. */
@@ -330,7 +330,7 @@ function tally(core: Core): Tally {
 
 /** Fills in what was left out. `INVALID_ARGUMENT` names what is wrong. */
 export function readCompactOptions(options: unknown): Required<CompactOptions> {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (!isPlain(options)) {
     throw invalid("the options must be an object { maxMs, full }.");
   }
   for (const name of Object.keys(options)) {

@@ -8,6 +8,7 @@
 import type { BlockDevice, DevicePiece } from "./device.ts";
 import { CairnError, type CairnErrorCode } from "./error.ts";
 import { memoryMessage } from "./memory.ts";
+import { VALUE_SIZE_MAX } from "./refusals.ts";
 
 /** The exports of `cairn.wasm`; see `assembly/index.ts`. */
 export interface CoreExports {
@@ -265,6 +266,7 @@ const MESSAGES: Partial<Record<CairnErrorCode, string>> = {
   DEVICE_READ: "the device failed to read.",
   DEVICE_WRITE: "the device failed to write or to sync. Open the store again: what was acknowledged is there.",
   DEVICE_SHRUNK: "the device is smaller than the store on it. Restore its size, or restore a backup.",
+  VALUE_SIZE: `the value would exceed the limit of ${VALUE_SIZE_MAX} bytes. Nothing was changed.`,
   NO_SPACE: "no room is left on the device. Free some, or delete records; nothing was changed.",
   FENCED: "another opener has taken the store over. Close this one.",
   POISONED: "an earlier write or sync failed, so nothing more is accepted. Open the store again.",

@@ -6,6 +6,7 @@
  */
 import { CairnError } from "./error.ts";
 import { shown } from "./key-errors.ts";
+import { refuseDetached } from "./refusals.ts";
 import { packTuple, type Tuple, unpackTuple } from "./tuple.ts";
 
 /** An encoding of the program's own. `encode` gives bytes or a string, `decode` takes bytes. */
@@ -76,6 +77,7 @@ export const BINARY: Format = {
   encode(value, what, operation) {
     if (!(value instanceof Uint8Array))
       throw wrongType(value, what, operation, "a Uint8Array under the encoding binary");
+    refuseDetached(value, what, operation);
     return value;
   },
   decode: (bytes) => bytes,
@@ -164,8 +166,10 @@ function codecFormat(codec: Codec): Format {
       }
       if (typeof encoded === "string") return encoded;
       // The codec may use its buffer again, for the value or for the next operation of a batch.
-      if (encoded instanceof Uint8Array)
+      if (encoded instanceof Uint8Array) {
+        refuseDetached(encoded, what, operation);
         return what === "key" || operation === "batch" ? new Uint8Array(encoded) : encoded;
+      }
       const message = `${operation}: the codec ${codec.name} must encode a ${what} to a string or a Uint8Array.`;
       throw new CairnError("INVALID_ARGUMENT", operation, message);
     },

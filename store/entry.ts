@@ -1,6 +1,8 @@
 /** What a record has beside its value: version, expiry, timestamp; and what a write may ask for of them. */
+
 import type { Core } from "./core.ts";
 import { CairnError } from "./error.ts";
+import { isPlain } from "./refusals.ts";
 
 /** A record as `getEntry` gives it. */
 export interface Entry<V = string> {
@@ -69,8 +71,8 @@ export function readWriteOptions(
   names: readonly string[] = WRITE_OPTIONS,
   others: readonly string[] = [],
 ): WriteWords | undefined {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw invalid(operation, "options must be an object.");
+  if (!isPlain(options)) {
+    throw invalid(operation, "options must be an object { name: value }.");
   }
   for (const name of Object.keys(options)) {
     if (names.includes(name) || others.includes(name)) continue;

@@ -8,7 +8,7 @@
  */
 import { type Format, formatOf } from "./encoding.ts";
 import { joined } from "./range.ts";
-import { invalid, KEY_SIZE_MAX } from "./refusals.ts";
+import { invalid, isPlain, KEY_SIZE_MAX } from "./refusals.ts";
 
 const NAMESPACE = 0xff;
 /** What the prefixes of nested namespaces leave for keys. */
@@ -34,7 +34,7 @@ export function prefixOf(parent: Uint8Array, name: unknown): Uint8Array {
 
 /** The formats of the encodings of a namespace. `INVALID_ARGUMENT` names what is wrong with them. */
 export function subFormats(encodings: unknown): { keys: Format; values: Format } {
-  if (typeof encodings !== "object" || encodings === null) throw invalid("sub", "encodings must be an object.");
+  if (!isPlain(encodings)) throw invalid("sub", "encodings must be an object { keyEncoding, valueEncoding }.");
   for (const [option, encoding] of Object.entries(encodings)) {
     if (encoding === undefined || option === "keyEncoding" || option === "valueEncoding") continue;
     throw invalid("sub", `there is no option ${option}.`);

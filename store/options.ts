@@ -1,8 +1,10 @@
 /** The options of `open`: what they are, what they default to, and what this version refuses. */
+
 import type { CheckpointReport } from "./checkpoints.ts";
 import type { CompactReport } from "./compaction.ts";
 import { type Encoded, type Format, formatOf, type KeyEncoding, type ValueEncoding } from "./encoding.ts";
 import { CairnError } from "./error.ts";
+import { isPlain } from "./refusals.ts";
 
 /** What `set` and `delete` promise when they return. */
 export type Durability = "interval" | "sync" | "manual";
@@ -214,8 +216,8 @@ const LATER = ["encryption"];
  * `UNSUPPORTED` what is not there yet.
  */
 export function readOptions(options: unknown, { memoryBytesDefault = 2048 * MIB } = {}): Settings {
-  if (options !== undefined && (typeof options !== "object" || options === null || Array.isArray(options))) {
-    throw invalid("options must be an object.");
+  if (options !== undefined && !isPlain(options)) {
+    throw invalid("options must be an object { name: value }.");
   }
   const given = (options ?? {}) as Record<string, unknown>;
   for (const name of Object.keys(given)) {
@@ -286,7 +288,7 @@ function moduleOption(module: unknown): WebAssembly.Module | undefined {
 
 function readCompaction(given: unknown): Required<CompactionOptions> {
   if (given === undefined) return { auto: true, garbageRatio: 0.3 };
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+  if (!isPlain(given)) {
     throw invalid("compaction must be an object { auto, garbageRatio }.");
   }
   for (const name of Object.keys(given)) {
@@ -302,7 +304,7 @@ function readCompaction(given: unknown): Required<CompactionOptions> {
 
 function readHistory(given: unknown): Required<HistoryOptions> {
   if (given === undefined) return { bytes: 0, ms: 0 };
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+  if (!isPlain(given)) {
     throw invalid("history must be an object { bytes, ms }.");
   }
   for (const name of Object.keys(given)) {

@@ -13,7 +13,7 @@ import { CairnError } from "./error.ts";
 import { readPieces } from "./iterator.ts";
 import { encodeOf, named, type Stored, shown } from "./key-errors.ts";
 import { mergePatch } from "./merge-patch.ts";
-import { invalid, outOfRange, VALUE_SIZE_MAX } from "./refusals.ts";
+import { beyondEnd, invalid, outOfRange, refuseDetached, VALUE_SIZE_MAX } from "./refusals.ts";
 import type { Face, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
@@ -107,6 +107,8 @@ export class Partials {
       throw invalid(operation, `the bytes must be a string or a Uint8Array, not ${nameOf(bytes)}.`);
     }
     const encoded = face.keys.encode(key, "key", operation);
+    // A codec of keys is code of the program's own, too.
+    if (typeof bytes !== "string") refuseDetached(bytes, "piece", operation);
     const { scope } = face;
     const { core } = scope;
     const size = this.pieceIn(scope, bytes);
@@ -117,14 +119,23 @@ export class Partials {
     let status = TOO_LARGE;
     if (size >= 0 && !beyond) {
       let isIn = true;
-      status = session.writes.call(() => {
-        // What was refused for want of room may have moved the piece.
-        if (!isIn) this.pieceIn(scope, bytes);
-        isIn = false;
-        return offset === undefined
-          ? core.exports.append(keySize, size, flags)
-          : core.exports.patch(keySize, offset, size, flags);
-      }, operation);
+      try {
+        status = session.writes.call(() => {
+          // What was refused for want of room may have moved the piece.
+          if (!isIn) this.pieceIn(scope, bytes);
+          isIn = false;
+          return offset === undefined
+            ? core.exports.append(keySize, size, flags)
+            : core.exports.patch(keySize, offset, size, flags);
+        }, operation);
+      } catch (error) {
+        if (offset === undefined || !(error instanceof CairnError) || error.code !== "OUT_OF_RANGE") throw error;
+        throw beyondEnd(
+          this.valueOf(core, scope.keyEncodedIn(encoded, operation), operation).valueSize,
+          offset,
+          operation,
+        );
+      }
     }
     if (status === TOO_LARGE) this.spliceLarge(scope, encoded, offset, bytes, operation);
     else this.wrote(operation);
@@ -146,8 +157,7 @@ export class Partials {
     const facts = factsOf(scope.core, scope.keyEncodedIn(key, operation));
     const { valueSize, read } = this.valueOf(scope.core, scope.keyEncodedIn(key, operation), operation);
     const from = offset ?? valueSize;
-    if (from > valueSize)
-      throw outOfRange(operation, `the value has ${valueSize} bytes, so none can be written at ${from}.`);
+    if (from > valueSize) throw beyondEnd(valueSize, from, operation);
     const newSize = Math.max(valueSize, from + piece.length);
     if (newSize > VALUE_SIZE_MAX) {
       const message = `${operation}: a value of ${newSize} bytes would exceed the limit of ${VALUE_SIZE_MAX}. Nothing was changed.`;

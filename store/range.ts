@@ -1,6 +1,6 @@
 /** Ranges: what a program asks for, as the half-open span of encoded keys that the core walks. */
 import type { Format } from "./encoding.ts";
-import { invalid, KEY_SIZE_MAX, keySizeError } from "./refusals.ts";
+import { invalid, isPlain, KEY_SIZE_MAX, keySizeError } from "./refusals.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** Which keys, in which order, and how many. Bounds of one side may be combined; the tighter one counts. */
@@ -40,6 +40,7 @@ export interface Keyspace {
   whole: Readonly<Span>;
 }
 
+const BOUNDS = ["gt", "gte", "lt", "lte", "prefix"];
 const KNOWN = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit", "snapshot"];
 /** What namespaces' prefixes begin and end with. */
 const NAMESPACE = 0xff;
@@ -74,7 +75,8 @@ export function namespacesIn({ prefix }: Pick<Keyspace, "prefix">): Span {
 export function spanOf(range: unknown, space: Keyspace, operation: string): Span {
   const { keys, whole } = space;
   if (range === undefined) return whole;
-  if (typeof range !== "object" || range === null) throw invalid(operation, "the range must be an object.");
+  if (!isPlain(range))
+    throw invalid(operation, "the range must be an object { gt, gte, lt, lte, prefix }, or be left out.");
   const given = range as Record<string, unknown>;
   for (const name of Object.keys(given)) {
     if (given[name] !== undefined && !KNOWN.includes(name)) throw invalid(operation, `a range has no ${name}.`);
@@ -107,6 +109,16 @@ export function spanOf(range: unknown, space: Keyspace, operation: string): Span
     if (end !== undefined) upper = earlier(upper, end);
   }
   return { lower, upper, reverse, limit: Math.floor(limit) };
+}
+
+/** Throws for a range to clear that has no bound: most likely a name was misspelt, or a value is missing. */
+export function checkBounded(range: unknown): void {
+  if (range === undefined) return;
+  const given = range as Record<string, unknown>;
+  if (BOUNDS.some((name) => given[name] !== undefined)) return;
+  const message =
+    "the range has no bound. Give it one; clear() without a range deletes everything, namespaces included.";
+  throw invalid("clear", message);
 }
 
 /** The bytes of a key that bounds a range, with the keyspace's prefix. The key may be empty. */

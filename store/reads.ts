@@ -3,7 +3,7 @@ import { AT_MEMORY, RESULT_ASCII_VALUE } from "./core.ts";
 import type { CursorState } from "./cursors.ts";
 import { readPieces } from "./iterator.ts";
 import { named } from "./key-errors.ts";
-import { allOf, namespacesIn, type Range, type Span, spanOf } from "./range.ts";
+import { allOf, checkBounded, namespacesIn, type Range, type Span, spanOf } from "./range.ts";
 import { invalid } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
@@ -120,12 +120,13 @@ export function countSpan(
   }
 }
 
-/** What `clear` deletes: the keys of a range, or, without one, everything in the scope, namespaces included. */
+/** What `clear` deletes: the keys of a range that has a bound, or, without one, everything in the scope, namespaces included. */
 export function spanToClear(scope: Scope, range: unknown): Span {
   const span = range === undefined ? allOf(scope) : spanOf(range, scope, "clear");
   if ((range as Range | undefined)?.snapshot !== undefined) throw invalid("clear", "a range to clear has no snapshot.");
   if (span.reverse || span.limit !== Number.POSITIVE_INFINITY) {
     throw invalid("clear", "a range to clear has no reverse and no limit.");
   }
+  checkBounded(range);
   return span;
 }

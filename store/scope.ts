@@ -11,7 +11,7 @@ import { BINARY, type Format } from "./encoding.ts";
 import { Lookups } from "./lookups.ts";
 import { type Span, wholeOf } from "./range.ts";
 import { Reader } from "./reader.ts";
-import { invalid, KEY_SIZE_MAX, keySizeError } from "./refusals.ts";
+import { invalid, KEY_SIZE_MAX, keySizeError, refuseDetached } from "./refusals.ts";
 import type { Session } from "./session.ts";
 import { ASCII_LOOP_SIZE_MAX, asciiIn } from "./text.ts";
 
@@ -203,6 +203,7 @@ export class Scope {
       throw invalid(operation, "the key could not be encoded.");
     }
     if (key.length === 0 || key.length > this.keySizeMax) {
+      refuseDetached(key, "key", operation);
       throw keySizeError(key.length, operation, operation, this.keySizeMax);
     }
     return key;

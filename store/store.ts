@@ -28,7 +28,7 @@ import { Partials } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countKeys, spanToClear, valueFound } from "./reads.ts";
 import { invalid } from "./refusals.ts";
-import { type Face, NO_PREFIX, Scope } from "./scope.ts";
+import { type Face, faceOf, NO_PREFIX, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import { Snapshot } from "./snapshot.ts";
 import { readStats, type StoreStats } from "./stats.ts";
@@ -273,6 +273,7 @@ export class Store<K = string, V = string> {
       session.ready("batch");
       return new Batch<K, V>({
         operations: [],
+        check: (sub) => faceOf(sub, session, "in"),
         run: (list) => session.writes.runBatch(this.scope, list, true),
         durable: (value) => session.committer.durable(value),
       });
@@ -323,7 +324,7 @@ export class Store<K = string, V = string> {
   /**
    * Deletes the keys of a range, all at once; without one everything, the namespaces in it included: how many there were.
    * Visible when it returns, durable as the option `durability` says; after a crash all of them are gone, or none. Values
-   * are not read.
+   * are not read. `INVALID_ARGUMENT` for a range without a bound.
    */
   clear(range?: Range<K>): number {
     const { session, scope } = this;

@@ -19,7 +19,7 @@ import { CairnError } from "./error.ts";
 import { encodeOf, named, type Stored } from "./key-errors.ts";
 import { merging, refusePromise } from "./partial.ts";
 import { isThere, readBytes, readValue } from "./reads.ts";
-import { invalid, outOfRange, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
+import { beyondEnd, invalid, outOfRange, refuseDetached, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { Pending, TransactionWork } from "./transaction-work.ts";
 import { checkValueSize } from "./writes.ts";
@@ -117,12 +117,11 @@ export class TransactionKey {
     if (typeof bytes !== "string" && !(bytes instanceof Uint8Array)) {
       throw invalid(operation, "the bytes must be a string or a Uint8Array.");
     }
+    if (typeof bytes !== "string") refuseDetached(bytes, "piece", operation);
     const facts = this.facts();
     const before = this.bytes() ?? new Uint8Array(0);
     const from = offset ?? before.length;
-    if (from > before.length) {
-      throw outOfRange(operation, `the value has ${before.length} bytes, so none can be written at ${from}.`);
-    }
+    if (from > before.length) throw beyondEnd(before.length, from, operation);
     const size = Math.max(before.length, from + sizeOf(bytes));
     if (size > VALUE_SIZE_MAX) throw valueSizeError(size, operation);
     const value = new Uint8Array(size);

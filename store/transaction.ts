@@ -10,7 +10,7 @@ import { encodeOf } from "./key-errors.ts";
 import { checkOffset } from "./partial.ts";
 import { type Range, spanOf } from "./range.ts";
 import { countSpan, isThere, readValue, spanToClear } from "./reads.ts";
-import { invalid } from "./refusals.ts";
+import { invalid, isPlain } from "./refusals.ts";
 import { type Face, faceOf, type Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import type { Store } from "./store.ts";
@@ -287,7 +287,7 @@ function checkCall(session: Session, fn: unknown, operation: string): void {
 /** How often `transact` runs its function again. `INVALID_ARGUMENT` names what is wrong with its options. */
 export function retriesOf(options: unknown): number {
   if (options === undefined) return RETRIES_DEFAULT;
-  if (typeof options !== "object" || options === null) throw invalid("transact", "options must be an object.");
+  if (!isPlain(options)) throw invalid("transact", "options must be an object { retries }.");
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && name !== "retries") throw invalid("transact", `there is no option ${name}.`);
   }

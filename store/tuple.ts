@@ -21,6 +21,8 @@
  * two bytes of length.
  */
 
+import { isDetached, WHY_DETACHED } from "./refusals.ts";
+
 /** What a tuple may hold. */
 export type TupleElement = null | Uint8Array | string | number | bigint | boolean | readonly TupleElement[];
 
@@ -107,6 +109,8 @@ function pack(out: Sink, value: unknown, where: string, depth: number): void {
     // Inside a tuple a bare zero ends it.
     if (depth > 0) out.byte(ESCAPE);
   } else if (value instanceof Uint8Array) {
+    if (value.length === 0 && isDetached(value))
+      throw new TypeError(`the bytes of ${where} are detached: ${WHY_DETACHED}`);
     out.byte(BYTES);
     out.escaped(value);
   } else if (Array.isArray(value)) {

@@ -2,7 +2,7 @@
 import { checkSince } from "./changes-since.ts";
 import { CairnError } from "./error.ts";
 import { type Range, spanOf } from "./range.ts";
-import { invalid } from "./refusals.ts";
+import { invalid, isPlain } from "./refusals.ts";
 import type { Face } from "./scope.ts";
 import type { Session } from "./session.ts";
 import { type Change, Watcher } from "./watcher.ts";
@@ -143,8 +143,8 @@ export function readWatchOptions(options: unknown): {
   durable: boolean;
   bufferBytes: number;
 } {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw invalid("watch", "options must be an object.");
+  if (!isPlain(options)) {
+    throw invalid("watch", "options must be an object { name: value }, a signal one of them: { signal }.");
   }
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && !OPTIONS.includes(name)) throw invalid("watch", `there is no option ${name}.`);

@@ -11,7 +11,7 @@ import { checkedBefore, expires, type WriteWords } from "./entry.ts";
 import { CairnError } from "./error.ts";
 import { encodeOf } from "./key-errors.ts";
 import type { Span } from "./range.ts";
-import { invalid, keySizeError, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
+import { invalid, keySizeError, refuseDetached, VALUE_SIZE_MAX, valueSizeError } from "./refusals.ts";
 import { faceOf, type Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
@@ -215,6 +215,12 @@ export class Writes {
       const operation = { scope: owner, ...prepare(operations[i], i, owner) };
       checkSizes(operation, `batch: operation ${i}`, "batch");
       prepared.push(operation);
+    }
+    // Codecs and getters of later operations are code of the program's own: nothing of theirs runs from here on.
+    for (let i = 0; i < prepared.length; i++) {
+      const { key, value } = prepared[i] as ScopedOperation;
+      if (key instanceof Uint8Array) refuseDetached(key, `key of operation ${i}`, "batch");
+      if (value instanceof Uint8Array) refuseDetached(value, `value of operation ${i}`, "batch");
     }
     return this.runPrepared(prepared, syncs, "batch");
   }

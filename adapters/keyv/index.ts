@@ -212,7 +212,8 @@ export class KeyvCairn extends Emitter {
   /** Deletes the entries of the namespace, or, without one, all of the store. */
   async clear(): Promise<void> {
     const store = await this.opening;
-    store.clear(this.namespace ? { prefix: `${this.namespace}:` } : {});
+    // Namespaces of the store are not Keyv's.
+    store.clear({ prefix: this.namespace ? `${this.namespace}:` : "" });
     if (this.syncs) await store.flush();
   }
 

@@ -146,7 +146,8 @@ export default function cairnDriver(
 
     async clear(prefix) {
       const store = await ready();
-      store.clear(prefix ? { prefix } : {});
+      // Namespaces of the store are not unstorage's.
+      store.clear({ prefix: prefix ?? "" });
       if (sync) await store.flush();
     },
 

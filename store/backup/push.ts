@@ -1,5 +1,7 @@
 /** Pushing a snapshot: only what a remote lacks is read and sent. */
+
 import { CairnError } from "../error.ts";
+import { isPlain } from "../refusals.ts";
 import type { Session } from "../session.ts";
 import {
   BLOCK_SIZE,
@@ -135,7 +137,7 @@ function checkOptions(remote: unknown, options: PushOptions): PushOptions {
   const refuse = (message: string): CairnError =>
     new CairnError("INVALID_ARGUMENT", "pushSnapshot", `pushSnapshot: ${message}`);
   if (!(remote instanceof Remote)) throw refuse("the remote must be one of folderRemote or s3Remote.");
-  if (typeof options !== "object" || options === null) throw refuse("options must be an object.");
+  if (!isPlain(options)) throw refuse("options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (name === "concurrency") {

@@ -1,6 +1,6 @@
 /** A backup as a stream of bytes, made as its reader asks for it; see format.ts. */
 import type { CairnError } from "../error.ts";
-import { invalid } from "../refusals.ts";
+import { invalid, isPlain } from "../refusals.ts";
 import type { Session } from "../session.ts";
 import {
   type BackupHeader,
@@ -141,7 +141,7 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
 }
 
 function checkOptions(options: unknown): asserts options is BackupOptions {
-  if (typeof options !== "object" || options === null) throw refusal("options must be an object.");
+  if (!isPlain(options)) throw refusal("options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (name !== "since" && name !== "signal") throw refusal(`there is no option ${name}.`);
     if (name === "signal" && value !== undefined && typeof value?.addEventListener !== "function") {

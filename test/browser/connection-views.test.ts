@@ -69,20 +69,24 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
         await store.count(),
       ];
       const codes: unknown[] = [];
+      const emptied = (): Uint8Array => {
+        const bytes = new Uint8Array(8);
+        structuredClone(bytes, { transfer: [bytes.buffer] });
+        return bytes;
+      };
       for (const call of [
         () => store.sub(""),
         () => store.sub("x", { encoding: "utf8" } as object),
         () => store.sub("x", { keyEncoding: "none" as "utf8" }),
         () => store.sub("x".repeat(1600)),
-        () =>
-          store
-            .batch()
-            .in({} as typeof users)
-            .set(["a"], 1)
-            .commit(),
+        () => store.batch().in({} as typeof users),
         () => users.set(["k".repeat(2048)], 1),
         () => users.set("text" as never, 1),
         () => users.clear({ reverse: true }),
+        () => users.clear(new Set(["bob"]) as object),
+        () => users.clear({ prefix: undefined } as object),
+        () => store.transact((tx) => tx.clear({})),
+        () => store.append("own", emptied()),
       ]) {
         codes.push((await outcome((async () => call())())).code);
       }
@@ -105,7 +109,7 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
       partial: ["1", true, { n: 2, m: 1, z: 1 }, true, "ü!", { n: 2, m: 1, z: 1 }],
       batch: [4, [true, true, true, true], [false, false], [true, true], ["4", false, "4", false]],
       clear: [1, 3, 0, 1],
-      codes: [...Array(5).fill("INVALID_ARGUMENT"), "KEY_SIZE", "INVALID_ARGUMENT", "INVALID_ARGUMENT"],
+      codes: [...Array(5).fill("INVALID_ARGUMENT"), "KEY_SIZE", ...Array(6).fill("INVALID_ARGUMENT")],
       closed: ["CLOSED", "CLOSED"],
     });
     // What a connection writes in a namespace is what a store of a worker finds there.

@@ -86,7 +86,8 @@ export function newBatch(session: Session, random: Random) {
 
 /** A range, and the keys of a state that it holds, in its order. */
 export function newRange(session: Session, random: Random, forClearing: boolean, state: State = session.model) {
-  const range: Range<Encoded> = {};
+  // A range to clear has a bound.
+  const range: Range<Encoded> = forClearing ? { gte: encoded(session, "") } : {};
   let keys = [...state.keys()].sort();
   const bound = (): string => keyOf(random.below(session.plan.options.keyCount));
   if (random.chance(forClearing ? 0.9 : 0.5)) {

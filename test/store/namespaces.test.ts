@@ -114,6 +114,21 @@ describe("a namespace", () => {
     expect(await sub.del("c")).toBe(false);
   });
 
+  test("regression: a batch refuses in() of anything but a namespace of its store at once", async () => {
+    const other = await open(":memory:");
+    const batch = store.batch().set("kept", "1");
+    for (const wrong of [{}, undefined, null, "abc", other, other.sub("abc"), store.snapshot()]) {
+      const error = await errorOf(() => batch.in(wrong as Store));
+      expect([error.code, error.operation]).toEqual(["INVALID_ARGUMENT", "in"]);
+      expect(await codeOf(() => batch.in(store.sub("abc")).in(wrong as Store))).toBe("INVALID_ARGUMENT");
+    }
+    batch.in(store.sub("abc")).set("k", "v").in(store).set("kept", "2");
+    expect(batch.commit()).toEqual([true, true, true]);
+    expect([store.get("kept"), store.sub("abc").get("k")]).toEqual(["2", "v"]);
+    expect(store.clear()).toBe(2);
+    await other.close();
+  });
+
   test("leaves less of the largest key, and says how much", async () => {
     const sub = store.sub("abc");
     expect(sub.set("k".repeat(2043), "v")).toBe(true);

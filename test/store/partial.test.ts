@@ -100,6 +100,18 @@ describe("append and patch", () => {
     expect(await codeOf(() => text.patch("a", 5, "x".repeat(200_000)))).toBe("OUT_OF_RANGE");
     expect(await codeOf(() => text.patch("a", 2 ** 40, "x"))).toBe("OUT_OF_RANGE");
     expect(await codeOf(() => text.patch("none", 1, "x"))).toBe("OUT_OF_RANGE");
+    for (const offset of [5, 2 ** 40]) {
+      for (const patch of [
+        () => text.patch("a", offset, "x"),
+        () => text.transaction((tx) => tx.patch("a", offset, "x")),
+      ]) {
+        const { message } = await errorOf(patch);
+        expect(message, "regression: every patch behind the end says where the end is").toBe(
+          `patch: the value has ${text.get("a")?.length} bytes, so none can be written at ${offset}. Nothing was changed.`,
+        );
+      }
+    }
+    expect((await errorOf(() => text.patch("none", 1, "x"))).message).toContain("the value has 0 bytes");
     for (const offset of [-1, 1.5, "1", null, undefined, Number.NaN, 2 ** 53]) {
       expect(await codeOf(() => text.patch("a", offset as number, "x"))).toBe("INVALID_ARGUMENT");
     }
@@ -112,6 +124,11 @@ describe("append and patch", () => {
     expect([...text]).toEqual([["a", "1234"]]);
     text.set("max", "m".repeat(VALUE_MAX - 1));
     expect(await codeOf(() => text.append("max", "xy"))).toBe("VALUE_SIZE");
+    for (const piece of ["xy", "x".repeat(200_000)]) {
+      const { message } = await errorOf(() => text.append("max", piece));
+      expect(message, "regression: a small piece, too, says what the limit is").toContain(`the limit of ${VALUE_MAX}`);
+      expect(message).toContain("Nothing was changed.");
+    }
     expect(await codeOf(() => text.patch("max", VALUE_MAX - 1, "xy"))).toBe("VALUE_SIZE");
     expect(await codeOf(() => text.append("max", "x".repeat(200_000)))).toBe("VALUE_SIZE");
     expect(text.getEntry("max")?.version).toBe(version + 1);

@@ -202,7 +202,8 @@ class Walker {
       expect(this.store.clear()).toBe(this.model.clear());
       return;
     }
-    const { reverse: _, limit: __, ...range } = this.someRange();
+    const { reverse: _, limit: __, ...some } = this.someRange();
+    const range = { gte: "", ...some };
     this.note(`clear ${nameOfRange(range)}`);
     expect(this.store.clear(this.rangeOut(range))).toBe(this.model.clear(range));
   }
