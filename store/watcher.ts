@@ -63,6 +63,8 @@ export class Watcher implements Filter {
   private readyAt = 0;
   private found: Found[] = [];
   private foundAt = 0;
+  /** The version of the found change whose value is not in hand yet; 0: there is none. */
+  private reading = 0;
   private waiting: (() => void) | undefined;
   private failure: { cause: unknown } | undefined;
   private isAborted = false;
@@ -86,6 +88,7 @@ export class Watcher implements Filter {
   /** All changes up to this version were given; see `Watch.version`. */
   get version(): number {
     if (this.readyAt < this.ready.length) return this.position - 1;
+    if (this.reading !== 0) return this.reading - 1;
     if (this.foundAt < this.found.length) return (this.found[this.foundAt] as Found).version - 1;
     return this.isIdle ? Math.max(this.position, this.changes.durableVersion) : this.position;
   }
@@ -176,9 +179,15 @@ export class Watcher implements Filter {
   private async advance(): Promise<Change<unknown, unknown> | undefined> {
     while (!this.isDone) {
       if (this.failure !== undefined && this.isAborted) throw this.failure.cause;
-      if (this.readyAt < this.ready.length) return this.decoded(this.ready[this.readyAt++] as EncodedChange);
+      if (this.readyAt < this.ready.length) {
+        const change = this.decoded(this.ready[this.readyAt] as EncodedChange);
+        this.readyAt++;
+        return change;
+      }
       if (this.foundAt < this.found.length) {
         const change = await this.nextFound();
+        // Not when that has failed: the version stays in front of it.
+        this.reading = 0;
         if (change !== undefined) return change;
         continue;
       }
@@ -249,6 +258,7 @@ export class Watcher implements Filter {
       await this.pause();
       return undefined;
     }
+    this.reading = next.version;
     this.foundAt++;
     if (this.foundAt === this.found.length) this.found = [];
     if (this.found.length === 0) this.foundAt = 0;
@@ -302,6 +312,7 @@ export class Watcher implements Filter {
     this.readyAt = 0;
     this.found = [];
     this.foundAt = 0;
+    this.reading = 0;
   }
 
   /** The store was closed before a watcher had caught up. */
