@@ -10,6 +10,7 @@ import { changesSince, type Filter, type Found } from "./changes-since.ts";
 import { ASK_NO_READS, AT_MEMORY } from "./core.ts";
 import { factsOf } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { named } from "./key-errors.ts";
 import { compareBytes, type Span } from "./range.ts";
 import { closedError } from "./refusals.ts";
 import type { Face } from "./scope.ts";
@@ -268,16 +269,20 @@ export class Watcher implements Filter {
     if (this.isEnded) throw this.behindError();
     this.session.ready("watch");
     if (this.versionOf(key) !== version) return undefined;
-    const { scope } = this.face;
+    const { scope, values } = this.face;
     const { core } = scope;
     let value: unknown;
-    const status = this.session.guard(() => core.exports.getAhead(key.length, ASK_NO_READS, 0));
-    if (status === AT_MEMORY) {
-      const at = (core.words[core.result] as number) >>> 0;
-      value = scope.valueReader.read(at, core.words[core.result + 1] as number, false, "watch");
-    } else {
-      value = await scope.raw.lookups.get(key);
-      if (this.isDone || this.versionOf(key) !== version) return undefined;
+    try {
+      const status = this.session.guard(() => core.exports.getAhead(key.length, ASK_NO_READS, 0));
+      if (status === AT_MEMORY) {
+        const at = (core.words[core.result] as number) >>> 0;
+        value = scope.valueReader.read(at, core.words[core.result + 1] as number, false, "watch");
+      } else {
+        value = await scope.raw.lookups.get(key, undefined, "watch");
+        if (this.isDone || this.versionOf(key) !== version) return undefined;
+      }
+    } catch (error) {
+      throw named(error, this.decodedKey(key), values.name);
     }
     return { type: "set", key: this.decodedKey(key), value, version };
   }
@@ -297,11 +302,20 @@ export class Watcher implements Filter {
     const { values } = this.face;
     // Bytes that a program gets are its own.
     const value = values.kind === "utf8" ? bytes.subarray(valueAt) : bytes.slice(valueAt);
-    return { type: "set", key, value: values.decode(value, "value", "watch"), version };
+    try {
+      return { type: "set", key, value: values.decode(value, "value", "watch"), version };
+    } catch (error) {
+      throw named(error, key, values.name);
+    }
   }
 
   private decodedKey(key: Uint8Array): unknown {
-    return this.face.keys.decode(key.slice(this.face.prefix.length), "key", "watch");
+    const { keys, prefix } = this.face;
+    try {
+      return keys.decode(key.slice(prefix.length), "key", "watch");
+    } catch (error) {
+      throw named(error, key.slice(prefix.length), keys.name);
+    }
   }
 
   private forget(): void {

@@ -1,6 +1,7 @@
 /** The version of a watch while a change is on its way, and behind one that could not be given: going on from it misses nothing. */
 import { expect, test } from "vitest";
 import type { Codec } from "../../store/encoding.ts";
+import type { CairnError } from "../../store/error.ts";
 import type { Store } from "../../store/store.ts";
 import type { Change } from "../../store/watch.ts";
 import { openTiny, pause } from "./harness.ts";
@@ -112,7 +113,9 @@ test.for(["read from the device", "in memory", "live"])(
     codec.isBroken = true;
     const first = (await watch.next()).value as Change;
     expect(first.key).toBe("k4");
-    await expect(watch.next()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const error = (await watch.next().catch((cause: unknown) => cause)) as CairnError;
+    expect([error.code, error.operation]).toEqual(["INVALID_ARGUMENT", "watch"]);
+    expect(error.message).toMatch(/^watch: .* The key is "k5", the encoding fragile\.$/);
     expect(watch.version).toBe(first.version);
     expect(await watch.next()).toEqual({ done: true, value: undefined });
     codec.isBroken = false;
