@@ -226,8 +226,13 @@ export class Watcher implements Filter {
   }
 
   private pause(): Promise<void> {
+    // The process must not end while what this waits for is on its way to the device.
+    const release = this.isDurable ? this.session.committer.awaited() : undefined;
     return new Promise((resolve) => {
-      this.waiting = resolve;
+      this.waiting = () => {
+        release?.();
+        resolve();
+      };
     });
   }
 
