@@ -5,6 +5,7 @@
 import { DELETE_OPTIONS, type DeleteOptions, readWriteOptions, type WriteOptions } from "../store/entry.ts";
 import { CairnError } from "../store/error.ts";
 import { checkOffset, merging, refusePromise } from "../store/partial.ts";
+import { compareBytes } from "../store/range.ts";
 import { invalid } from "../store/refusals.ts";
 import {
   backoff,
@@ -16,7 +17,7 @@ import {
 import type { Connection } from "./connection.ts";
 import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
 import { ConnectionReads } from "./connection-reads.ts";
-import type { WireCall, WireView } from "./connection-wire.ts";
+import type { WireBytes, WireCall, WireRange, WireView } from "./connection-wire.ts";
 
 /** A transaction under way, shared by its faces for namespaces. */
 interface Work {
@@ -27,6 +28,8 @@ interface Work {
   readonly writes: Set<Promise<unknown>>;
   /** `merge` and `update` read, and write later: they take turns. */
   turns: Promise<unknown>;
+  /** The key that `merge` or `update` is making a value for, and whether it was written meanwhile. */
+  making: { path: string; key: WireBytes; isWritten: boolean } | undefined;
 }
 
 /**
@@ -80,15 +83,15 @@ export class ConnectionTransaction<K = string, V = string> extends ConnectionRea
   /** `Store.merge`. */
   async merge(key: K, patch: unknown): Promise<boolean> {
     const merged = merging(this.writing("merge").values, key, patch);
-    await this.replace(key, (value) => merged(value) as V);
+    await this.replace(key, "merge", (value) => merged(value) as V);
     return true;
   }
 
-  /** `Store.update`. `fn` is synchronous. */
+  /** `Store.update`. `fn` is synchronous. Who writes this very key meanwhile gets `REENTRANT`. */
   async update<R extends V | undefined>(key: K, fn: (value: V | undefined) => R): Promise<R> {
     this.writing("update");
     if (typeof fn !== "function") throw invalid("update", "fn must be a function.");
-    return this.replace(key, (value) => {
+    return this.replace(key, "update", (value) => {
       const next = fn(value);
       refusePromise(next);
       return next;
@@ -98,7 +101,10 @@ export class ConnectionTransaction<K = string, V = string> extends ConnectionRea
   /** Deletes the keys of a range when the transaction ends; without one everything: how many there were. */
   async clear(range?: TransactionRange<K>): Promise<number> {
     const face = this.writing("clear");
-    return (await this.write("clear", [face.rangeToClear(range)])) as number;
+    const wire = face.rangeToClear(range);
+    const { making } = this.work;
+    if (making !== undefined && covers(wire, face, making)) making.isWritten = true;
+    return (await this.write("clear", [wire])) as number;
   }
 
   /** The same transaction in a namespace of the same store, or in the store itself. */
@@ -127,7 +133,11 @@ export class ConnectionTransaction<K = string, V = string> extends ConnectionRea
   }
 
   private write(call: WireCall, args: unknown[], transfer?: ArrayBuffer[]): Promise<unknown> {
-    const { writes } = this.work;
+    const { writes, making } = this.work;
+    // The range of a `clear` was looked at; all other calls have their key in front.
+    if (making !== undefined && call !== "clear" && pathOf(this.face) === making.path) {
+      if (compareBytes(bytesOf(args[0] as WireBytes), bytesOf(making.key)) === 0) making.isWritten = true;
+    }
     const written = this.face.ask(call, args, transfer);
     writes.add(written);
     const answered = (): void => {
@@ -137,19 +147,58 @@ export class ConnectionTransaction<K = string, V = string> extends ConnectionRea
     return written;
   }
 
-  private replace<R extends V | undefined>(key: K, next: (value: V | undefined) => R): Promise<R> {
-    const { work } = this;
+  private replace<R extends V | undefined>(key: K, operation: string, next: (value: V | undefined) => R): Promise<R> {
+    const { work, face } = this;
     const done = work.turns.then(async () => {
-      const entry = await this.getEntry(key);
-      const value = next(entry?.value);
-      const { expiresAt, timestamp } = entry ?? {};
-      if (value !== undefined) await this.set(key, value as V, { expiresAt, timestamp });
-      else if (entry !== undefined) await this.delete(key);
-      return value;
+      const making = { path: pathOf(face), key: face.key(key, operation), isWritten: false };
+      work.making = making;
+      try {
+        const entry = await this.getEntry(key);
+        const value = next(entry?.value);
+        const encoded = value === undefined ? undefined : face.encoded(value, key, operation);
+        this.check(operation);
+        if (making.isWritten) {
+          const message = `${operation}: the key was written while its new value was being made, by fn, by a codec, or by a call that was not awaited. Return the value instead of writing it, and await each call.`;
+          throw new CairnError("REENTRANT", operation, message);
+        }
+        // From here on a write comes after this one.
+        work.making = undefined;
+        const { expiresAt, timestamp } = entry ?? {};
+        if (encoded !== undefined) {
+          await this.write("set", [making.key, encoded, { expiresAt, timestamp }], transferOf(encoded));
+        } else if (entry !== undefined) {
+          await this.write("delete", [making.key, undefined]);
+        }
+        return value;
+      } finally {
+        work.making = undefined;
+      }
     });
     work.turns = done.catch(() => undefined);
     return done;
   }
+}
+
+/** A namespace, as one string. */
+function pathOf({ path }: ConnectionFace): string {
+  return JSON.stringify(path);
+}
+
+const encoder = new TextEncoder();
+
+function bytesOf(key: WireBytes): Uint8Array {
+  return typeof key === "string" ? encoder.encode(key) : key;
+}
+
+/** Whether a range to clear has a key in it, which may lie in a namespace below it. */
+function covers({ gte, lt }: WireRange, face: ConnectionFace, of: { path: string; key: WireBytes }): boolean {
+  const isWhole = gte === undefined && lt === undefined;
+  if (pathOf(face) !== of.path) {
+    return isWhole && face.path.every((name, at) => name === (JSON.parse(of.path) as string[])[at]);
+  }
+  const key = bytesOf(of.key);
+  if (gte !== undefined && compareBytes(key, gte) < 0) return false;
+  return lt === undefined || compareBytes(key, lt) < 0;
 }
 
 /** `Connection.transact`. */
@@ -163,7 +212,14 @@ export async function transactOver<K, V, T>(
   const retries = retriesOf(options);
   for (let attempt = 0; ; attempt++) {
     const view = (await of.ask("begin", [])) as WireView;
-    const work: Work = { view, isReadOnly, isOver: false, writes: new Set(), turns: Promise.resolve() };
+    const work: Work = {
+      view,
+      isReadOnly,
+      isOver: false,
+      writes: new Set(),
+      turns: Promise.resolve(),
+      making: undefined,
+    };
     const face = new ConnectionFace(of.conversation, of, view);
     let isDone = false;
     try {

@@ -26,6 +26,9 @@ interface Held {
 
 const dropped = new FinalizationRegistry<Held>(end);
 
+/** Takes the listeners of signals away whose watch a program dropped. */
+const listening = new FinalizationRegistry<() => void>((release) => release());
+
 /** What is asked of the owner. */
 type Asked = Pick<WireWatch, "what" | "since" | "bufferBytes">;
 
@@ -33,8 +36,7 @@ type Asked = Pick<WireWatch, "what" | "since" | "bufferBytes">;
 export class ConnectionWatch<K = string, V = string> implements AsyncIterableIterator<Change<K, V>> {
   private readonly face: ConnectionFace;
   private readonly asked: Asked;
-  private readonly signal: AbortSignal | undefined;
-  private readonly onAbort = (): void => this.fail(this.signal?.reason);
+  private readonly release: () => void;
   /** At the owner that serves it; `undefined` until it has answered, and when it is gone. */
   private held: Held | undefined;
   /** What the owner was asked last. Never rejects. */
@@ -56,8 +58,8 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
   constructor(face: ConnectionFace, asked: Asked, signal: AbortSignal | undefined) {
     this.face = face;
     this.asked = asked;
-    this.signal = signal;
-    signal?.addEventListener("abort", this.onAbort, { once: true });
+    this.release = listen(this, signal, (watch, reason) => watch.fail(reason));
+    listening.register(this, this.release, this);
     // In the order of the connection's calls: what is written after this one is seen.
     this.coming = this.ask();
   }
@@ -114,16 +116,21 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
 
   private take(): Change<K, V> {
     const { items, at } = this;
-    this.at += ITEMS;
     try {
-      const key = decodeWire(this.face.keys, items[at], "key", "watch") as K;
-      const version = items[at + 2] as number;
-      if (items[at + 1] === undefined) return { type: "delete", key, version };
-      return { type: "set", key, value: decodeWire(this.face.values, items[at + 1], "value", "watch") as V, version };
+      const change = this.decoded(items, at);
+      this.at += ITEMS;
+      return change;
     } catch (error) {
       this.stop();
       throw error;
     }
+  }
+
+  private decoded(items: WireChanges["items"], at: number): Change<K, V> {
+    const key = decodeWire(this.face.keys, items[at], "key", "watch") as K;
+    const version = items[at + 2] as number;
+    if (items[at + 1] === undefined) return { type: "delete", key, version };
+    return { type: "set", key, value: decodeWire(this.face.values, items[at + 1], "value", "watch") as V, version };
   }
 
   /** Asks the owner for what comes next; `coming` until then. */
@@ -209,12 +216,15 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
   }
 
   private stop(): void {
-    const { held } = this;
+    const { held, version } = this;
     this.isDone = true;
+    // What has come and was not given is not counted.
+    if (version !== undefined) this.place = { version };
     this.items = [];
     this.at = 0;
     this.partKeys.clear();
-    this.signal?.removeEventListener("abort", this.onAbort);
+    this.release();
+    listening.unregister(this);
     this.leave();
     if (held !== undefined) end(held);
     this.wake?.();
@@ -240,6 +250,22 @@ export function watchOver<K, V>(face: ConnectionFace, what: unknown, options: un
   }
   signal?.throwIfAborted();
   return new ConnectionWatch<K, V>(face, { what: wire, since, bufferBytes }, signal);
+}
+
+/** Calls `abort` when the signal says so, without holding the watch: how to take the listener away. */
+function listen<W extends object>(
+  watch: W,
+  signal: AbortSignal | undefined,
+  abort: (watch: W, reason: unknown) => void,
+): () => void {
+  if (signal === undefined) return () => undefined;
+  const held = new WeakRef(watch);
+  const onAbort = (): void => {
+    const watch = held.deref();
+    if (watch !== undefined) abort(watch, signal.reason);
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  return () => signal.removeEventListener("abort", onAbort);
 }
 
 function end({ conversation, id, owner }: Held): void {

@@ -37,6 +37,8 @@ export class Committer {
   private scheduled = false;
   private timer: Timer | undefined;
   private armed = false;
+  /** Who waits for what was written to become durable without having asked for it. */
+  private awaiting = 0;
 
   /** `intervalMs` 0: nothing is written until somebody asks. */
   constructor(
@@ -56,6 +58,19 @@ export class Committer {
   /** Something was written: it will be on the device after the interval at the latest. */
   wrote(): void {
     if (!this.armed && this.intervalMs > 0) this.arm();
+  }
+
+  /**
+   * Somebody waits for what was written, or will be, to become durable by itself: until the result is called, once, the process
+   * stays for it.
+   */
+  awaited(): () => void {
+    this.awaiting++;
+    this.keepProcess();
+    return () => {
+      this.awaiting--;
+      this.keepProcess();
+    };
   }
 
   /** Resolves with `value` when everything written before this call is durable. */
@@ -113,6 +128,7 @@ export class Committer {
     }
     if (status < 0) throw this.refused(status, operation);
     this.held = undefined;
+    this.keepProcess();
     // Whoever waited for this group, or for the one in flight, whose bytes were written again, need wait no longer.
     const done = this.flying.concat(this.take());
     this.flying = [];
@@ -186,8 +202,15 @@ export class Committer {
       if (this.flight === undefined && this.resubmit()) this.begin();
       else this.wrote();
     }, this.intervalMs);
-    (timer as { unref?: () => void }).unref?.();
     this.timer = timer;
+    this.keepProcess();
+  }
+
+  /** Whether the process stays for the timer. Not for a group that waits for room: that may take for ever. */
+  private keepProcess(): void {
+    const timer = this.timer as { ref?: () => void; unref?: () => void } | undefined;
+    if (this.awaiting > 0 && this.held === undefined) timer?.ref?.();
+    else timer?.unref?.();
   }
 
   private schedule(): void {

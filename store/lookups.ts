@@ -96,25 +96,25 @@ export class Lookups {
   }
 
   /** The value of a key, as a view sees it or as it is now, or `undefined`. `key` is encoded. */
-  get(key: unknown, view?: CursorState): Promise<unknown> {
+  get(key: unknown, view?: CursorState, operation = "getAsync"): Promise<unknown> {
     const { place } = this;
     const { cold } = place;
     try {
-      const handle = this.handleOf(view, "getAsync");
-      const size = place.keyIn(key, "getAsync");
+      const handle = this.handleOf(view, operation);
+      const size = place.keyIn(key, operation);
       if (!cold.isCrowded) {
         const status = this.first(size, handle);
         if (status === 0) return Promise.resolve(undefined);
-        if (status === AT_MEMORY) return Promise.resolve(this.value("getAsync"));
+        if (status === AT_MEMORY) return Promise.resolve(this.value(operation));
         return new Promise((resolve, reject) => {
-          this.proceed(new Lookup(this, copyOf(key), "getAsync", view, resolve, reject), status);
+          this.proceed(new Lookup(this, copyOf(key), operation, view, resolve, reject), status);
         });
       }
     } catch (cause) {
       return Promise.reject(this.caught(cause));
     }
     return new Promise((resolve, reject) =>
-      this.queue(new Lookup(this, copyOf(key), "getAsync", view, resolve, reject)),
+      this.queue(new Lookup(this, copyOf(key), operation, view, resolve, reject)),
     );
   }
 

@@ -34,8 +34,16 @@ const BUFFER_BYTES = 4 * 1024 * 1024;
 const BUFFER_BYTES_MIN = 1024;
 const OPTIONS = ["since", "signal", "durable", "bufferBytes"];
 
-/** Stops the watchers of iterators that programs drop. */
-const dropped = new FinalizationRegistry<Watcher>((watcher) => watcher.stop());
+/** What is left of an iterator that a program drops. */
+interface Left {
+  watcher: Watcher;
+  release: () => void;
+}
+
+const dropped = new FinalizationRegistry<Left>(({ watcher, release }) => {
+  release();
+  watcher.stop();
+});
 
 /** The changes of a store: for `for await`. One consumer; calls of `next` are answered in their order. */
 export class Watch<K = string, V = string> implements AsyncIterableIterator<Change<K, V>> {
@@ -47,7 +55,7 @@ export class Watch<K = string, V = string> implements AsyncIterableIterator<Chan
   constructor(watcher: Watcher, release: () => void) {
     this.watcher = watcher;
     this.release = release;
-    dropped.register(this, watcher, watcher);
+    dropped.register(this, { watcher, release }, watcher);
   }
 
   /**
@@ -67,7 +75,14 @@ export class Watch<K = string, V = string> implements AsyncIterableIterator<Chan
   next(): Promise<IteratorResult<Change<K, V>, undefined>> {
     const { watcher } = this;
     const next = this.turn.then(async (): Promise<IteratorResult<Change<K, V>, undefined>> => {
-      const change = await watcher.next();
+      let change: Change<unknown, unknown> | undefined;
+      try {
+        change = await watcher.next();
+      } catch (error) {
+        // `for await` does not call `return` then.
+        this.release();
+        throw error;
+      }
       if (change !== undefined) return { done: false, value: change as Change<K, V> };
       this.release();
       return { done: true, value: undefined };

@@ -10,6 +10,7 @@ import { changesSince, type Filter, type Found } from "./changes-since.ts";
 import { ASK_NO_READS, AT_MEMORY } from "./core.ts";
 import { factsOf } from "./entry.ts";
 import { CairnError } from "./error.ts";
+import { named } from "./key-errors.ts";
 import { compareBytes, type Span } from "./range.ts";
 import { closedError } from "./refusals.ts";
 import type { Face } from "./scope.ts";
@@ -63,6 +64,8 @@ export class Watcher implements Filter {
   private readyAt = 0;
   private found: Found[] = [];
   private foundAt = 0;
+  /** The version of the found change whose value is not in hand yet; 0: there is none. */
+  private reading = 0;
   private waiting: (() => void) | undefined;
   private failure: { cause: unknown } | undefined;
   private isAborted = false;
@@ -86,6 +89,7 @@ export class Watcher implements Filter {
   /** All changes up to this version were given; see `Watch.version`. */
   get version(): number {
     if (this.readyAt < this.ready.length) return this.position - 1;
+    if (this.reading !== 0) return this.reading - 1;
     if (this.foundAt < this.found.length) return (this.found[this.foundAt] as Found).version - 1;
     return this.isIdle ? Math.max(this.position, this.changes.durableVersion) : this.position;
   }
@@ -176,9 +180,15 @@ export class Watcher implements Filter {
   private async advance(): Promise<Change<unknown, unknown> | undefined> {
     while (!this.isDone) {
       if (this.failure !== undefined && this.isAborted) throw this.failure.cause;
-      if (this.readyAt < this.ready.length) return this.decoded(this.ready[this.readyAt++] as EncodedChange);
+      if (this.readyAt < this.ready.length) {
+        const change = this.decoded(this.ready[this.readyAt] as EncodedChange);
+        this.readyAt++;
+        return change;
+      }
       if (this.foundAt < this.found.length) {
         const change = await this.nextFound();
+        // Not when that has failed: the version stays in front of it.
+        this.reading = 0;
         if (change !== undefined) return change;
         continue;
       }
@@ -216,8 +226,13 @@ export class Watcher implements Filter {
   }
 
   private pause(): Promise<void> {
+    // The process must not end while what this waits for is on its way to the device.
+    const release = this.isDurable ? this.session.committer.awaited() : undefined;
     return new Promise((resolve) => {
-      this.waiting = resolve;
+      this.waiting = () => {
+        release?.();
+        resolve();
+      };
     });
   }
 
@@ -249,6 +264,7 @@ export class Watcher implements Filter {
       await this.pause();
       return undefined;
     }
+    this.reading = next.version;
     this.foundAt++;
     if (this.foundAt === this.found.length) this.found = [];
     if (this.found.length === 0) this.foundAt = 0;
@@ -258,16 +274,20 @@ export class Watcher implements Filter {
     if (this.isEnded) throw this.behindError();
     this.session.ready("watch");
     if (this.versionOf(key) !== version) return undefined;
-    const { scope } = this.face;
+    const { scope, values } = this.face;
     const { core } = scope;
     let value: unknown;
-    const status = this.session.guard(() => core.exports.getAhead(key.length, ASK_NO_READS, 0));
-    if (status === AT_MEMORY) {
-      const at = (core.words[core.result] as number) >>> 0;
-      value = scope.valueReader.read(at, core.words[core.result + 1] as number, false, "watch");
-    } else {
-      value = await scope.raw.lookups.get(key);
-      if (this.isDone || this.versionOf(key) !== version) return undefined;
+    try {
+      const status = this.session.guard(() => core.exports.getAhead(key.length, ASK_NO_READS, 0));
+      if (status === AT_MEMORY) {
+        const at = (core.words[core.result] as number) >>> 0;
+        value = scope.valueReader.read(at, core.words[core.result + 1] as number, false, "watch");
+      } else {
+        value = await scope.raw.lookups.get(key, undefined, "watch");
+        if (this.isDone || this.versionOf(key) !== version) return undefined;
+      }
+    } catch (error) {
+      throw named(error, this.decodedKey(key), values.name);
     }
     return { type: "set", key: this.decodedKey(key), value, version };
   }
@@ -287,11 +307,20 @@ export class Watcher implements Filter {
     const { values } = this.face;
     // Bytes that a program gets are its own.
     const value = values.kind === "utf8" ? bytes.subarray(valueAt) : bytes.slice(valueAt);
-    return { type: "set", key, value: values.decode(value, "value", "watch"), version };
+    try {
+      return { type: "set", key, value: values.decode(value, "value", "watch"), version };
+    } catch (error) {
+      throw named(error, key, values.name);
+    }
   }
 
   private decodedKey(key: Uint8Array): unknown {
-    return this.face.keys.decode(key.slice(this.face.prefix.length), "key", "watch");
+    const { keys, prefix } = this.face;
+    try {
+      return keys.decode(key.slice(prefix.length), "key", "watch");
+    } catch (error) {
+      throw named(error, key.slice(prefix.length), keys.name);
+    }
   }
 
   private forget(): void {
@@ -302,6 +331,7 @@ export class Watcher implements Filter {
     this.readyAt = 0;
     this.found = [];
     this.foundAt = 0;
+    this.reading = 0;
   }
 
   /** The store was closed before a watcher had caught up. */

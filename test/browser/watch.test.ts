@@ -176,6 +176,80 @@ describe.each(browsersOfRun())("watch in %s", (browser) => {
     });
   });
 
+  test("its version counts what was given, not what has come, when it is left or a value cannot be decoded", async () => {
+    const page = await pages.newPage();
+    const seen = await page.evaluate(async (name) => {
+      const decode = (bytes: Uint8Array): string => {
+        const text = new TextDecoder().decode(bytes);
+        if (kept.isBroken && text === "2") throw new Error("no such value");
+        return text;
+      };
+      const codec = { name: "fragile", encode: (value: string) => value, decode };
+      const store = await cairn.connect(name, { valueEncoding: codec });
+      for (const key of ["1", "2", "3"]) await store.put(key, key);
+      const rest = async (version: unknown): Promise<string[]> => {
+        const watch = store.watch(undefined, { since: version as number });
+        const keys: string[] = [];
+        while (keys.at(-1) !== "3") keys.push((await watch.next()).value?.key as string);
+        await watch.return();
+        return keys;
+      };
+      const left = store.watch(undefined, { since: 0 });
+      await left.next();
+      await left.return();
+      const seen: unknown[] = [await rest(left.version)];
+      kept.isBroken = true;
+      const failing = store.watch(undefined, { since: 0 });
+      await failing.next();
+      seen.push((await outcome(failing.next())).code);
+      kept.isBroken = false;
+      seen.push(await rest(failing.version));
+      const stop = new AbortController();
+      const aborted = store.watch(undefined, { since: 0, signal: stop.signal });
+      await aborted.next();
+      stop.abort();
+      seen.push(await rest(aborted.version));
+      await store.close();
+      return seen;
+    }, pages.newName());
+    expect(seen).toEqual([["2", "3"], "INVALID_ARGUMENT", ["2", "3"], ["2", "3"]]);
+  });
+
+  test("its listener is taken off the signal when it ends, and when the page drops it", async () => {
+    const page = await pages.newPage();
+    const count = async (): Promise<number> => (await page.evaluate(() => kept.listeners.size)) as number;
+    await page.evaluate(async (name) => {
+      kept.store = await cairn.connect(name);
+      const { signal } = new AbortController();
+      kept.listeners = new Set();
+      const { addEventListener, removeEventListener } = signal;
+      signal.addEventListener = (...given: [string, never]) => {
+        kept.listeners.add(new WeakRef(given[1]));
+        addEventListener.apply(signal, given);
+      };
+      signal.removeEventListener = (...given: [string, never]) => {
+        for (const listener of kept.listeners) if (listener.deref() === given[1]) kept.listeners.delete(listener);
+        removeEventListener.apply(signal, given);
+      };
+      kept.signal = signal;
+      const left = kept.store.watch(undefined, { signal });
+      await left.return();
+      kept.afterLeft = kept.listeners.size;
+      for (let i = 0; i < 50; i++) kept.store.watch(undefined, { signal });
+      await kept.store.get("none");
+    }, pages.newName());
+    expect(await page.evaluate(() => kept.afterLeft)).toBe(0);
+    expect(await count()).toBe(50);
+    // Only Chromium collects garbage when a test asks for it.
+    if (browser !== "chromium") return;
+    const session = await page.createCDPSession();
+    for (let i = 0; i < 50 && (await count()) > 1; i++) {
+      await session.send("HeapProfiler.collectGarbage");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(await count()).toBeLessThanOrEqual(1);
+  });
+
   test("goes on without a gap when the worker that holds the store is killed, in the midst of commits too", async () => {
     const name = pages.newName();
     const [writer, reader] = [await pages.newPage(), await pages.newPage()];

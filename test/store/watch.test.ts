@@ -25,6 +25,22 @@ async function take<K, V>(watch: Watch<K, V>, count: number): Promise<Change<K, 
 
 const told = ({ type, key, value }: Change): string => (type === "set" ? `${key}=${value}` : `-${key}`);
 
+/** A signal, and how many listeners it has. */
+function countedSignal(): { signal: AbortSignal; count: () => number } {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...given: [string, never]) => {
+    listeners.add(given[1]);
+    addEventListener.apply(signal, given);
+  };
+  signal.removeEventListener = (...given: [string, never]) => {
+    listeners.delete(given[1]);
+    removeEventListener.apply(signal, given);
+  };
+  return { signal, count: () => listeners.size };
+}
+
 describe("a live watcher", () => {
   test("sees each change of each call once, in the order of commits, with the value of its version", async () => {
     store.set("old", "1");
@@ -295,6 +311,54 @@ describe("the end of a watch", () => {
       await pause(5);
     }
     expect(session.changes).toBeUndefined();
+  });
+});
+
+describe("listeners of a signal", () => {
+  test("are gone when a watch has failed, ended or was left", async () => {
+    const { signal, count } = countedSignal();
+    let isBroken = false;
+    const codec = {
+      name: "fragile",
+      encode: (value: string) => value,
+      decode: (): string => {
+        if (isBroken) throw new Error("no such value");
+        return "";
+      },
+    };
+    const fragile = store.sub("fragile", { valueEncoding: codec });
+    const failing = fragile.watch(undefined, { signal });
+    const left = store.watch(undefined, { signal });
+    const ending = store.watch(undefined, { signal });
+    expect(count()).toBe(3);
+    await left.return();
+    expect(count()).toBe(2);
+    isBroken = true;
+    await fragile.put("a", "1");
+    const loop = async (): Promise<void> => {
+      for await (const _ of failing);
+    };
+    await expect(loop()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(count()).toBe(1);
+    await store.close();
+    for await (const _ of ending);
+    expect(count()).toBe(0);
+  });
+
+  test("are gone when programs drop their watches", async () => {
+    const collect = await garbageCollector();
+    if (collect === undefined) return;
+    const { signal, count } = countedSignal();
+    (() => {
+      for (let i = 0; i < 100; i++) store.watch(undefined, { signal });
+    })();
+    expect(count()).toBe(100);
+    // What a stack or a register still holds may keep the last one.
+    for (let i = 0; i < 100 && count() > 1; i++) {
+      collect();
+      await pause(5);
+    }
+    expect(count()).toBeLessThanOrEqual(1);
   });
 });
 
