@@ -16,6 +16,8 @@ export interface CursorState {
   handle: number;
   isView: boolean;
   openedMs: number;
+  /** What a read through it that comes too late is told; `undefined`: that a snapshot is closed. */
+  over?: (operation: string) => CairnError;
   /** Whether the registry knows it. */
   watched: boolean;
 }
@@ -75,6 +77,7 @@ export class Cursors {
   handleOf(view: CursorState, operation: string): number {
     this.check(operation);
     if (this.open.has(view)) return view.handle;
+    if (view.over !== undefined) throw view.over(operation);
     throw new CairnError("CLOSED", operation, `${operation}: the snapshot is closed. Take a new one.`);
   }
 

@@ -9,6 +9,7 @@
 import type { ScopedOperation } from "./batch.ts";
 import type { CursorState } from "./cursors.ts";
 import { expires } from "./entry.ts";
+import type { CairnError } from "./error.ts";
 import type { Span } from "./range.ts";
 import { invalid } from "./refusals.ts";
 import { latin1, type Scope } from "./scope.ts";
@@ -48,13 +49,14 @@ export class TransactionWork {
   constructor(session: Session, view: CursorState | undefined) {
     this.session = session;
     this.view = view;
+    if (view !== undefined) view.over = endedError;
   }
 
   /** Throws when the transaction is over, or the store takes no calls. */
   check(operation: string): void {
     this.session.ready(operation);
     if (this.isOpen) return;
-    throw invalid(operation, "the transaction has ended. What it wrote was done, or given up, when its function did.");
+    throw endedError(operation);
   }
 
   /** Adds a write; an earlier one of the same key is forgotten. */
@@ -146,6 +148,10 @@ export class TransactionWork {
     this.walks = undefined;
     if (this.view !== undefined) this.session.cursors.close(this.view);
   }
+}
+
+function endedError(operation: string): CairnError {
+  return invalid(operation, "the transaction has ended. What it wrote was done, or given up, when its function did.");
 }
 
 /** Index of the first write at or above a key. */

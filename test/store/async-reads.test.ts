@@ -212,6 +212,33 @@ describe("while a read is in flight", () => {
     await store.close();
   });
 
+  test("regression: a transaction that has ended says so to reads of it that still wait", async () => {
+    const device = new WaitingDevice();
+    const store = await filled(device);
+    const release = device.holdReads();
+    const late: Promise<CairnError>[] = [];
+    await store.transact(async (tx) => {
+      late.push(errorOf(() => tx.getAsync(keyOf(7))));
+      late.push(errorOf(() => tx.getMany([keyOf(8), keyOf(9)])));
+      await pause(5);
+    });
+    const snapshot = store.snapshot();
+    const closed = errorOf(() => snapshot.getAsync(keyOf(11)));
+    await pause(5);
+    snapshot.close();
+    release();
+    for (const { code, message } of await Promise.all(late)) {
+      expect(code).toBe("INVALID_ARGUMENT");
+      expect(message).toContain("the transaction has ended");
+    }
+    expect(await closed).toMatchObject({
+      code: "CLOSED",
+      message: "getAsync: the snapshot is closed. Take a new one.",
+    });
+    expect(await store.getAsync(keyOf(7))).toBe(textOf(7));
+    await store.close();
+  });
+
   test("large values that change are given whole, of one version", async () => {
     const device = new WaitingDevice();
     const store = await open(device, SMALL);
