@@ -23,10 +23,15 @@ export async function bundleSimulation(outfile: string): Promise<void> {
   await build({ entryPoints, outfile, bundle: true, platform: "node", format: "esm", logLevel: "silent" });
 }
 
+/** What no run of a test takes: one that does not end is ended. */
+const RUN_MS_MAX = 300_000;
+
 /** Starts the program on a runtime: its lines, when it has ended. Rejects when it ended otherwise than by itself. */
 export function simulate({ command, args }: Command, program: string, words: readonly string[]): Promise<Line[]> {
   const child = spawn(command, [...args, program, ...words], {
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: RUN_MS_MAX,
+    killSignal: "SIGKILL",
     env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
   });
   let text = "";

@@ -77,14 +77,17 @@ export class Timeline {
     }
   }
 
-  /** Whether a commit behind the first `from` names one of the keys; with `changes`, not only by deleting what was not there. */
+  /**
+   * Whether a commit behind the first `from` names one of the keys; with `changes`, one that was there then or is there now: what
+   * came and went in between changes nothing for who found the key absent.
+   */
   touches(keys: ReadonlySet<string>, from: number, changes: boolean): boolean {
-    const state = this.state(from);
+    const then = this.state(from);
+    const now = this.state(this.commits.length);
     for (let i = from; i < this.commits.length; i++) {
-      for (const [key, value] of this.commits[i] as Commit) {
-        if (keys.has(key) && (!changes || value !== undefined || state.has(key))) return true;
+      for (const key of (this.commits[i] as Commit).keys()) {
+        if (keys.has(key) && (!changes || then.has(key) || now.has(key))) return true;
       }
-      apply(state, this.commits[i] as Commit);
     }
     return false;
   }
