@@ -178,11 +178,14 @@ describe(`restoring, seed ${seed}`, () => {
       if (i % 3 === 0) store.flushSync();
     }
     store.flushSync();
-    await restore(device, [bytes], { overwrite: true });
-    store = await openTiny(device.reopen(), MANUAL);
+    // As a kill leaves it: a store that lives on would write over what is restored.
+    const left = ImageDevice.of(device.image(), false);
+    await store.close();
+    await restore(left, [bytes], { overwrite: true });
+    store = await openTiny(left.reopen(), MANUAL);
     store.set("other", "o".repeat(10_000));
     store.flushSync();
-    const crashed = await openTiny(ImageDevice.of(device.image(), false), MANUAL);
+    const crashed = await openTiny(ImageDevice.of(left.image(), false), MANUAL);
     expect(crashed.count()).toBe(31);
     expect((await crashed.verify()).faults).toEqual([]);
     await crashed.close();
