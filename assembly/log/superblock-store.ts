@@ -95,17 +95,19 @@ export function featureReserve(bit: u64): i32 {
  */
 export function fenceCheck(): i32 {
   const pair = <u32>(root.superblockGeneration + 1) & 1;
-  const status = pairCheck(pair);
-  return status < 0 || root.superblockStep < 2 ? status : pairCheck(pair ^ 1);
+  const status = pairCheck(pair, false);
+  return status < 0 || root.superblockStep < 2 ? status : pairCheck(pair ^ 1, true);
 }
 
-function pairCheck(pair: u32): i32 {
+/** With `all`, both copies count: one may be the flight's own, which came to lie over the successor's. */
+function pairCheck(pair: u32, all: bool): i32 {
   const superblock = changetype<Superblock>(SUPERBLOCK_B);
   for (let copy = pair << 1; copy < (pair << 1) + 2; copy++) {
     const status = deviceRead(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
     if (status < 0) return status;
     if (!superblockIntact(superblock)) continue;
-    return superblock.epoch > root.epoch ? Status.FENCED : Status.OK;
+    if (superblock.epoch > root.epoch) return Status.FENCED;
+    if (!all) break;
   }
   return Status.OK;
 }
