@@ -76,8 +76,8 @@ export const DURABILITY_BUGS: readonly Bug[] = [
   {
     name: "fence-is-not-looked-at",
     file: "assembly/log/superblock-store.ts",
-    find: "return superblock.epoch > root.epoch ? Status.FENCED : Status.OK;",
-    replace: "return superblock.epoch > root.epoch && !PLANTED ? Status.FENCED : Status.OK;",
+    find: "if (superblock.epoch > root.epoch) return Status.FENCED;",
+    replace: "if (superblock.epoch > root.epoch && !PLANTED) return Status.FENCED;",
     breaks: "an opener that was taken over from goes on to acknowledge",
     from: 73,
   },

@@ -135,9 +135,9 @@ export const HOST_BUGS: readonly Bug[] = [
   {
     name: "batch-is-split",
     file: "store/writes.ts",
-    find: "for (const { scope, key, value, words } of prepared) {\n        if (value === undefined) {",
+    find: "for (const { scope, key, value, words } of prepared) {\n        if (((core",
     replace:
-      "for (const { scope, key, value, words } of prepared) {\n        if (PLANTED && results.length === 2) {\n          this.session.core.exports.batchEnd();\n          this.session.core.exports.flushSync();\n        }\n        if (value === undefined) {",
+      "for (const { scope, key, value, words } of prepared) {\n        if (PLANTED && results.length === 2) {\n          core.exports.batchEnd();\n          core.exports.flushSync();\n        }\n        if (((core",
     breaks: "a batch is in two groups",
   },
   {
