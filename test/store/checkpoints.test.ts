@@ -87,7 +87,7 @@ describe(`checkpoints, seed ${seed}`, () => {
       await expectSound(last);
       expect(last.stats().checkpointFallbackCount).toBe(0);
       await last.close();
-      expect(made).toBeGreaterThan(20);
+      expect(made).toBeGreaterThan(5);
     });
   }
 
