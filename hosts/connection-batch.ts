@@ -1,13 +1,13 @@
 /** Batches over a connection. */
 import {
+  BatchBuilder,
   type BatchOperation,
-  deleteOperation,
+  type BatchOperations,
   type PreparedOperation,
   prepare,
   type SubOperation,
-  setOperation,
 } from "../store/batch.ts";
-import { type DeleteOptions, optionsOf, type WriteOptions } from "../store/entry.ts";
+import { optionsOf, type WriteOptions } from "../store/entry.ts";
 import { invalid } from "../store/refusals.ts";
 import type { Connection } from "./connection.ts";
 import { type ConnectionFace, own, type Space, spaceIn } from "./connection-face.ts";
@@ -15,40 +15,13 @@ import type { WireOperation } from "./connection-wire.ts";
 
 type Operation = BatchOperation<never, never> | SubOperation;
 
-/** A batch that fills, and what is done with it: shared by its builders. */
-export interface ConnectionBatchWork {
-  operations: Operation[];
-  /** `INVALID_ARGUMENT` for what is no namespace of the same connection. */
-  check(sub: unknown): void;
+/** What a connection does with a batch. */
+export interface ConnectionBatchWork extends BatchOperations {
   run(operations: readonly Operation[], durable: boolean): Promise<boolean[]>;
 }
 
 /** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
-export class ConnectionBatch<K, V> {
-  private readonly work: ConnectionBatchWork;
-  private readonly sub: object | undefined;
-
-  /** Connections make these: `connection.batch()`. */
-  constructor(work: ConnectionBatchWork, sub?: object) {
-    this.work = work;
-    this.sub = sub;
-  }
-
-  /** How many operations wait, those on namespaces included. */
-  get length(): number {
-    return this.work.operations.length;
-  }
-
-  /** Adds a write. */
-  set(key: K, value: V, options?: WriteOptions): this {
-    return this.add(setOperation(key, value, options));
-  }
-
-  /** Adds a deletion. */
-  delete(key: K, options?: DeleteOptions): this {
-    return this.add(deleteOperation(key, options));
-  }
-
+export class ConnectionBatch<K, V> extends BatchBuilder<K, V, ConnectionBatchWork> {
   /**
    * The same batch for a namespace of the same store, or for the store itself: each commits what was added to either.
    * `INVALID_ARGUMENT` for any other.
@@ -56,12 +29,6 @@ export class ConnectionBatch<K, V> {
   in<SubK, SubV>(sub: Connection<SubK, SubV>): ConnectionBatch<SubK, SubV> {
     this.work.check(sub);
     return new ConnectionBatch<SubK, SubV>(this.work, sub);
-  }
-
-  /** Forgets all operations. */
-  clear(): this {
-    this.work.operations = [];
-    return this;
   }
 
   /** Does all operations at once: visible when it resolves, durable as `set` is. What each of them returned. */
@@ -72,12 +39,6 @@ export class ConnectionBatch<K, V> {
   /** Does all operations at once: resolves when they are on stable storage. */
   commitDurable(): Promise<boolean[]> {
     return this.take(true);
-  }
-
-  private add(operation: BatchOperation<K, V>): this {
-    const { work, sub } = this;
-    work.operations.push((sub === undefined ? operation : { ...operation, sub }) as SubOperation);
-    return this;
   }
 
   private take(durable: boolean): Promise<boolean[]> {

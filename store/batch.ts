@@ -157,22 +157,20 @@ export function deleteOperation<K, V>(key: K, options: DeleteOptions | undefined
   return { ...options, type: "delete", key };
 }
 
-/** A batch that fills, and what is done with it: shared by its builders. */
-export interface BatchWork {
+/** A batch that fills: shared by its builders, one for each namespace. */
+export interface BatchOperations {
   operations: (BatchOperation<never, never> | SubOperation)[];
   /** `INVALID_ARGUMENT` for what is no namespace of the same store. */
   check(sub: unknown): void;
-  run(operations: readonly (BatchOperation<never, never> | SubOperation)[]): boolean[];
-  durable<T>(value: T): Promise<T>;
 }
 
-/** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
-export class Batch<K, V> {
-  private readonly work: BatchWork;
+/** Collects operations, for whoever does them: a store, or a connection. */
+export abstract class BatchBuilder<K, V, W extends BatchOperations> {
+  protected readonly work: W;
   private readonly sub: object | undefined;
 
-  /** Stores make these: `store.batch()`. @internal */
-  constructor(work: BatchWork, sub?: object) {
+  /** Stores and connections make these: `batch()`. @internal */
+  constructor(work: W, sub?: object) {
     this.work = work;
     this.sub = sub;
   }
@@ -192,6 +190,27 @@ export class Batch<K, V> {
     return this.add(deleteOperation(key, options));
   }
 
+  /** Forgets all operations. */
+  clear(): this {
+    this.work.operations = [];
+    return this;
+  }
+
+  private add(operation: BatchOperation<K, V>): this {
+    const { work, sub } = this;
+    work.operations.push((sub === undefined ? operation : { ...operation, sub }) as SubOperation);
+    return this;
+  }
+}
+
+/** What a store does with a batch. */
+export interface BatchWork extends BatchOperations {
+  run(operations: readonly (BatchOperation<never, never> | SubOperation)[]): boolean[];
+  durable<T>(value: T): Promise<T>;
+}
+
+/** Collects operations; nothing happens before `commit` or `commitDurable`, and then all of it. */
+export class Batch<K, V> extends BatchBuilder<K, V, BatchWork> {
   /**
    * The same batch for a namespace of the same store, or for the store itself: each commits what was added to either.
    * `INVALID_ARGUMENT` for any other.
@@ -199,12 +218,6 @@ export class Batch<K, V> {
   in<SubK, SubV>(sub: Store<SubK, SubV>): Batch<SubK, SubV> {
     this.work.check(sub);
     return new Batch<SubK, SubV>(this.work, sub);
-  }
-
-  /** Forgets all operations. */
-  clear(): this {
-    this.work.operations = [];
-    return this;
   }
 
   /** Does all operations at once: visible when it returns, durable as `set` is. What each of them returned. */
@@ -218,12 +231,6 @@ export class Batch<K, V> {
   /** Does all operations at once: a promise that resolves when they are on stable storage. */
   async commitDurable(): Promise<boolean[]> {
     return this.work.durable(this.commit());
-  }
-
-  private add(operation: BatchOperation<K, V>): this {
-    const { work, sub } = this;
-    work.operations.push((sub === undefined ? operation : { ...operation, sub }) as SubOperation);
-    return this;
   }
 }
 
