@@ -2,6 +2,7 @@
 
 import type { BlockDevice } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
+import { BLOCK_SIZE, SUPERBLOCK_STRIDE } from "../store/layout.ts";
 import { readOptions } from "../store/options.ts";
 import { isPlain } from "../store/refusals.ts";
 import { repairDevice } from "../store/repair/repair.ts";
@@ -50,8 +51,6 @@ const KNOWN = [
   "wasm",
 ] as const;
 const COPY_BYTES = 1_048_576;
-const SUPERBLOCK_STRIDE = 262_144;
-const BLOCK_SIZE = 4096;
 
 /**
  * The `repair` that goes with an `open`: rebuilds a store from what is left of a damaged one.

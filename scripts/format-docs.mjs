@@ -141,6 +141,37 @@ for (const file of files) {
   });
 }
 
+/** Numbers of the format that programs go by, with the file of `assembly/` that each stands in. */
+const NUMBERS = {
+  "limits.ts": ["BLOCK_SIZE", "SEGMENTS_OFFSET", "SUPERBLOCK_STRIDE", "SUPERBLOCK_COPIES"],
+  "format/superblock.ts": [
+    "FORMAT_VERSION",
+    "INCOMPATIBLE_KNOWN",
+    "ROOTS_OFFSET",
+    "POINT_COUNT",
+    "POINTS_OFFSET",
+    "POINT_SIZE",
+  ],
+};
+/** Sets of bits, which are read as words of 64 bits. */
+const BITS = ["INCOMPATIBLE_KNOWN"];
+
+/**
+ * A constant of a source file, as one in TypeScript.
+ * @param {string} source
+ * @param {string} name
+ */
+function numberOf(source, name) {
+  const [, value, shift] = source.match(new RegExp(`^export const ${name}: \\w+ = (\\d+)(?: << (\\d+))?;`, "m")) ?? [];
+  if (value === undefined) throw new Error(`${name} is no number that this script knows.`);
+  return `export const ${name} = ${Number(value) * 2 ** Number(shift ?? 0)}${BITS.includes(name) ? "n" : ""};`;
+}
+
+const numbers = Object.entries(NUMBERS).flatMap(([file, names]) => {
+  const source = readFileSync(join(ROOT, "assembly", file), "utf8");
+  return names.map((name) => numberOf(source, name));
+});
+
 const before = readFileSync(DOCUMENT, "utf8");
 const used = new Set();
 const after = before.replace(/<!-- table (\w+) -->[\s\S]*?<!-- end -->/g, (_, name) => {
@@ -164,6 +195,8 @@ export interface LayoutField {
   size: number;
   meaning: string;
 }
+
+${numbers.join("\n")}
 
 export const LAYOUT = {
 ${layouts.join("\n")}

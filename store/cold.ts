@@ -14,10 +14,10 @@
 import { AHEAD_BUSY, AHEAD_READS, type Core } from "./core.ts";
 import type { DeviceTarget } from "./device.ts";
 import { CairnError } from "./error.ts";
+import { BLOCK_SIZE } from "./layout.ts";
 import { ReadPace } from "./read-pace.ts";
 import { nextTurn } from "./turn.ts";
 
-const BLOCK_SIZE = 4096;
 /** Neighbours that go to the device as one read. */
 const RUN_COUNT_MAX = 16;
 /** Blocks that are read in a turn from a device that only reads synchronously: about a millisecond at worst. */

@@ -7,12 +7,17 @@
 import { Core, type CoreHost, MOUNT_READ_ONLY } from "./core.ts";
 import type { BlockDevice } from "./device.ts";
 import { CairnError } from "./error.ts";
-import { LAYOUT, type LayoutField } from "./layout.ts";
-import { BLOCK_SIZE, placeOf, SEGMENTS_OFFSET, turn } from "./verify.ts";
+import {
+  BLOCK_SIZE,
+  LAYOUT,
+  type LayoutField,
+  ROOTS_OFFSET,
+  SEGMENTS_OFFSET,
+  SUPERBLOCK_COPIES,
+  SUPERBLOCK_STRIDE,
+} from "./layout.ts";
+import { placeOf, turn } from "./verify.ts";
 
-const SUPERBLOCK_COPIES = 4;
-const SUPERBLOCK_STRIDE = 262_144;
-const ROOTS_OFFSET = 176;
 const ENGINE_DUAL = 1;
 const WRITE_BUFFER_BYTES = 262_144;
 const CACHE_BYTES = 262_144;

@@ -11,6 +11,17 @@ export interface LayoutField {
   meaning: string;
 }
 
+export const BLOCK_SIZE = 4096;
+export const SEGMENTS_OFFSET = 1048576;
+export const SUPERBLOCK_STRIDE = 262144;
+export const SUPERBLOCK_COPIES = 4;
+export const FORMAT_VERSION = 3;
+export const INCOMPATIBLE_KNOWN = 1n;
+export const ROOTS_OFFSET = 176;
+export const POINT_COUNT = 16;
+export const POINTS_OFFSET = 512;
+export const POINT_SIZE = 64;
+
 export const LAYOUT = {
   BlockHeader: [
     {

@@ -11,6 +11,7 @@ import {
 } from "./core.ts";
 import type { BlockDevice } from "./device.ts";
 import { CairnError } from "./error.ts";
+import { BLOCK_SIZE } from "./layout.ts";
 import type { Settings } from "./options.ts";
 import { type Ending, Session } from "./session.ts";
 import { Store } from "./store.ts";
@@ -33,7 +34,6 @@ const STAT_RECOVERED_TAIL_BLOCKS = 30;
 const STAT_CHECKPOINT_FALLBACKS = 83;
 const STAT_CHECKPOINTS_KEPT = 85;
 const STAT_SCAN_FOLD = 115;
-const BLOCK_SIZE = 4096;
 /** Of all that is to be read, how much comes between two calls of `onProgress`. */
 const PROGRESS_SHARE = 0.01;
 

@@ -3,7 +3,8 @@
  * segment counts as far as its last block that is sound and of the life that its header names.
  */
 import { type BlockView, fieldOf, type Inspector } from "./inspect.ts";
-import { BLOCK_SIZE, type FaultPlace, faultOf, placeOf, type VerifyFault } from "./verify.ts";
+import { BLOCK_SIZE } from "./layout.ts";
+import { type FaultPlace, faultOf, placeOf, type VerifyFault } from "./verify.ts";
 
 const FAULTS_MAX = 1000;
 /** Numbers of kinds of faults; see `assembly/verify/state.ts`. */

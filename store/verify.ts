@@ -4,6 +4,7 @@
  */
 import { type Core, STATUS_CODES } from "./core.ts";
 import { CairnError } from "./error.ts";
+import { BLOCK_SIZE, SEGMENTS_OFFSET } from "./layout.ts";
 
 /** Milliseconds of one step, after which the event loop turns. */
 const STEP_MS = 4;
@@ -14,8 +15,6 @@ const PHASE_ORDERED_INDEX = 2;
 const PHASE_HASH_INDEX = 3;
 const PHASE_DONE = 5;
 const PHASE_CHECKPOINTS = 6;
-export const BLOCK_SIZE = 4096;
-export const SEGMENTS_OFFSET = 1_048_576;
 const FAULT_SIZE = 32;
 const STAT_SEGMENT_BYTES = 16;
 

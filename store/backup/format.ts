@@ -21,12 +21,16 @@
  * ```
  */
 import { CairnError } from "../error.ts";
+import {
+  BLOCK_SIZE,
+  FORMAT_VERSION,
+  INCOMPATIBLE_KNOWN,
+  POINT_COUNT,
+  POINT_SIZE,
+  POINTS_OFFSET,
+  SEGMENTS_OFFSET,
+} from "../layout.ts";
 
-export const BLOCK_SIZE = 4096;
-/** Bytes before the first segment. */
-export const SEGMENTS_OFFSET = 1_048_576;
-/** Where copies of a superblock lie. */
-export const SUPERBLOCK_STRIDE = 262_144;
 export const DIGEST_SIZE = 32;
 /** Most blocks of a piece. */
 export const PIECE_BLOCKS = 256;
@@ -39,17 +43,9 @@ const SPAN_COUNT_MAX = 1 << 20;
 const HEADER_MAGIC = "CAIRNBK1";
 const TRAILER_MAGIC = "CAIRNEND";
 const SUPERBLOCK_MAGIC = "CAIRNKV1";
-const FORMAT_VERSION = 1;
-const STORE_FORMAT_VERSION = 3;
-/** Incompatible features that this version knows: compressed values. */
-const FEATURES_KNOWN = 1n;
-const POINTS_OFFSET = 512;
-const POINT_SIZE = 64;
-/** Points of backups that a superblock keeps. */
-export const POINT_COUNT = 16;
+const BACKUP_FORMAT_VERSION = 1;
 
-/** Kinds of segments. */
-export const KIND_LOG = 1;
+/** Kinds of segments, beside the log's. */
 export const KIND_COPIES = 2;
 export const KIND_CHECKPOINT = 3;
 
@@ -139,7 +135,7 @@ export function encodeHeader({ base, superblock, spans }: BackupHeader): Uint8Ar
   const bytes = new Uint8Array(HEADER_SIZE + spans.length * SPAN_SIZE);
   const view = viewOf(bytes);
   putText(bytes, 0, HEADER_MAGIC);
-  view.setUint32(8, FORMAT_VERSION, true);
+  view.setUint32(8, BACKUP_FORMAT_VERSION, true);
   view.setUint32(12, spans.length, true);
   view.setBigUint64(16, BigInt(bytesOf(spans)), true);
   if (base !== undefined) {
@@ -169,8 +165,8 @@ export function headerSize(start: Uint8Array): number {
     );
   }
   const view = viewOf(start);
-  if (view.getUint32(8, true) !== FORMAT_VERSION) {
-    const message = `restore: the backup has format ${view.getUint32(8, true)}, and this version knows ${FORMAT_VERSION}. Restore it with a newer one.`;
+  if (view.getUint32(8, true) !== BACKUP_FORMAT_VERSION) {
+    const message = `restore: the backup has format ${view.getUint32(8, true)}, and this version knows ${BACKUP_FORMAT_VERSION}. Restore it with a newer one.`;
     throw new CairnError("UNSUPPORTED_FORMAT", "restore", message);
   }
   const count = view.getUint32(12, true);
@@ -185,7 +181,7 @@ export function decodeHeader(bytes: Uint8Array): BackupHeader {
   const facts = factsOfSuperblock(superblock);
   if (facts === undefined || facts.points.length === 0) throw damaged("its superblock");
   const features = viewOf(superblock).getBigUint64(24, true);
-  if (viewOf(superblock).getUint32(16, true) !== STORE_FORMAT_VERSION || (features & ~FEATURES_KNOWN) !== 0n) {
+  if (viewOf(superblock).getUint32(16, true) !== FORMAT_VERSION || (features & ~INCOMPATIBLE_KNOWN) !== 0n) {
     const message = "restore: the backup is of a store of a newer format. Restore it with a newer version of cairn-kv.";
     throw new CairnError("UNSUPPORTED_FORMAT", "restore", message);
   }

@@ -5,19 +5,18 @@
  */
 import type { Core } from "../core.ts";
 import { CairnError } from "../error.ts";
+import { BLOCK_SIZE, POINT_COUNT } from "../layout.ts";
 import { invalid } from "../refusals.ts";
 import type { Session } from "../session.ts";
 import { nextTurn } from "../turn.ts";
 import {
   type BackupHeader,
-  BLOCK_SIZE,
   bytesOf,
   deviceOffset,
   factsOfSuperblock,
   KIND_CHECKPOINT,
   KIND_COPIES,
   PIECE_BLOCKS,
-  POINT_COUNT,
   type Point,
   pointsAt,
   type Span,

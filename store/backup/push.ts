@@ -1,19 +1,10 @@
 /** Pushing a snapshot: only what a remote lacks is read and sent. */
 
 import { CairnError } from "../error.ts";
+import { BLOCK_SIZE } from "../layout.ts";
 import { isPlain } from "../refusals.ts";
 import type { Session } from "../session.ts";
-import {
-  BLOCK_SIZE,
-  bytesOf,
-  factsOfSuperblock,
-  hexOf,
-  type Point,
-  piecesOf,
-  pointOf,
-  type Span,
-  sha256,
-} from "./format.ts";
+import { bytesOf, factsOfSuperblock, hexOf, type Point, piecesOf, pointOf, type Span, sha256 } from "./format.ts";
 import { Image } from "./image.ts";
 import { each, type Manifest, type Push, Remote } from "./remote.ts";
 

@@ -8,9 +8,9 @@
  */
 import type { BlockDevice } from "../device.ts";
 import { CairnError } from "../error.ts";
+import { BLOCK_SIZE, SEGMENTS_OFFSET, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../layout.ts";
 import {
   type BackupHeader,
-  BLOCK_SIZE,
   bytesOf,
   DIGEST_SIZE,
   damaged,
@@ -21,8 +21,6 @@ import {
   isTrailer,
   piecesOf,
   pointOf,
-  SEGMENTS_OFFSET,
-  SUPERBLOCK_STRIDE,
   type SuperblockFacts,
   sameBytes,
   sha256,
@@ -30,7 +28,6 @@ import {
 } from "./format.ts";
 import { joined } from "./stream.ts";
 
-const SUPERBLOCK_COPIES = 4;
 const CLEAR_BYTES = 1_048_576;
 /** How far a device is looked at for the beginnings of segments, and how small these can be. */
 const SEARCHED_BYTES = 65 * 1_048_576;

@@ -1,10 +1,10 @@
 /** A backup as a stream of bytes, made as its reader asks for it; see format.ts. */
 import type { CairnError } from "../error.ts";
+import { BLOCK_SIZE } from "../layout.ts";
 import { invalid, isPlain } from "../refusals.ts";
 import type { Session } from "../session.ts";
 import {
   type BackupHeader,
-  BLOCK_SIZE,
   DIGEST_SIZE,
   encodeHeader,
   encodeTrailer,

@@ -5,6 +5,7 @@
  * A record counts as whole when all blocks of its value are. A missing block that lies within one value costs that value and
  * nothing else; any other may have held records of any key.
  */
+import { BLOCK_SIZE } from "../layout.ts";
 import type { Account, Gap } from "./account.ts";
 import {
   BLOCK_HEADER_SIZE,
@@ -24,7 +25,6 @@ import {
 import { type KeyTable, VERSION_BROKEN, VERSION_DELETE, VERSION_PARTS, VERSION_STANDS } from "./key-table.ts";
 import { LIFE_COPIES, LIFE_LOG, type Life, type Survey } from "./lives.ts";
 
-const BLOCK_SIZE = 4096;
 const TRAILER_SEQUENCE_OFFSET = 4088;
 const KIND_NOTE = 7;
 /** Records beyond are not of a store: opening refuses such a superblock. */

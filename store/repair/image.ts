@@ -6,8 +6,8 @@ import { Core, type CoreHost } from "../core.ts";
 import type { BlockDevice } from "../device.ts";
 import { CairnError } from "../error.ts";
 import { fieldOf } from "../inspect.ts";
-import { LAYOUT } from "../layout.ts";
-import { BLOCK_SIZE, SEGMENTS_OFFSET, turn } from "../verify.ts";
+import { BLOCK_SIZE, LAYOUT, SEGMENTS_OFFSET, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../layout.ts";
+import { turn } from "../verify.ts";
 
 /** Blocks that one window holds. */
 const WINDOW_BLOCKS = 256;
@@ -19,8 +19,6 @@ const LAYOUT_SUPERBLOCK_B = 10;
 const LAYOUT_WORKSPACE = 11;
 const RECORD_ENTRY_WORDS = 10;
 const LOOK_HEADER = 16;
-const SUPERBLOCK_COPIES = 4;
-const SUPERBLOCK_STRIDE = 262_144;
 const STATUS_UNSUPPORTED_FORMAT = -2;
 
 export const BLOCK_HEADER_SIZE = 56;

@@ -6,6 +6,7 @@
 import type { CoreHost } from "../core.ts";
 import type { BlockDevice } from "../device.ts";
 import { CairnError } from "../error.ts";
+import { BLOCK_SIZE } from "../layout.ts";
 import { placeOf, turn } from "../verify.ts";
 import { type Gap, takeAccount } from "./account.ts";
 import { type Collected, Collector, isLog, SEQUENCE_MAX } from "./collect.ts";
@@ -17,7 +18,6 @@ import { type Life, type Survey, surveyLives } from "./lives.ts";
 import { Rebuilder } from "./rebuild.ts";
 import type { RepairGap, RepairKey, RepairProgress, RepairReport } from "./report.ts";
 
-const BLOCK_SIZE = 4096;
 const LISTED_MAX = 1000;
 /** Sequences that may have been used beyond those that were seen, when no superblock says their ceiling. */
 const SEQUENCE_STRIDE = 2 ** 24;
