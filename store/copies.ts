@@ -6,9 +6,10 @@
  * 2. A write that fails poisons the store. One that finds no room is kept by the core, and written again with the next step.
  * 3. A read that fails is tried again by the step that needs it, synchronously, so that its failure is told as any other.
  */
-import { type Core, FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.ts";
+import type { Core } from "./core.ts";
 import type { DevicePiece } from "./device.ts";
-import { CairnError } from "./error.ts";
+import type { CairnError } from "./error.ts";
+import { flightResult, InFlight } from "./in-flight.ts";
 
 const STATUS_NO_SPACE = -8;
 
@@ -30,8 +31,7 @@ export class Copies {
   isFull = false;
   private readonly store: CopiesStore;
   private readonly landed: () => void;
-  private inFlightCount = 0;
-  private waiters: (() => void)[] = [];
+  private readonly inFlight = new InFlight();
 
   /** `landed` is called when something has landed and the core may be called; it must not throw. */
   constructor(store: CopiesStore, landed: () => void) {
@@ -41,7 +41,7 @@ export class Copies {
 
   /** Whether anything is in flight. */
   get isBusy(): boolean {
-    return this.inFlightCount > 0;
+    return this.inFlight.isBusy;
   }
 
   /** Puts all in flight that the core has planned. Throws what poisons. */
@@ -62,13 +62,12 @@ export class Copies {
 
   /** Resolves when something has landed; at once when nothing is in flight. */
   next(): Promise<void> {
-    if (this.inFlightCount === 0) return Promise.resolve();
-    return new Promise((resolve) => this.waiters.push(resolve));
+    return this.inFlight.next();
   }
 
   /** Resolves when nothing is in flight. */
-  async idle(): Promise<void> {
-    while (this.inFlightCount > 0) await this.next();
+  idle(): Promise<void> {
+    return this.inFlight.idle();
   }
 
   private read(offset: number, target: Uint8Array, window: number): void {
@@ -91,9 +90,7 @@ export class Copies {
     this.fly(
       () => this.store.core.device.writeAsync(pieces),
       (failure) => {
-        const full = failure instanceof CairnError && failure.code === "NO_SPACE";
-        const result = failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;
-        const status = this.store.guard(() => this.store.core.exports.sideFinish(result));
+        const status = this.store.guard(() => this.store.core.exports.sideFinish(flightResult(failure)));
         if (status === STATUS_NO_SPACE) this.isFull = true;
         else if (status < 0) this.store.error(status, "compact", failure);
       },
@@ -101,30 +98,15 @@ export class Copies {
   }
 
   private fly(start: () => Promise<void>, report: (failure: unknown) => void): void {
-    this.inFlightCount++;
-    const land = (failure: unknown): void => {
-      this.inFlightCount--;
-      let isUsable = this.store.isUsable();
-      if (isUsable) {
-        try {
-          report(failure);
-        } catch {
-          // The store is poisoned, and says so to whoever calls it next.
-          isUsable = false;
-        }
+    this.inFlight.fly(start, (failure) => {
+      if (!this.store.isUsable()) return;
+      try {
+        report(failure);
+      } catch {
+        // The store is poisoned, and says so to whoever calls it next.
+        return;
       }
-      for (const resolve of this.waiters.splice(0)) resolve();
-      if (isUsable && this.store.isUsable()) this.landed();
-    };
-    let flight: Promise<void>;
-    try {
-      flight = start();
-    } catch (cause) {
-      flight = Promise.reject(cause);
-    }
-    flight.then(
-      () => land(undefined),
-      (cause) => land(cause ?? new Error("the device rejected without a reason")),
-    );
+      if (this.store.isUsable()) this.landed();
+    });
   }
 }

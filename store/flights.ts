@@ -6,13 +6,14 @@
  * 2. One part of a checkpoint is in flight at a time. Its writes need no sync of their own.
  * 3. What fails poisons the store. What finds no room is left: it is tried again when somebody needs it.
  */
-import { type Core, FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.ts";
+import type { Core } from "./core.ts";
 import type { BlockDevice, DevicePiece } from "./device.ts";
-import { CairnError } from "./error.ts";
+import type { CairnError } from "./error.ts";
+import { flightResult, InFlight } from "./in-flight.ts";
+import { BLOCK_SIZE } from "./layout.ts";
 import { throwUnlessHarmless } from "./refusals.ts";
 import { Later } from "./turn.ts";
 
-const BLOCK_SIZE = 4096;
 /** What `superblockBegin` and `superblockLanded` answer: a step of which only the sync is to be done. */
 const SIZE = 1;
 
@@ -33,8 +34,7 @@ export class Flights {
   private readonly store: FlightsStore;
   private readonly landed: () => void;
   private readonly issuing: Later;
-  private inFlightCount = 0;
-  private waiters: (() => void)[] = [];
+  private readonly inFlight = new InFlight();
 
   /** `landed` is called when something has landed and the core may be called; it must not throw. */
   constructor(store: FlightsStore, landed: () => void) {
@@ -74,8 +74,8 @@ export class Flights {
   }
 
   /** Resolves when nothing is in flight. */
-  async idle(): Promise<void> {
-    while (this.inFlightCount > 0) await new Promise<void>((resolve) => this.waiters.push(resolve));
+  idle(): Promise<void> {
+    return this.inFlight.idle();
   }
 
   /** Does a step of a superblock that the core asks for. */
@@ -109,31 +109,14 @@ export class Flights {
   }
 
   private fly(start: () => Promise<void>, report: (result: number, failure: unknown) => void): void {
-    this.inFlightCount++;
-    const land = (result: number, failure: unknown): void => {
-      this.inFlightCount--;
-      if (this.store.isUsable()) {
-        try {
-          report(result, failure);
-        } catch {
-          // The store is poisoned, and says so to whoever calls it next.
-        }
+    this.inFlight.fly(start, (failure) => {
+      if (!this.store.isUsable()) return;
+      try {
+        report(flightResult(failure), failure);
+      } catch {
+        // The store is poisoned, and says so to whoever calls it next.
       }
-      if (this.inFlightCount === 0) for (const resolve of this.waiters.splice(0)) resolve();
-    };
-    let flight: Promise<void>;
-    try {
-      flight = start();
-    } catch (cause) {
-      flight = Promise.reject(cause);
-    }
-    flight.then(
-      () => land(FLIGHT_DONE, undefined),
-      (cause) => {
-        const isFull = cause instanceof CairnError && cause.code === "NO_SPACE";
-        land(isFull ? FLIGHT_NO_SPACE : FLIGHT_FAILED, cause ?? new Error("the device rejected without a reason"));
-      },
-    );
+    });
   }
 }
 
