@@ -110,8 +110,8 @@ export const HOST_BUGS: readonly Bug[] = [
   {
     name: "failed-copies-count",
     file: "store/copies.ts",
-    find: "const result = failure === undefined ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
-    replace: "const result = failure === undefined || PLANTED ? FLIGHT_DONE : full ? FLIGHT_NO_SPACE : FLIGHT_FAILED;",
+    find: "sideFinish(flightResult(failure))",
+    replace: "sideFinish(flightResult(PLANTED ? undefined : failure))",
     breaks: "copies whose write failed count as written",
     uncaught: "no seed of those that were tried meets it",
   },
