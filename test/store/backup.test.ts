@@ -22,6 +22,33 @@ async function expectSound(store: Store): Promise<void> {
 }
 
 describe(`backups, seed ${seed}`, () => {
+  test("leave a full device of fixed size its deletions, whose compaction copies nothing that they pin", async () => {
+    const store = await openTiny(new ImageDevice(MIB + 100 * 65_536, false), { ...MANUAL, flushIntervalMs: 5 }, 16);
+    let count = 0;
+    expect(
+      await failureOf(
+        (async () => {
+          for (; ; count++) {
+            store.set(`key ${count}`, `${count}`.padEnd(1500, "v"));
+            if (count % 4 === 0) store.flushSync();
+          }
+        })(),
+      ),
+    ).toMatchObject({ code: "NO_SPACE" });
+    store.flushSync();
+    const reader = store.backup().getReader();
+    await reader.read();
+    for (let i = 0; i < count; i += 2) {
+      store.delete(`key ${i}`);
+      if (i % 8 === 0) store.flushSync();
+    }
+    store.flushSync();
+    expect(store.count()).toBe(Math.floor(count / 2));
+    await reader.cancel();
+    await expectSound(store);
+    await store.close();
+  });
+
   for (const growable of [true, false]) {
     test(`under writes, compaction and checkpoints hold what a map held (${growable ? "a file" : "thirty segments"})`, async () => {
       const random = new Random(seed);
