@@ -161,9 +161,6 @@ export function treePositionSet(leaf: u32, index: u32): void {
   root.treePositionLeaf = leaf;
   root.treePositionIndex = index;
 }
-export function treeFingerForget(): void {
-  root.treeFingerLeaf = 0;
-}
 
 /** Inserts the key nodes (u32) of a list in its order: how many inserts failed. */
 export function treeInsertList(list: usize, count: u32): u32 {
@@ -203,9 +200,6 @@ export function slabClassCount(): u32 {
 }
 export function slabItemSizeMax(): u32 {
   return SLAB_ITEM_SIZE_MAX;
-}
-export function chunksFree(): u32 {
-  return root.chunkFreeCount;
 }
 
 export function keyCount(): u32 {

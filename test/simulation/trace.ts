@@ -37,10 +37,3 @@ export function hashOf(bytes: Uint8Array): number {
   for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ (words[i] as number), 0x5bd1e995) ^ (hash >>> 13);
   return hash >>> 0;
 }
-
-/** A hash of 32 bits over text. */
-export function hashOfText(text: string): number {
-  let hash = text.length;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x5bd1e995) ^ (hash >>> 13);
-  return hash >>> 0;
-}

@@ -3,7 +3,7 @@
  * point of the runtime that it finds itself on; in a browser this module is replaced. The tests whose name starts with
  * `node-` need real files, devices and processes, and run on those three.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -80,16 +80,6 @@ export function scratchPaths(): () => string {
   const folder = scratchFolder();
   let count = 0;
   return () => join(folder, `store-${count++}.cairn`);
-}
-
-/** The bytes of a file that is not open. */
-export function bytesOfFile(path: string): Uint8Array {
-  return new Uint8Array(readFileSync(path));
-}
-
-/** Replaces a file that is not open. */
-export function replaceFile(path: string, bytes: Uint8Array): void {
-  writeFileSync(path, bytes);
 }
 
 /** The seed of this run: `CAIRN_SEED`, or a new one. */
