@@ -26,11 +26,24 @@ export async function bundleSimulation(outfile: string): Promise<void> {
 /** What no run of a test takes: one that does not end is ended. */
 const RUN_MS_MAX = 300_000;
 
-/** Starts the program on a runtime: its lines, when it has ended. Rejects when it ended otherwise than by itself. */
-export function simulate({ command, args }: Command, program: string, words: readonly string[]): Promise<Line[]> {
+/** How the program ended, and what it said. */
+export interface Ended {
+  status: number | null;
+  signal: string | null;
+  text: string;
+  complaint: string;
+}
+
+/** Starts the program on a runtime, and ends it when it takes longer than `ms`. */
+export function startSimulation(
+  { command, args }: Command,
+  program: string,
+  words: readonly string[],
+  ms = RUN_MS_MAX,
+): Promise<Ended> {
   const child = spawn(command, [...args, program, ...words], {
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: RUN_MS_MAX,
+    timeout: ms,
     killSignal: "SIGKILL",
     env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
   });
@@ -44,16 +57,22 @@ export function simulate({ command, args }: Command, program: string, words: rea
   });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (status, signal) => {
-      if (status !== 0 && status !== 1)
-        reject(new Error(`the simulation ended with ${status ?? signal}: ${complaint}`));
-      else
-        resolve(
-          text
-            .trim()
-            .split("\n")
-            .map((line) => JSON.parse(line)),
-        );
-    });
+    child.on("close", (status, signal) => resolve({ status, signal, text, complaint }));
   });
+}
+
+/** The whole lines of what the program printed. */
+export function linesOf(text: string): Line[] {
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+/** The lines of the program, when it has ended. Rejects when it ended otherwise than by itself. */
+export async function simulate(command: Command, program: string, words: readonly string[]): Promise<Line[]> {
+  const { status, signal, text, complaint } = await startSimulation(command, program, words);
+  if (status === 0 || status === 1) return linesOf(text);
+  throw new Error(`the simulation ended with ${status ?? signal}: ${complaint}`);
 }

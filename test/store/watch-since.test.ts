@@ -1,21 +1,21 @@
 /** Watching from a version on: the past that is there, the past that is gone, and what slow consumers get. */
 import { expect, onTestFinished, test } from "vitest";
 import type { Store } from "../../store/store.ts";
-import type { Change, Watch } from "../../store/watch.ts";
+import type { Change } from "../../store/watch.ts";
 import { codeOf, MEMORY_BYTES, openTiny, pause } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { take, told } from "./watched.ts";
 
-async function take(watch: Watch, count: number): Promise<Change[]> {
-  const changes: Change[] = [];
-  while (changes.length < count) {
-    const { done, value } = await watch.next();
-    if (done === true) throw new Error(`the watch ended after ${changes.length} of ${count} changes`);
-    changes.push(value);
-  }
-  return changes;
+/** A clock that each look finds later than a turn may last: the search gives way behind each of its steps. */
+function hurriedClock(): { looks: number } {
+  const { now } = performance;
+  const clock = { looks: 0 };
+  performance.now = () => now.call(performance) + clock.looks++ * 10;
+  onTestFinished(() => {
+    performance.now = now;
+  });
+  return clock;
 }
-
-const told = ({ type, key, value }: Change): string => (type === "set" ? `${key}=${value}` : `-${key}`);
 
 /** Keys that come and go, until compaction has dropped deletions that only the log's oldest segment made necessary. */
 async function churn(store: Store, rounds: number): Promise<void> {
@@ -236,15 +236,9 @@ test("a deletion that its own batch took back is not shown, also when the key go
     { type: "set", key: "z", value: "2" },
   ]);
   const watch = store.watch(undefined, { since });
-  // Each look at the clock finds it later than a turn may last: the search gives way behind each of its steps.
-  const { now } = performance;
-  let looks = 0;
-  performance.now = () => now.call(performance) + looks++ * 10;
-  onTestFinished(() => {
-    performance.now = now;
-  });
+  const clock = hurriedClock();
   const first = watch.next();
-  for (let i = 0; i < 100 && looks < 2; i++) await pause();
+  for (let i = 0; i < 100 && clock.looks < 2; i++) await pause();
   store.delete("z");
   await store.flush();
   expect(told((await first).value as Change)).toBe("-k7");
@@ -257,14 +251,9 @@ test("one that is left while the past is looked for ends, though the store is cl
   const store = await openTiny(new ImageDevice());
   for (let i = 0; i < 9000; i++) store.set(`k${i}`, "x");
   const watch = store.watch(undefined, { since: 0 });
-  const { now } = performance;
-  let looks = 0;
-  performance.now = () => now.call(performance) + looks++ * 10;
-  onTestFinished(() => {
-    performance.now = now;
-  });
+  const clock = hurriedClock();
   const first = watch.next();
-  for (let i = 0; i < 100 && looks < 2; i++) await pause();
+  for (let i = 0; i < 100 && clock.looks < 2; i++) await pause();
   await watch.return();
   await store.close();
   expect(await first).toEqual({ done: true, value: undefined });

@@ -1,9 +1,10 @@
 /** Watching: what a live watcher sees of every way to write, in which order, and when. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Store } from "../../store/store.ts";
-import type { Change, Watch } from "../../store/watch.ts";
+import type { Change } from "../../store/watch.ts";
 import { codeOf, garbageCollector, MemoryDevice, open, openTiny, pause } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { take, told } from "./watched.ts";
 
 let store: Store;
 
@@ -11,19 +12,6 @@ beforeEach(async () => {
   store = await open(":memory:");
 });
 afterEach(() => store.close());
-
-/** The next changes, one after the other. */
-async function take<K, V>(watch: Watch<K, V>, count: number): Promise<Change<K, V>[]> {
-  const changes: Change<K, V>[] = [];
-  while (changes.length < count) {
-    const { done, value } = await watch.next();
-    if (done === true) throw new Error(`the watch ended after ${changes.length} of ${count} changes`);
-    changes.push(value);
-  }
-  return changes;
-}
-
-const told = ({ type, key, value }: Change): string => (type === "set" ? `${key}=${value}` : `-${key}`);
 
 /** A signal, and how many listeners it has. */
 function countedSignal(): { signal: AbortSignal; count: () => number } {

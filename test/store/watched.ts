@@ -1,6 +1,6 @@
 /** What a store was written, as an oracle for watchers: every change in the order of commits, and the state after it. */
 import type { Store } from "../../store/store.ts";
-import type { Change } from "../../store/watch.ts";
+import type { Change, Watch } from "../../store/watch.ts";
 import type { Random } from "./random.ts";
 
 /** A store with a record of what was done to it. */
@@ -152,3 +152,17 @@ export function faultIn(
   const missing = latest.find((change) => !ids.has(idOf(change)));
   return missing === undefined ? undefined : `${idOf(missing).slice(0, 60)} is missing`;
 }
+
+/** The next changes, one after the other. */
+export async function take<K, V>(watch: Watch<K, V>, count: number): Promise<Change<K, V>[]> {
+  const changes: Change<K, V>[] = [];
+  while (changes.length < count) {
+    const { done, value } = await watch.next();
+    if (done === true) throw new Error(`the watch ended after ${changes.length} of ${count} changes`);
+    changes.push(value);
+  }
+  return changes;
+}
+
+/** A change in short. */
+export const told = ({ type, key, value }: Change): string => (type === "set" ? `${key}=${value}` : `-${key}`);
