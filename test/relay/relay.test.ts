@@ -1,5 +1,6 @@
 /**
- * The relay: one image goes from Node to Bun, to Deno, through the sandbox page into Chromium's OPFS, and back to Node.
+ * The relay: one image goes from Node to Bun, to Deno, as a backup to Node, through the sandbox page into Chromium's OPFS, and
+ * back to Node.
  * Every station checks every record, in order and by its key, before it changes some: new ones, others of an earlier
  * station overwritten, others deleted. Deno compacts the image as well. Every station verifies the store, as it came and as it leaves it.
  */
@@ -7,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { commandOf, type RuntimeName, runProgram } from "../runtime.ts";
+import { builtEntry, commandOf, type RuntimeName, runProgram } from "../runtime.ts";
 import {
   downloadStore,
   dropFile,
@@ -55,7 +56,7 @@ function sound(keys: number): object {
 /** Opens the image on a runtime, verifies and reads all of it, makes the changes, and verifies again; Deno writes all of it anew before, and compacts it. */
 function station(runtime: RuntimeName, path: string, expected: Records, changes: [string, string | null][]): void {
   const body = `
-    const { readFileSync } = await import("node:fs");
+    const { readFileSync, writeFileSync } = await import("node:fs");
     const { expected, changes } = JSON.parse(readFileSync(target + ".json", "utf8"));
     const store = await open(target, { memoryBytes });
     const verified = [await store.verify()];
@@ -75,6 +76,7 @@ function station(runtime: RuntimeName, path: string, expected: Records, changes:
     const moved = "Deno" in globalThis ? await store.compact({ full: true }) : undefined;
     verified.push(await store.verify());
     const reports = verified.map(({ ok, keys, faults, totalsCompared }) => ({ ok, keys, faults, totalsCompared }));
+    if ("Deno" in globalThis) writeFileSync(target + ".backup", await new Response(store.backup()).bytes());
     const compacted = moved === undefined ? undefined : moved.done && moved.bytesWritten > 0 && moved.bytesFreed > 0;
     say({ found: found.length, count, wrong: wrong.length, reports, compacted });
     await store.close();
@@ -95,6 +97,14 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
       station(runtime, image, records, changes);
       records = after(records, changes);
     }
+
+    // What goes on is not the image that Deno left, but what Node restores from Deno's backup of it.
+    const restoring = `
+      const { createReadStream } = await import("node:fs");
+      const { restore } = await import(${JSON.stringify(builtEntry("node"))});
+      say((await restore(target, createReadStream(target + ".backup"), { overwrite: true })).version > 0);
+    `;
+    expect(runProgram(restoring, image, "node")).toMatchObject({ said: [true], failed: "" });
 
     const [site, browser] = await Promise.all([startSite(), startChromium()]);
     const returned = join(folder, "returned.cairn");
