@@ -203,8 +203,10 @@ describe(`repair, seed ${seed}`, () => {
       const places = Array.from({ length: 3 }, () => SEGMENTS_OFFSET + random.below(blocks) * BLOCK);
       if (round === 0) places.push(...SUPERBLOCKS);
       const found = await repaired(damagedAt(compressed.image, places, random.pick(KINDS), random));
-      expectCurrent(found.store, compressed);
+      expectNoWrongValue(found.store, compressed);
       if (found.unproven !== undefined) expectNoWrongValue(found.unproven, compressed);
+      // Without a superblock nothing says where the log ended, so a lost end is a torn one.
+      if (round > 0) expectCurrent(found.store, compressed);
       await close(found);
     }
   });
