@@ -44,6 +44,8 @@ process.on("exit", () => rmSync(profile, { recursive: true, force: true }));
 const store = defineProject({
   plugins: [binaryOfBuild(), filesInWorkers()],
   resolve: { alias: sourcesOf("browser") },
+  // Workers have no environment.
+  define: { CAIRN_SEED: JSON.stringify(process.env["CAIRN_SEED"] ?? "") },
   // Pages that share memory between threads have to be isolated.
   server: { headers: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } },
   optimizeDeps: { include: ["abstract-level", "abstract-level/test", "buffer/", "devalue", "unstorage"] },

@@ -59,9 +59,13 @@ export function scratchPaths(): () => string {
   return () => `${folder}/store-${count++}.cairn`;
 }
 
-/** The seed of this run. */
+/** `CAIRN_SEED` as the run was started with it: vitest.browser.config.ts puts it there. */
+declare const CAIRN_SEED: string;
+
+/** The seed of this run: `CAIRN_SEED`, or a new one. */
 export function runSeed(): number {
-  return 1 + Math.floor(Math.random() * 0x7fffffff);
+  const given = Number(CAIRN_SEED);
+  return Number.isSafeInteger(given) && given > 0 ? given : 1 + Math.floor(Math.random() * 0x7fffffff);
 }
 
 /** Chromium collects garbage for programs only when it was started so: `--js-flags=--expose-gc`. */
