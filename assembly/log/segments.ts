@@ -277,7 +277,7 @@ function segmentNextFree(): u32 {
 function takeLimit(): u32 {
   if (!root.growable) return root.allotmentEnd;
   const used = segmentsUsed();
-  const room = max(used + max(TURN_SEGMENTS_MIN, used >>> 1), segmentsPeak());
+  const room = max(used + max(TURN_SEGMENTS_MIN, used >>> 2), segmentsPeak());
   return min(root.allotmentEnd, root.allotmentStart + room);
 }
 
