@@ -52,6 +52,7 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),
     ...rateAtLeast(ledger, { ...TRANSACTIONS, name: "transaction, 2 reads and 2 writes" }, 200_000),
+    ...rateAtLeast(ledger, { ...TRANSACTIONS, name: "batches of 1,000, records" }, 1_500_000),
     ...atMost(ledger, { ...TRANSACTIONS, name: "first entry of an iterator" }, 3000),
     ...atMost(ledger, { ...LONG, name: "write amplification" }, 2.3),
     ...atMost(ledger, { ...LONG, name: "space, used segments by live records" }, 1.45),
