@@ -508,7 +508,8 @@ export class Store<K = string, V = string> {
    * A consistent image of the whole store, as a stream of bytes that `restore` takes, while reading and writing go on. It
    * shows what was there when it began, a turn or two after the call: the promise `version` of the stream tells which
    * version that is. It is read from the device in pieces of at most 1 MiB, as the reader asks for them; each block is
-   * proven. What it still reads is not freed until then, so read it to its end, cancel it, or abort `signal`.
+   * proven. What it still reads is not freed until then, so read it to its end, cancel it, or abort `signal`; one that is
+   * dropped is let go when it is collected.
    *
    * `since` is the version of an earlier backup of this store: what that one held is left out. `VERSION_COMPACTED` when it
    * is not among the last 15. The stream errors with `NO_SPACE` while the newest writes find no room, with `CORRUPT` and

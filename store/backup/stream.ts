@@ -29,9 +29,12 @@ export interface BackupStream extends ReadableStream<Uint8Array> {
   readonly version: Promise<number>;
 }
 
+/** Lets go of what a backup pins whose stream a program dropped. Nothing of it may hold the stream. */
+const dropped = new FinalizationRegistry<() => Promise<void>>((stop) => stop());
+
 /** Begins a backup. `INVALID_ARGUMENT`; all other errors are the stream's. */
 export function backupStream(session: Session, options: BackupOptions = {}): BackupStream {
-  checkOptions(options);
+  checkBackupOptions(options);
   const { since, signal } = options;
   let base: Point | undefined;
   const taken = Image.take(session, (points) => {
@@ -43,17 +46,19 @@ export function backupStream(session: Session, options: BackupOptions = {}): Bac
   let parts: AsyncGenerator<Uint8Array> | undefined;
   const stop = async (): Promise<void> => {
     signal?.removeEventListener("abort", abort);
+    dropped.unregister(taken);
     (await taken.catch(() => undefined))?.release();
   };
-  let fail: ((reason: unknown) => void) | undefined;
+  // A signal lives on, and the stream must not with it.
+  let control: WeakRef<ReadableStreamDefaultController> | undefined;
   const abort = (): void => {
-    fail?.(signal?.reason);
+    control?.deref()?.error(signal?.reason);
     void stop();
   };
   const stream = new ReadableStream<Uint8Array>(
     {
       async start(controller) {
-        fail = (reason) => controller.error(reason);
+        control = new WeakRef(controller);
         signal?.addEventListener("abort", abort);
         try {
           const image = await taken;
@@ -85,6 +90,7 @@ export function backupStream(session: Session, options: BackupOptions = {}): Bac
     },
     { highWaterMark: 1 },
   );
+  dropped.register(stream, stop, taken);
   return Object.assign(stream, { version });
 }
 
@@ -140,7 +146,8 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
   return whole;
 }
 
-function checkOptions(options: unknown): asserts options is BackupOptions {
+/** Checks the options of `backup`. `INVALID_ARGUMENT`. */
+export function checkBackupOptions(options: unknown): asserts options is BackupOptions {
   if (!isPlain(options)) throw refusal("options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (name !== "since" && name !== "signal") throw refusal(`there is no option ${name}.`);

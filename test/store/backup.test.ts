@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Store } from "../../store/store.ts";
 import { backupOf, bytesOf, failureOf, MANUAL, restored } from "./backups.ts";
-import { open, openTiny, pause, restore, runSeed, scratchPaths } from "./harness.ts";
+import { garbageCollector, open, openTiny, pause, restore, runSeed, scratchPaths } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { expectSame, MapModel } from "./map-model.ts";
 import { Random } from "./random.ts";
@@ -184,6 +184,60 @@ describe(`backups, seed ${seed}`, () => {
     };
     expect((await failureOf(rest())).code).toBe("CLOSED");
     expect((await failureOf((async () => store.backup())())).code).toBe("CLOSED");
+  });
+
+  test("one that its program drops lets go when it is collected, and one that is held can still be aborted", async ({
+    skip,
+  }) => {
+    const collect = (await garbageCollector()) ?? skip("the runtime collects when it likes");
+    const store = await openTiny(new ImageDevice(), MANUAL);
+    for (let i = 0; i < 40; i++) store.set(`key ${i}`, "v".repeat(20_000));
+    const { backups } = (store as unknown as { session: { backups: Set<unknown> } }).session;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const begin = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        const stream = store.backup({ signal });
+        await stream.version;
+        if (i % 2 === 0) await stream.getReader().read();
+      }
+    };
+    await begin(10);
+    expect(backups.size).toBe(10);
+    // What a stack or a register still holds may keep the last one.
+    for (let i = 0; i < 100 && backups.size > 1; i++) {
+      collect();
+      await pause(5);
+    }
+    expect(backups.size).toBeLessThanOrEqual(1);
+    const reader = store.backup({ signal }).getReader();
+    await reader.read();
+    for (let i = 0; i < 5; i++) {
+      collect();
+      await pause(5);
+    }
+    controller.abort(new Error("enough"));
+    expect((await failureOf(reader.read())).message).toBe("enough");
+    for (let turns = 0; backups.size > 0 && turns < 1000; turns++) await pause();
+    expect(store.stats().backupPinnedBytes).toBe(0);
+    await store.close();
+  });
+
+  test("one that is neither read nor cancelled ends with its store", async () => {
+    const device = new ImageDevice();
+    let store = await openTiny(device, MANUAL);
+    for (let i = 0; i < 40; i++) store.set(`key ${i}`, "v".repeat(20_000));
+    const left = store.backup();
+    await left.version;
+    store.clear();
+    await store.compact({ full: true });
+    expect(store.stats().backupHeldBytes).toBeGreaterThan(10 * 65_536);
+    await store.close();
+    store = await openTiny(device.reopen(), MANUAL);
+    expect(store.stats()).toMatchObject({ backupPinnedBytes: 0, backupHeldBytes: 0 });
+    await expectSound(store);
+    await store.close();
+    expect((await failureOf(new Response(left).arrayBuffer())).code).toBe("CLOSED");
   });
 
   test("what a backup pins is neither reused nor cut off, and free afterwards", async () => {
