@@ -7,7 +7,7 @@
  * 2. Whether a worker or a tab lives is known by a lock that it holds.
  */
 import { CairnError } from "../store/error.ts";
-import type { StoreEvent } from "../store/options.ts";
+import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import {
   clientPlaceName,
   type FromWorker,
@@ -21,6 +21,7 @@ import {
   workerPlaceName,
 } from "./connection-wire.ts";
 import { Conversation } from "./conversation.ts";
+import { reasonOfWorker, startPageWorker } from "./page-worker.ts";
 
 /** After so long without an answer an owner is looked for again. */
 const HELLO_MS = 250;
@@ -35,6 +36,7 @@ export interface TabOptions {
   options: object;
   wasm: WebAssembly.Module | undefined;
   onEvent: ((event: StoreEvent) => void) | undefined;
+  onProgress: ((progress: StoreProgress) => void) | undefined;
 }
 
 /** A tab that takes part. */
@@ -96,7 +98,10 @@ export class Tab {
 
   /** Ends this tab's worker at once, and starts another. */
   killWorker(): void {
-    if (!this.isOver) this.workerEnded();
+    if (this.isOver) return;
+    // What the program ends is no sign that something is in the way.
+    this.startsSinceJoined = 0;
+    this.workerEnded();
   }
 
   /** Gives the store up in order: what was asked is answered, and what was written is durable. */
@@ -127,8 +132,6 @@ export class Tab {
   private startWorker(): void {
     this.watching.abort();
     this.watching = new AbortController();
-    // Where another tab's worker holds the store, nothing is in the way of it.
-    if (this.conversation.isAttached) this.startsSinceJoined = 0;
     if (++this.startsSinceJoined > START_COUNT_MAX) {
       const message = `connect: ${START_COUNT_MAX} workers ended before one of them held the store. Reload the page.`;
       this.fail(new CairnError("UNSUPPORTED", "connect", message));
@@ -136,11 +139,12 @@ export class Tab {
     }
     const start = ++this.startCount;
     const { name, client, options, wasm } = this.options;
-    const worker = new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
+    const worker = startPageWorker();
     this.worker = worker;
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (this.worker !== worker) return;
       if (data.type === "alive") this.watch(workerPlaceName(name, client.id, start));
+      else if (data.type === "opening") this.reportProgress(data.progress);
       else if (data.type === "failed") this.fail(fromWireError(data.error));
       else if (data.type === "closed") this.closed?.(data.error);
       else this.hear(data, (message, transfer) => worker.postMessage(message, transfer), true);
@@ -148,8 +152,8 @@ export class Tab {
     worker.onerror = (event) => {
       if (this.worker !== worker) return;
       event.preventDefault?.();
-      const reason = event.message === undefined || event.message === "" ? "its script did not load" : event.message;
-      this.fail(new CairnError("UNSUPPORTED", "connect", `connect: the worker could not be run: ${reason}.`));
+      const message = `connect: the worker could not be run: ${reasonOfWorker(event)}.`;
+      this.fail(new CairnError("UNSUPPORTED", "connect", message));
     };
     this.tell({ type: "start", name, client, options, wasm, start });
     if (this.hasJoined) this.tell({ type: "joined" });
@@ -206,9 +210,10 @@ export class Tab {
     const { conversation } = this;
     if (this.isOver) return;
     if (message.type === "owner") {
+      // Who asked has an owner that lives: nothing is in the way.
+      this.startsSinceJoined = 0;
       if (message.owner === conversation.ownerNow) return;
       this.ownsStore = isOwn;
-      this.startsSinceJoined = 0;
       this.hasJoined = true;
       conversation.attach(message, send);
       if (!isOwn) this.tell({ type: "joined" });
@@ -219,6 +224,8 @@ export class Tab {
       conversation.answer(message);
     } else if (message.type === "progress") {
       conversation.progress(message);
+    } else if (message.type === "storeProgress") {
+      this.reportProgress(message.progress);
     } else if (message.type === "durable") {
       conversation.durable(message.durableVersion);
     } else if (message.type === "watched") {
@@ -235,6 +242,14 @@ export class Tab {
       this.options.onEvent?.(
         event.type === "poisoned" ? { type: "poisoned", error: fromWireError(event.error) } : event,
       );
+    } catch {
+      // A listener's failure is not the store's.
+    }
+  }
+
+  private reportProgress(progress: StoreProgress): void {
+    try {
+      this.options.onProgress?.(progress);
     } catch {
       // A listener's failure is not the store's.
     }

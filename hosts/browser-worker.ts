@@ -1,13 +1,13 @@
 /**
- * The worker that `connect` starts, one in each tab. It stands for election: whoever gets the lock of a store's name
- * holds the store and serves all tabs; the others wait, and one of them gets it when the owner's worker has ended,
- * however that came about.
+ * The worker that a page starts: `restore` for what it writes, and `connect`, one in each tab, which stands for election.
+ * Whoever gets the lock of a store's name holds the store and serves all tabs; the others wait, and one of them gets it
+ * when the owner's worker has ended, however that came about.
  *
  * 1. The lock is requested first and held until the store is closed: there is at most one owner.
  * 2. The handle of an owner that was killed may outlive its lock by a moment, so a new owner waits for it.
  */
 import { CairnError } from "../store/error.ts";
-import type { StoreEvent } from "../store/options.ts";
+import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
 import { WIRE_CODEC, type WireCodec, type WireStore } from "./connection-faces.ts";
 import { ConnectionService, type Post } from "./connection-service.ts";
@@ -24,13 +24,16 @@ import {
   workerPlaceName,
 } from "./connection-wire.ts";
 import { openOn } from "./opening.ts";
+import { restoreForPage } from "./restore-in-worker.ts";
+import type { RestoreMessage } from "./restore-wire.ts";
+import { restoreOn } from "./restoring.ts";
 
 /** How long the handle of an owner that was killed is waited for. */
 const PATIENCE_MS = 3000;
 
 /** The part of a dedicated worker's scope that is used here. */
 interface WorkerScope {
-  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  onmessage: ((event: MessageEvent<ToWorker | RestoreMessage>) => void) | null;
   postMessage(message: FromWorker, transfer: ArrayBuffer[]): void;
   close(): void;
 }
@@ -49,6 +52,7 @@ scope.onmessage = ({ data }) => {
   if (data.type === "calls") service?.handle((start as StartMessage).client.id, data);
   else if (data.type === "joined") hasJoined = true;
   else if (data.type === "start") void begin(data);
+  else if (data.type === "restore") void restoreForPage(restoreOn(openOn(browserRuntime(0))), data);
   else void close();
 };
 
@@ -79,6 +83,10 @@ async function own(data: StartMessage): Promise<void> {
       keyEncoding: WIRE_CODEC,
       valueEncoding: WIRE_CODEC,
       onEvent: (event: StoreEvent) => service?.event(event),
+      onProgress: (progress: StoreProgress) => {
+        if (service !== undefined) service.progress(progress);
+        else if (client.wantsProgress) scope.postMessage({ type: "opening", progress }, []);
+      },
     });
   } catch (error) {
     scope.postMessage({ type: "failed", error: toWireError(error, "connect") }, []);

@@ -10,6 +10,7 @@ import { connectInBrowser } from "./connect.ts";
 import type { Connection } from "./connection.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
 import { type Repair, repairOn } from "./repairing.ts";
+import { restoreOnPages } from "./restore-on-page.ts";
 import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
 
 export * from "./api.ts";
@@ -38,8 +39,11 @@ export const inspect: Inspect = inspectOn(open);
  */
 export const repair: Repair = repairOn(open);
 
-/** Brings backups back as a store: into a file, a block device or a `BlockDevice`. See docs/guide/backup.md. */
-export const restore: Restore = restoreOn(open);
+/**
+ * Brings backups back as a store: into a file of the origin private file system, on a page as well as in a dedicated worker,
+ * or in a worker into a `BlockDevice`. `LOCKED` while a connection holds the file. See docs/guide/backup.md.
+ */
+export const restore: Restore = restoreOnPages(restoreOn(open));
 
 /** Brings a snapshot back that a store has pushed to a remote: the newest one, or the one of an id. */
 export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
@@ -49,7 +53,7 @@ export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
  * tab is closed or crashes, the worker of another takes over, and nothing that was acknowledged is lost.
  *
  * `name` is as for `open`, but no `BlockDevice`; `":memory:"` is a store of this connection's own. The options are those
- * of `open`. Encodings, `onEvent`, `readOnly` (which refuses writes of this connection) and the durability `"sync"` are
+ * of `open`. Encodings, `onEvent`, `onProgress`, `readOnly` (which refuses writes of this connection) and the durability `"sync"` are
  * this connection's own; of the others those of the tab count that holds the store. Rejects as `open` does, and with
  * `UNSUPPORTED` where there are no workers, no Web Locks or no origin private file system.
  */

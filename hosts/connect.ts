@@ -10,7 +10,7 @@ import { isText } from "./connection-wire.ts";
 import { opfsMissing, partsOf } from "./opfs-target.ts";
 
 /** Options that stay on the page: they cannot be cloned, or they are this connection's own. */
-const KEPT_HERE = ["keyEncoding", "valueEncoding", "onEvent", "readOnly", "wasm"];
+const KEPT_HERE = ["keyEncoding", "valueEncoding", "onEvent", "onProgress", "readOnly", "wasm"];
 
 /** See `connect` in `browser.ts`. */
 export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
@@ -34,16 +34,17 @@ export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends
       () => undefined,
     );
   }
-  const { keys, values, durability, readOnly, onEvent, wasm } = settings;
+  const { keys, values, durability, readOnly, onEvent, onProgress, wasm } = settings;
   const client = {
     id: crypto.randomUUID(),
     keysAreText: isText(keys),
     valuesAreText: isText(values),
     wantsEvents: onEvent !== undefined,
+    wantsProgress: onProgress !== undefined,
   };
   const cloned = Object.fromEntries(Object.entries(options ?? {}).filter(([option]) => !KEPT_HERE.includes(option)));
   if (readOnly) cloned["create"] = false;
-  const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent });
+  const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent, onProgress });
   await tab.ready;
   const face = new ConnectionFace(tab.conversation, { path: [], keys, values }, undefined, true);
   return new Connection<KeyOf<K>, ValueOf<V>>(tab, { durability, readOnly, persisted: () => persisted }, face);

@@ -4,7 +4,7 @@ import { type BatchOperation, deleteOperation, type SubOperation, setOperation }
 import type { CompactOptions } from "../store/compaction.ts";
 import type { DeleteOptions, WriteOptions } from "../store/entry.ts";
 import { CairnError } from "../store/error.ts";
-import type { StoreEvent } from "../store/options.ts";
+import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import type { VerifyProgress } from "../store/verify.ts";
 import { ClientViews, shownBytes, type WireStore, WireStores } from "./connection-faces.ts";
 import {
@@ -25,6 +25,7 @@ import {
   type WireWatch,
   type WireWatching,
 } from "./connection-wire.ts";
+import { ServedBackups } from "./served-backups.ts";
 import { ServedWatch } from "./served-watch.ts";
 
 /** Sends a message to a client, and hands buffers over where the way to it can do that. */
@@ -50,6 +51,7 @@ class ServedClient {
   readonly walks = new Map<number, OpenWalk>();
   readonly watches = new Map<number, ServedWatch>();
   readonly views: ClientViews;
+  readonly backups: ServedBackups;
   /** What its calls are done on where nothing else is said. */
   readonly plain: WireFace;
   readonly wire: WireClient;
@@ -57,11 +59,13 @@ class ServedClient {
   lastId = 0;
   /** Answers that came later, and go out together. */
   later: AnswersMessage | undefined;
+  laterTransfer: ArrayBuffer[] = [];
 
-  constructor(wire: WireClient, post: Post, views: ClientViews) {
+  constructor(wire: WireClient, post: Post, views: ClientViews, backups: ServedBackups) {
     this.wire = wire;
     this.post = post;
     this.views = views;
+    this.backups = backups;
     this.plain = { path: [], keysAreText: wire.keysAreText, valuesAreText: wire.valuesAreText };
   }
 }
@@ -86,13 +90,13 @@ export class ConnectionService {
     if (this.closing) return;
     let client = this.clients.get(wire.id);
     if (client === undefined) {
-      client = new ServedClient(wire, post, new ClientViews(this.stores, this.owner));
+      client = new ServedClient(wire, post, new ClientViews(this.stores, this.owner), new ServedBackups(this.owner));
       this.clients.set(wire.id, client);
     }
     client.post({ type: "owner", owner: this.owner, recoveredVersion: this.store.recoveredVersion }, []);
   }
 
-  /** Lets a client go, with its walks, its snapshots and its transactions. */
+  /** Lets a client go, with all that it has begun and not ended. */
   leave(id: string): void {
     const client = this.clients.get(id);
     if (client === undefined) return;
@@ -100,6 +104,7 @@ export class ConnectionService {
     for (const { walk } of client.walks.values()) walk.return?.();
     for (const watch of client.watches.values()) watch.stop();
     client.views.end();
+    client.backups.endAll();
   }
 
   /** Does the calls of a message, in their order. */
@@ -157,6 +162,13 @@ export class ConnectionService {
     }
   }
 
+  /** Passes on how far something is. */
+  progress(progress: StoreProgress): void {
+    for (const client of this.clients.values()) {
+      if (client.wire.wantsProgress) client.post({ type: "storeProgress", owner: this.owner, progress }, []);
+    }
+  }
+
   /** Does no further calls, answers those that wait, and closes the store. */
   async close(): Promise<void> {
     this.closing = true;
@@ -179,7 +191,7 @@ export class ConnectionService {
     transfer: ArrayBuffer[],
   ): unknown {
     const first = args[at] as WireBytes;
-    const { views } = client;
+    const { views, backups } = client;
     switch (call) {
       case "next":
         return this.next(client, face, first as unknown as number, args[at + 1] as number, args[at + 2] as WireBytes);
@@ -207,6 +219,12 @@ export class ConnectionService {
         return views.commit(face.view);
       case "rollback":
         return views.rollback(face.view);
+      case "backup":
+        return backups.begin(this.store, args[at] as number | undefined);
+      case "backupPart":
+        return backups.part(args[at] as number);
+      case "backupEnd":
+        return backups.end(args[at] as number);
     }
     const target = views.target(face);
     switch (call) {
@@ -361,6 +379,7 @@ export class ConnectionService {
         const later = this.laterAnswers(client);
         later.ids.push(id);
         later.values.push(value);
+        if (value instanceof Uint8Array) handOver(value, client.laterTransfer);
       },
       (error) => this.laterAnswers(client).failures.push([id, toWireError(error, call)]),
     );
@@ -374,7 +393,7 @@ export class ConnectionService {
     queueMicrotask(() =>
       queueMicrotask(() => {
         client.later = undefined;
-        this.send(client, later, []);
+        this.send(client, later, client.laterTransfer.splice(0));
       }),
     );
     return later;

@@ -8,7 +8,7 @@
 import type { Format } from "../store/encoding.ts";
 import type { WriteOptions } from "../store/entry.ts";
 import { CairnError, type CairnErrorCode } from "../store/error.ts";
-import type { StoreEvent } from "../store/options.ts";
+import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import type { VerifyProgress } from "../store/verify.ts";
 
 /** Calls, with the count of their arguments. */
@@ -64,6 +64,12 @@ export const ARGUMENT_COUNTS = {
   changes: 1,
   /** watch */
   unwatch: 1,
+  /** since. Answers `WireBackup`. */
+  backup: 1,
+  /** backup. Answers its next bytes, `undefined` at its end. */
+  backupPart: 1,
+  /** backup */
+  backupEnd: 1,
 } as const;
 
 /** The name of a call. */
@@ -153,12 +159,20 @@ export interface WireChanges {
   done: boolean;
 }
 
+/** A backup that was begun, and the version that it holds. It means nothing to another owner. */
+export interface WireBackup {
+  backup: number;
+  owner: string;
+  version: number;
+}
+
 /** How a client wants keys and values back. */
 export interface WireClient {
   id: string;
   keysAreText: boolean;
   valuesAreText: boolean;
   wantsEvents: boolean;
+  wantsProgress: boolean;
 }
 
 /** A `CairnError` that can be cloned. */
@@ -234,6 +248,13 @@ export interface EventMessage {
   event: Exclude<StoreEvent, { type: "poisoned" }> | { type: "poisoned"; error: WireError };
 }
 
+/** To a client: how far something is that the store does, for whomever. */
+export interface StoreProgressMessage {
+  type: "storeProgress";
+  owner: string;
+  progress: StoreProgress;
+}
+
 /** What an owner says to one client. */
 export type ToClient =
   | AnswersMessage
@@ -242,6 +263,7 @@ export type ToClient =
   | WatchedMessage
   | ClosingMessage
   | ProgressMessage
+  | StoreProgressMessage
   | EventMessage;
 
 /** On the channel that all tabs of a store hear: who looks for an owner, and who leaves. */
@@ -265,6 +287,7 @@ export type ToWorker = CallsMessage | StartMessage | { type: "joined" } | { type
 export type FromWorker =
   | ToClient
   | { type: "alive" }
+  | { type: "opening"; progress: StoreProgress }
   | { type: "failed"; error: WireError }
   | { type: "closed"; error: WireError | undefined };
 

@@ -1,4 +1,5 @@
 /** A page's face of a store that a worker holds: the calls of `Store`, as promises. */
+import type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 import type { BatchOperation, SubOperation } from "../store/batch.ts";
 import { type CompactOptions, type CompactReport, readCompactOptions } from "../store/compaction.ts";
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
@@ -21,6 +22,7 @@ import type { TransactOptions } from "../store/transaction.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
 import type { WatchOptions, WatchRange } from "../store/watch.ts";
 import type { Tab } from "./browser-tab.ts";
+import { backupOver } from "./connection-backup.ts";
 import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
 import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
 import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
@@ -165,8 +167,8 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
   }
 
   /**
-   * A namespace: see `Store.sub`. It is the same connection: `flush`, `stats`, `verify`, `compact` and `close` are the whole
-   * one's.
+   * A namespace: see `Store.sub`. It is the same connection: `flush`, `stats`, `verify`, `compact`, `backup` and `close` are
+   * the whole one's.
    */
   sub<SubK extends KeyEncoding = "utf8", SubV extends ValueEncoding = "utf8">(
     name: string,
@@ -227,6 +229,18 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
   async compact(options: CompactOptions = {}): Promise<CompactReport> {
     this.writable("compact");
     return (await this.face.ask("compact", [readCompactOptions(options)])) as CompactReport;
+  }
+
+  /**
+   * A consistent image of the whole store, as a stream of bytes that `restore` takes: as `Store.backup`, made by the worker
+   * that holds the store, in parts of at most 1 MiB, as the reader asks for them. What it still reads is not freed until then,
+   * so read it to its end, cancel it, or abort `signal`; it also ends with this page, and one that is dropped when it is collected.
+   *
+   * The stream errors as a store's does, with `SNAPSHOT_EXPIRED` when the worker that holds the store ends before its end, and
+   * with `CLOSED` when this connection is closed. `since` goes on working when another worker has taken the store over.
+   */
+  backup(options?: BackupOptions): BackupStream {
+    return backupOver(this.face.conversation, options);
   }
 
   /** Makes everything durable and leaves. The tab that held the store hands it over to another. */

@@ -37,6 +37,8 @@ interface Extras {
 interface Call extends Extras {
   name: WireCall;
   args: unknown[];
+  /** The owner that it is for, where it means nothing to another one. */
+  owner: string | undefined;
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -55,8 +57,18 @@ interface KeptWrite {
 
 /** Turns of the microtask queue that a message waits for more calls. */
 const COMPANY_TURNS = 3;
-/** Calls that mean nothing to another owner, since a snapshot, or a watch, ends with the one that it was asked of. */
-const BOUND: ReadonlySet<WireCall> = new Set<WireCall>(["next", "end", "release", "changes", "unwatch"]);
+/** Calls that mean nothing to another owner, since a snapshot, a watch or a backup ends with the one that it was asked of. */
+const BOUND: ReadonlySet<WireCall> = new Set<WireCall>([
+  "next",
+  "end",
+  "release",
+  "changes",
+  "unwatch",
+  "backupPart",
+  "backupEnd",
+]);
+/** No owner's name: a call that none can do any more. */
+const NOBODY = "";
 
 /** The calls of one connection. */
 export class Conversation {
@@ -82,6 +94,11 @@ export class Conversation {
   /** Whether there is an owner that takes calls. */
   get isAttached(): boolean {
     return this.send !== undefined;
+  }
+
+  /** Whether it takes no more calls, for whatever reason. */
+  get isOver(): boolean {
+    return this.ending !== undefined;
   }
 
   /** Whether the connection was closed by its program. */
@@ -110,8 +127,9 @@ export class Conversation {
   /** Asks the owner, now or when there is one. */
   ask(name: WireCall, args: unknown[], extras: Extras = {}): Promise<unknown> {
     if (this.ending !== undefined) return Promise.reject(this.ending);
+    const owner = BOUND.has(name) ? (this.owner ?? NOBODY) : extras.face?.owner;
     return new Promise((resolve, reject) => {
-      this.waiting.push({ name, args, ...extras, resolve, reject });
+      this.waiting.push({ name, args, ...extras, owner, resolve, reject });
       this.schedule();
     });
   }
@@ -130,6 +148,7 @@ export class Conversation {
         name,
         args,
         face,
+        owner: undefined,
         resolve: () => undefined,
         reject: (cause) => this.end(writesLost(cause)),
       }),
@@ -250,7 +269,7 @@ export class Conversation {
     const transfer: ArrayBuffer[] = [];
     let face: WireFace | undefined;
     for (const call of waiting) {
-      if (call.face?.owner !== undefined && call.face.owner !== owner) {
+      if (isBound(call) && call.owner !== owner) {
         call.reject(snapshotLost(call.name));
         continue;
       }
@@ -273,8 +292,8 @@ function unanswered(operation: string): CairnError {
 }
 
 /** Whether a call means nothing to another owner. */
-function isBound({ name, face }: Call): boolean {
-  return BOUND.has(name) || face?.owner !== undefined;
+function isBound({ owner }: Call): boolean {
+  return owner !== undefined;
 }
 
 function snapshotLost(operation: string): CairnError {

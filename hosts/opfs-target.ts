@@ -127,7 +127,8 @@ async function lockFile(place: string, name: string, end: number): Promise<() =>
   }
 }
 
-function handlesMissing(): string | undefined {
+/** Why a file's synchronous handle cannot be had here, such as on a page; `undefined` where it can. */
+export function handlesMissing(): string | undefined {
   const { FileSystemFileHandle: type } = globalThis as { FileSystemFileHandle?: { prototype: object } };
   if (type !== undefined && "createSyncAccessHandle" in type.prototype) return undefined;
   return "synchronous access to files exists in dedicated workers alone: call open there, or connect on a page";

@@ -54,7 +54,7 @@ const COPY_BYTES = 1_048_576;
 export function restoreOn(open: Open): Restore {
   const runtime = runtimeOf(open);
   return async (target, source, options = {}) => {
-    checkOptions(options);
+    checkRestoreOptions(options);
     const sources = sourcesOf(source);
     if (target === ":memory:") {
       throw invalid('what is restored to ":memory:" is gone at once. Pass a BlockDevice, and open that.');
@@ -195,7 +195,8 @@ function reporter({ onProgress }: RestoreOptions): ((done: number, total: number
   };
 }
 
-function sourcesOf(source: BackupSource): readonly ByteSource[] {
+/** The backups that a program passes, in their order. `INVALID_ARGUMENT`. */
+export function sourcesOf(source: BackupSource): readonly ByteSource[] {
   const isSource = (value: unknown): boolean =>
     typeof value === "object" &&
     value !== null &&
@@ -208,7 +209,8 @@ function sourcesOf(source: BackupSource): readonly ByteSource[] {
   throw invalid("the source must be a stream of bytes, an iterable of Uint8Array, or an array of such.");
 }
 
-function checkOptions(options: unknown): asserts options is RestoreOptions {
+/** Checks the options of `restore`. `INVALID_ARGUMENT`. */
+export function checkRestoreOptions(options: unknown): asserts options is RestoreOptions {
   if (!isPlain(options)) throw invalid("the options must be an object.");
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;

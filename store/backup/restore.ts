@@ -44,27 +44,55 @@ export interface RestoreReport {
 /** Bytes of a backup, however they come. */
 export type ByteSource = ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
+/** The chunks of a source. */
+export interface Chunks {
+  /** The next one, never empty; `undefined` at the end. `INVALID_ARGUMENT` for what is no bytes, and what the source fails with. */
+  next(): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Nothing more is wanted. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/** Begins to read a source. */
+export function chunksOf(source: ByteSource): Chunks {
+  let next: () => Promise<Uint8Array | undefined>;
+  let end: () => Promise<unknown>;
+  if ("getReader" in source) {
+    const reader = source.getReader();
+    next = async () => (await reader.read()).value;
+    end = () => reader.cancel();
+  } else {
+    const chunks =
+      Symbol.asyncIterator in source
+        ? source[Symbol.asyncIterator]()
+        : (source as Iterable<Uint8Array>)[Symbol.iterator]();
+    next = async () => (await chunks.next()).value as Uint8Array | undefined;
+    end = async () => chunks.return?.();
+  }
+  return {
+    async next() {
+      for (;;) {
+        const chunk = await next();
+        if (chunk === undefined) return undefined;
+        if (!(chunk instanceof Uint8Array)) {
+          const message = "restore: a backup is a stream of Uint8Array, and this one gives something else.";
+          throw new CairnError("INVALID_ARGUMENT", "restore", message);
+        }
+        if (chunk.length > 0) return chunk as Uint8Array<ArrayBuffer>;
+      }
+    },
+    async stop() {
+      await end().catch(() => undefined);
+    },
+  };
+}
+
 /** Reads stretches of given sizes from chunks of any. */
 class ByteReader {
-  private readonly next: () => Promise<Uint8Array | undefined>;
-  private readonly end: () => Promise<void>;
+  private readonly chunks: Chunks;
   private chunk = new Uint8Array(0);
 
   constructor(source: ByteSource) {
-    if ("getReader" in source) {
-      const reader = source.getReader();
-      this.next = async () => (await reader.read()).value;
-      this.end = () => reader.cancel();
-    } else {
-      const chunks =
-        Symbol.asyncIterator in source
-          ? source[Symbol.asyncIterator]()
-          : (source as Iterable<Uint8Array>)[Symbol.iterator]();
-      this.next = async () => (await chunks.next()).value as Uint8Array | undefined;
-      this.end = async () => {
-        await chunks.return?.();
-      };
-    }
+    this.chunks = chunksOf(source);
   }
 
   /** The next `size` bytes. `CORRUPT` when there are fewer. */
@@ -88,22 +116,12 @@ class ByteReader {
   }
 
   /** Nothing more is wanted. */
-  async stop(): Promise<void> {
-    await this.end().catch(() => undefined);
+  stop(): Promise<void> {
+    return this.chunks.stop();
   }
 
   private async fill(): Promise<void> {
-    for (;;) {
-      const chunk = await this.next();
-      if (chunk === undefined) return;
-      if (!(chunk instanceof Uint8Array)) {
-        const message = "restore: a backup is a stream of Uint8Array, and this one gives something else.";
-        throw new CairnError("INVALID_ARGUMENT", "restore", message);
-      }
-      if (chunk.length === 0) continue;
-      this.chunk = chunk as Uint8Array<ArrayBuffer>;
-      return;
-    }
+    this.chunk = (await this.chunks.next()) ?? this.chunk;
   }
 }
 

@@ -184,6 +184,37 @@ describe.each(browsersOfRun())("connect in %s", (browser) => {
     expect(seen.progress.at(-1)).toEqual({ phase: "index", done: 20_000, total: 20_000 });
   });
 
+  // The listener went to the worker with the other options, and could not be cloned.
+  test("tells its listener how far opening and compaction are, whichever tab holds the store", async () => {
+    const name = pages.newName();
+    const [first, second] = [await pages.newPage(), await pages.newPage()];
+    for (const page of [first, second]) {
+      await page.evaluate(async (name) => {
+        kept.phases = [];
+        kept.store = await cairn.connect(name, {
+          onProgress({ phase }) {
+            kept.phases.push(phase);
+            throw new Error("a listener's own failure");
+          },
+        });
+      }, name);
+    }
+    await second.evaluate(async () => {
+      for (let i = 0; i < 60_000; i++) void kept.store.set(`key ${i % 100}`, `${i}`.padEnd(100, "v"));
+      await kept.store.compact({ full: true });
+    });
+    for (const page of [first, second]) {
+      await expect.poll(() => page.evaluate(() => kept.phases.includes("compaction"))).toBe(true);
+    }
+    await first.evaluate(() => kept.store.killWorker());
+    await expect
+      .poll(async () => {
+        const seen = await Promise.all([first, second].map((page) => page.evaluate(() => kept.phases)));
+        return seen.flat().includes("recovery");
+      })
+      .toBe(true);
+  });
+
   test("encodes on the page: bytes, JSON and codecs share a store with text", async () => {
     const page = await pages.newPage();
     const seen = await page.evaluate(async (name) => {

@@ -6,6 +6,7 @@ import { Pages, type PageWorld } from "./pages.ts";
 
 declare const cairn: PageWorld["cairn"];
 declare const kept: PageWorld["kept"];
+declare const outcome: PageWorld["outcome"];
 
 /** Connects a page, and keeps the connection there. */
 async function connect(page: Page, name: string, options: object = {}): Promise<void> {
@@ -239,11 +240,64 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
       return kept.store.get("count");
     });
     expect(seen).toBe("7");
+    const all = await other.evaluate(async () => {
+      for (let i = 0; i < 12; i++) kept.store.killWorker();
+      return kept.store.get("count");
+    });
+    expect(all).toBe("7");
     // One of them is there still to take over.
     await owner.evaluate(() => kept.store.close());
     expect(await other.evaluate(() => kept.store.get("count"))).toBe("7");
     expect(await isOwner(other)).toBe(true);
+    // The owner's own, before the next one can have begun.
+    await other.evaluate(async () => {
+      for (let i = 0; i < 12; i++) kept.store.killWorker();
+      await kept.store.set("count", "8");
+    });
+    expect(await isOwner(other)).toBe(true);
   });
+
+  // Having had an owner, which is gone, was taken for having one.
+  test.skipIf(browser !== "chromium")(
+    "give up when their workers end one after the other, also once there was an owner",
+    async () => {
+      const name = pages.newName();
+      const [owner, other, third] = [await pages.newPage(), await pages.newPage(), await pages.newPage()];
+      await connect(owner, name);
+      await connect(other, name);
+      await other.evaluate(() => kept.store.set("a", "1"));
+      // Whoever is elected next waits for the file, and does not get it.
+      await third.evaluate((name) => {
+        void navigator.locks.request(`cairn-kv:${name}:file`, () => new Promise(() => {}));
+      }, name);
+      await pages.closePage(owner);
+      await other.evaluate(() => {
+        kept.asked = outcome(kept.store.get("a"));
+        kept.isOver = false;
+        void kept.asked.then(() => {
+          kept.isOver = true;
+        });
+      });
+      /** The lock of the worker that its page watches. */
+      const watched = (): Promise<string> =>
+        other.evaluate(async () => {
+          const { pending = [] } = await navigator.locks.query();
+          return kept.isOver ? "over" : (pending.find(({ name }) => name?.includes(":worker:"))?.name ?? "");
+        });
+      for (let last = "", ended = 0; ended < 10; ended++) {
+        await expect.poll(async () => !["", last].includes(await watched())).toBe(true);
+        last = await watched();
+        if (last === "over") break;
+        await other
+          .workers()
+          .at(-1)
+          ?.evaluate(() => self.close())
+          .catch(() => undefined);
+      }
+      const { code, message } = await other.evaluate(() => kept.asked);
+      expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining("5 workers ended")]);
+    },
+  );
 });
 
 /** Makes the process of a page crash. */
