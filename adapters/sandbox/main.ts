@@ -1,5 +1,5 @@
 /** The sandbox page: starts its panels around the one store that is open. */
-import { connect } from "../../hosts/browser.ts";
+import { connect, restore } from "../../hosts/browser.ts";
 import { startBenchmark } from "./benchmark-panel.ts";
 import { startCrash } from "./crash-panel.ts";
 import { element } from "./elements.ts";
@@ -16,7 +16,7 @@ import { startVerify } from "./verify-panel.ts";
 startTheme();
 startKeyboard();
 // For the console: `const store = await cairn.connect("app.cairn")`.
-Object.assign(globalThis, { cairn: { connect } });
+Object.assign(globalThis, { cairn: { connect, restore } });
 const reason = missing();
 if (reason === undefined) {
   const session = new Session();

@@ -1,15 +1,17 @@
 /**
- * The relay: one image goes from Node to Bun, to Deno, as a backup to Node, through the sandbox page into Chromium's OPFS, and
- * back to Node.
+ * The relay: one image goes from Node to Bun, to Deno, as a backup to Node, through the sandbox page into Chromium's OPFS, as
+ * the page's backup to Node, as a backup to the page again, which restores it, and from there as a backup and as a file to Node.
  * Every station checks every record, in order and by its key, before it changes some: new ones, others of an earlier
  * station overwritten, others deleted. Deno compacts the image as well. Every station verifies the store, as it came and as it leaves it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Page } from "playwright";
 import { afterAll, describe, expect, test } from "vitest";
 import { builtEntry, commandOf, type RuntimeName, runProgram } from "../runtime.ts";
 import {
+  createStore,
   downloadStore,
   dropFile,
   NO_CHROMIUM,
@@ -56,6 +58,7 @@ function sound(keys: number): object {
 /** Opens the image on a runtime, verifies and reads all of it, makes the changes, and verifies again; Deno writes all of it anew before, and compacts it. */
 function station(runtime: RuntimeName, path: string, expected: Records, changes: [string, string | null][]): void {
   const body = `
+    const { Buffer } = await import("node:buffer");
     const { readFileSync, writeFileSync } = await import("node:fs");
     const { expected, changes } = JSON.parse(readFileSync(target + ".json", "utf8"));
     const store = await open(target, { memoryBytes });
@@ -76,7 +79,7 @@ function station(runtime: RuntimeName, path: string, expected: Records, changes:
     const moved = "Deno" in globalThis ? await store.compact({ full: true }) : undefined;
     verified.push(await store.verify());
     const reports = verified.map(({ ok, keys, faults, totalsCompared }) => ({ ok, keys, faults, totalsCompared }));
-    if ("Deno" in globalThis) writeFileSync(target + ".backup", await new Response(store.backup()).bytes());
+    writeFileSync(target + ".backup", Buffer.from(await new Response(store.backup()).arrayBuffer()));
     const compacted = moved === undefined ? undefined : moved.done && moved.bytesWritten > 0 && moved.bytesFreed > 0;
     say({ found: found.length, count, wrong: wrong.length, reports, compacted });
     await store.close();
@@ -89,6 +92,61 @@ function station(runtime: RuntimeName, path: string, expected: Records, changes:
   expect(said).toEqual([{ found: expected.size, count: expected.size, wrong: 0, reports, compacted }]);
 }
 
+/** Node makes a store of a backup, at `path` instead of what is there. */
+function restoreOnNode(path: string, backup: string): void {
+  const restoring = `
+    const { createReadStream } = await import("node:fs");
+    const { restore } = await import(${JSON.stringify(builtEntry("node"))});
+    say((await restore(target, createReadStream(${JSON.stringify(backup)}), { overwrite: true })).version > 0);
+  `;
+  expect(runProgram(restoring, path, "node")).toMatchObject({ said: [true], failed: "" });
+}
+
+/** Makes a backup on the page, as a program there does, and saves it. */
+async function backupOfPage(page: Page, path: string): Promise<void> {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.evaluate(async () => {
+      const { cairn } = globalThis as unknown as { cairn: typeof import("../../hosts/browser.ts") };
+      const store = await cairn.connect("relay.cairn");
+      const href = URL.createObjectURL(await new Response(store.backup()).blob());
+      await store.close();
+      Object.assign(document.createElement("a"), { href, download: "relay.backup" }).click();
+    }),
+  ]);
+  await download.saveAs(path);
+}
+
+/** Restores a backup on the page, in the place of what is there. */
+async function restoreOnPage(page: Page, path: string): Promise<void> {
+  const field = await page.evaluateHandle(() => Object.assign(document.createElement("input"), { type: "file" }));
+  await field.setInputFiles(path);
+  const version = await field.evaluate(async (input) => {
+    const { cairn } = globalThis as unknown as { cairn: typeof import("../../hosts/browser.ts") };
+    const [file] = input.files ?? [];
+    return (await cairn.restore("relay.cairn", (file as File).stream(), { overwrite: true })).version;
+  });
+  expect(version).toBeGreaterThan(0);
+}
+
+/** Reads all of the store on the page, in order and by its keys, and verifies it. */
+async function expectOnPage(page: Page, records: Records): Promise<void> {
+  const seen = await page.evaluate(async () => {
+    const { cairn } = globalThis as unknown as { cairn: typeof import("../../hosts/browser.ts") };
+    const store = await cairn.connect("relay.cairn");
+    const walked: [string, string][] = [];
+    for await (const entry of store.entries()) walked.push(entry);
+    const got = await store.getMany(walked.map(([key]) => key));
+    const { ok, keys, faults, totalsCompared } = await store.verify();
+    await store.close();
+    const differ = walked.filter(([, value], i) => got[i] !== value).length;
+    return { walked, differ, report: { ok, keys, faults, totalsCompared } };
+  });
+  expect(seen.differ).toBe(0);
+  expect(seen.walked).toEqual([...records]);
+  expect(seen.report).toEqual(sound(records.size));
+}
+
 describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno") === undefined)("the relay", () => {
   test("one image goes through Node, Bun, Deno and Chromium, and every record is right at every station", async () => {
     let records: Records = new Map();
@@ -99,33 +157,16 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
     }
 
     // What goes on is not the image that Deno left, but what Node restores from Deno's backup of it.
-    const restoring = `
-      const { createReadStream } = await import("node:fs");
-      const { restore } = await import(${JSON.stringify(builtEntry("node"))});
-      say((await restore(target, createReadStream(target + ".backup"), { overwrite: true })).version > 0);
-    `;
-    expect(runProgram(restoring, image, "node")).toMatchObject({ said: [true], failed: "" });
+    restoreOnNode(image, `${image}.backup`);
 
     const [site, browser] = await Promise.all([startSite(), startChromium()]);
     const returned = join(folder, "returned.cairn");
+    const between = join(folder, "between.cairn");
     try {
       const page = await openPage(browser, site);
       await dropFile(page, image);
       await page.getByText("relay.cairn was imported and is open.").waitFor();
-      const seen = await page.evaluate(async () => {
-        const { cairn } = globalThis as unknown as { cairn: typeof import("../../hosts/browser.ts") };
-        const store = await cairn.connect("relay.cairn");
-        const walked: [string, string][] = [];
-        for await (const entry of store.entries()) walked.push(entry);
-        const got = await store.getMany(walked.map(([key]) => key));
-        const { ok, keys, faults, totalsCompared } = await store.verify();
-        await store.close();
-        const differ = walked.filter(([, value], i) => got[i] !== value).length;
-        return { walked, differ, report: { ok, keys, faults, totalsCompared } };
-      });
-      expect(seen.differ).toBe(0);
-      expect(seen.walked).toEqual([...records]);
-      expect(seen.report).toEqual(sound(records.size));
+      await expectOnPage(page, records);
 
       const [edited, removed] = [...records.keys()] as [string, string];
       await page.getByRole("option", { name: edited, exact: true }).click();
@@ -149,6 +190,19 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
       await page.getByRole("button", { name: "Verify" }).click();
       await page.getByRole("status").getByText("No fault found.").waitFor();
       expect(await page.locator("#verify-keys").textContent()).toBe(records.size.toLocaleString("en"));
+
+      // Node goes on with what it restores from the page's backup, and the page with what it restores from Node's.
+      await backupOfPage(page, `${between}.page`);
+      restoreOnNode(between, `${between}.page`);
+      const changes = changesOf("between", records);
+      station("node", between, records, changes);
+      records = after(records, changes);
+      await page.locator("#close").click();
+      await page.getByText("relay.cairn is closed.").waitFor();
+      await restoreOnPage(page, `${between}.backup`);
+      await expectOnPage(page, records);
+      await backupOfPage(page, `${image}.page`);
+      await createStore(page, "relay.cairn");
       await downloadStore(page, returned);
     } finally {
       await browser.close();
@@ -156,5 +210,7 @@ describe.skipIf(NO_CHROMIUM || commandOf("bun") === undefined || commandOf("deno
     }
     station("node", returned, records, []);
     station("node", returned, records, []);
+    restoreOnNode(image, `${image}.page`);
+    station("node", image, records, []);
   });
 });
