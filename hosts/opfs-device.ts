@@ -10,9 +10,8 @@
  */
 import type { BlockDevice, DevicePiece } from "../store/device.ts";
 import { CairnError } from "../store/error.ts";
+import { BLOCK_SIZE } from "../store/layout.ts";
 
-/** Offsets and sizes are multiples of it. */
-export const BLOCK_SIZE = 4096;
 const BOUNCE_SIZE = 64 * 1024;
 /** Synchronous writing after which other work of the worker gets its turn. */
 const SLICE_MS = 8;

@@ -9,7 +9,7 @@ import * as fs from "node:fs";
 import type { DevicePiece, DeviceTarget } from "../store/device.ts";
 
 /** Offsets and sizes are multiples of it. */
-export const BLOCK_SIZE = 4096;
+export { BLOCK_SIZE } from "../store/layout.ts";
 
 /** The most bytes of one system call: Linux moves at most 2 GiB less a page, `fs` takes lengths below 2^31. */
 const TRANSFER_SIZE_MAX = 2 ** 30;

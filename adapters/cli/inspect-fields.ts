@@ -1,6 +1,6 @@
 /** Fields of the structures on a device, as people and programs read them: numbers with their unit, codes by their name. */
 import { type FieldValue, SEGMENT_KINDS } from "../../store/inspect.ts";
-import type { LAYOUT } from "../../store/layout.ts";
+import { BLOCK_SIZE, type LAYOUT } from "../../store/layout.ts";
 import type { Painter } from "./colors.ts";
 import { formatBytes, formatCount } from "./text.ts";
 
@@ -17,7 +17,6 @@ type Structure = keyof typeof LAYOUT;
 const ENGINES = ["", "dual", "append-log", "hybrid-log", "lsm"];
 const BLOCK_FLAGS = ["ends a group", "segment header", "ends its segment"];
 const NO_RECORD = 0xffffn;
-const BLOCK_SIZE = 4096;
 const FEATURES = new Set(["incompatible", "readCompatible", "compatible"]);
 const BYTES = new Set(["used", "valueSize", "keySize"]);
 

@@ -11,7 +11,7 @@ import {
   type SegmentView,
   type SuperblockCopy,
 } from "../../../hosts/node.ts";
-import type { LAYOUT } from "../../../store/layout.ts";
+import { BLOCK_SIZE, type LAYOUT } from "../../../store/layout.ts";
 import { existsOrFail } from "../byte-store.ts";
 import { type Painter, painterFor } from "../colors.ts";
 import { addExamples } from "../command.ts";
@@ -39,7 +39,6 @@ interface Page {
 }
 
 const VIEWS = ["superblock", "segments", "block", "record"];
-const BLOCK_SIZE = 4096;
 const BLOCK_HEADER_SIZE = 56;
 const PREVIEW_SIZE = 48;
 const WIDTH = 100;

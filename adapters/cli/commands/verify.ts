@@ -5,6 +5,7 @@
  */
 import type { Command } from "commander";
 import { CairnError, inspect, type VerifyFault, type VerifyReport } from "../../../hosts/node.ts";
+import { BLOCK_SIZE } from "../../../store/layout.ts";
 import { scanDevice } from "../../../store/scan.ts";
 import { withStore } from "../byte-store.ts";
 import { type Painter, painterFor } from "../colors.ts";
@@ -16,7 +17,6 @@ import { base64Of, formatBytes, formatCount, formatSeconds, textOf } from "../te
 
 /** Codes of an opening that damage can be the reason of. */
 const DAMAGE = ["CORRUPT", "DEVICE_READ", "DEVICE_SHRUNK"];
-const BLOCK_SIZE = 4096;
 /** How often a store that is written to meanwhile is begun with. */
 const ATTEMPTS = 5;
 
