@@ -42,10 +42,9 @@ export interface RunningBrowser {
   close(): Promise<void>;
 }
 
-/** Starts a browser. */
-export async function startBrowser(name: BrowserName): Promise<RunningBrowser> {
-  const profile = mkdtempSync(join(tmpdir(), `cairn-${name}-`));
-  const browser = await launch({
+/** Starts a browser over a profile, which may have been used before. */
+export function launchBrowser(name: BrowserName, profile: string): Promise<Browser> {
+  return launch({
     browser: name === "chromium" ? "chrome" : "firefox",
     executablePath: executableOf(name),
     headless: true,
@@ -53,6 +52,12 @@ export async function startBrowser(name: BrowserName): Promise<RunningBrowser> {
     args: name === "chromium" ? [...CHROMIUM_FLAGS, `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`] : [],
     extraPrefsFirefox: { "network.dns.localDomains": INSECURE_HOST },
   });
+}
+
+/** Starts a browser with a new profile. */
+export async function startBrowser(name: BrowserName): Promise<RunningBrowser> {
+  const profile = mkdtempSync(join(tmpdir(), `cairn-${name}-`));
+  const browser = await launchBrowser(name, profile);
   return {
     browser,
     async close() {
