@@ -39,7 +39,9 @@ export async function servePages(pages: Record<string, string>): Promise<PageSer
     try {
       if (!path.startsWith("/build/") || !file.startsWith(BUILD)) throw new Error("not below build/");
       const bytes = await readFile(file);
-      response.writeHead(200, { ...headers, "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" });
+      const type = TYPES[extname(file)] ?? "application/octet-stream";
+      // Each server is an origin of its own: what one has sent is not asked for again.
+      response.writeHead(200, { ...headers, "Content-Type": type, "Cache-Control": "max-age=3600" });
       response.end(bytes);
     } catch {
       response.writeHead(404, headers).end();

@@ -24,5 +24,6 @@ describe("a conversation", () => {
       conversation.answer({ type: "answers", owner: "second", ids: [1], values: [7], failures: [], durableVersion: 0 });
       expect(await plain).toBe(7);
     },
+    5000,
   );
 });

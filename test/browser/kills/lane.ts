@@ -12,6 +12,9 @@ import type { Found } from "./writer.ts";
 export const KINDS = ["terminate", "killWorker", "close", "reload", "crash", "takeOver"] as const;
 export type Kind = (typeof KINDS)[number];
 
+/** Those that need no new page come up more often. */
+const CHEAP_KINDS: readonly Kind[] = ["terminate", "terminate", "killWorker", "killWorker", "reload"];
+
 /** What kills came to. */
 export interface Tally {
   kills: Record<Kind | "browser", number>;
@@ -75,7 +78,7 @@ export class Lane {
   async round(): Promise<void> {
     if (++this.roundCount % ROUND_COUNT === 0) await this.changeStore();
     const { random } = this;
-    if (this.kinds.length === 0) this.kinds = [...KINDS];
+    if (this.kinds.length === 0) this.kinds = [...KINDS, ...CHEAP_KINDS];
     const [kind] = this.kinds.splice(random.below(this.kinds.length), 1) as [Kind];
     const isEarly = random.chance(EARLY_CHANCE);
     const session = await this.begin("a", kind === "terminate" ? "worker" : "connection");

@@ -23,7 +23,7 @@ export interface KillsReport extends Tally {
 }
 
 /** Rounds of each lane between two ends of the browser. */
-const ROUND_COUNT = 6;
+const ROUND_COUNT = 11;
 
 /** Runs until so many have been killed, and looks a last time. Ends after the first violations. */
 export async function runKills(options: KillsOptions): Promise<KillsReport> {

@@ -67,9 +67,16 @@ export class World {
   }
 }
 
+const READY_MS = 60_000;
+
 /** Waits until a page can be asked. */
 export async function isReady(page: Page): Promise<void> {
-  await page.waitForFunction("window.kills !== undefined", { timeout: 30_000, polling: 5 });
+  const end = performance.now() + READY_MS;
+  // While a page is loaded it may be another one between a question and its answer.
+  while ((await page.evaluate("window.kills !== undefined").catch(() => false)) !== true) {
+    if (performance.now() > end) throw new Error(`a page has not loaded for ${READY_MS / 1000} s`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** The source of a page's script, with all that it imports but the package. */
