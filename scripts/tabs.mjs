@@ -26,4 +26,6 @@ await build({
   logLevel: "warning",
   plugins: [places],
 });
-process.exitCode = spawnSync(process.execPath, [PROGRAM, ...process.argv.slice(2)], { stdio: "inherit" }).status ?? 2;
+const run = spawnSync(process.execPath, [PROGRAM, ...process.argv.slice(2)], { stdio: "inherit" });
+if (run.signal !== null) console.error(`test:tabs was ended by ${run.signal}`);
+process.exitCode = run.status ?? 2;
