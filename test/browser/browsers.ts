@@ -42,9 +42,11 @@ export interface RunningBrowser {
   close(): Promise<void>;
 }
 
-/** Starts a browser over a profile, which may have been used before. */
-export function launchBrowser(name: BrowserName, profile: string): Promise<Browser> {
+/** Starts a browser over a profile, which may have been used before. `endsIt`: whether a signal to this process ends both. */
+export function launchBrowser(name: BrowserName, profile: string, endsIt = true): Promise<Browser> {
   return launch({
+    handleSIGINT: endsIt,
+    handleSIGTERM: endsIt,
     browser: name === "chromium" ? "chrome" : "firefox",
     executablePath: executableOf(name),
     headless: true,

@@ -18,6 +18,9 @@ if (![seed, count, laneCount, minutes].every((value) => (value as number) > 0)) 
   process.exit(2);
 }
 const start = performance.now();
+// Who ends the run gets the counts so far.
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
 const seconds = (): string => `${((performance.now() - start) / 1000).toFixed(0)} s`;
 console.log(`seed ${seed}`);
 const { violations, kills, killCount, ...counts } = await runKills({
@@ -25,6 +28,7 @@ const { violations, kills, killCount, ...counts } = await runKills({
   count: count as number,
   budgetMs: (minutes as number) * 60_000,
   laneCount: laneCount as number,
+  signal: stop.signal,
   onProgress: (done) => console.log(`${done} kills, ${seconds()}`),
 });
 for (const violation of violations) console.log(`VIOLATION ${violation}`);

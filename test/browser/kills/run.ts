@@ -12,6 +12,8 @@ export interface KillsOptions {
   budgetMs?: number;
   /** Stores that are written to side by side. */
   laneCount?: number;
+  /** Ends after the present rounds. */
+  signal?: AbortSignal;
   /** Told now and then. */
   onProgress?: (killCount: number) => void;
 }
@@ -27,7 +29,7 @@ const ROUND_COUNT = 11;
 
 /** Runs until so many have been killed, and looks a last time. Ends after the first violations. */
 export async function runKills(options: KillsOptions): Promise<KillsReport> {
-  const { seed, count, budgetMs = Number.POSITIVE_INFINITY, laneCount = 3, onProgress } = options;
+  const { seed, count, budgetMs = Number.POSITIVE_INFINITY, laneCount = 3, signal, onProgress } = options;
   const end = performance.now() + budgetMs;
   const random = new Random(seed);
   const tally = newTally();
@@ -35,7 +37,8 @@ export async function runKills(options: KillsOptions): Promise<KillsReport> {
   const lanes: Lane[] = [];
   const killCount = (): number => Object.values(tally.kills).reduce((sum, one) => sum + one, 0);
   const violations = (): string[] => lanes.flatMap((lane) => lane.violations);
-  const isOver = (): boolean => killCount() >= count || performance.now() > end || violations().length > 0;
+  const isOver = (): boolean =>
+    killCount() >= count || performance.now() > end || signal?.aborted === true || violations().length > 0;
   try {
     await world.start();
     for (let i = 0; i < laneCount; i++) lanes.push(new Lane(world, tally, `${i}`, random.u32()));

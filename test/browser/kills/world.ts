@@ -24,7 +24,7 @@ export class World {
   async start(): Promise<void> {
     const [page, worker] = await Promise.all(["page", "worker"].map((name) => bundled(`${name}.ts`)));
     this.server = await servePages({ "/": PAGE, "/kills.js": page as string, "/kills-worker.js": worker as string });
-    this.browser = await launchBrowser("chromium", this.profile);
+    await this.launch();
   }
 
   /** Ends everything, and removes the profile. */
@@ -63,7 +63,11 @@ export class World {
     // It was started as the leader of a group.
     globalThis.process.kill(-(process?.pid as number), "SIGKILL");
     await ended;
-    this.browser = await launchBrowser("chromium", this.profile);
+    await this.launch();
+  }
+
+  private async launch(): Promise<void> {
+    this.browser = await launchBrowser("chromium", this.profile, false);
   }
 }
 
