@@ -26,6 +26,8 @@ await build({
   logLevel: "warning",
   plugins: [places],
 });
+// The program ends by itself, and says what it came to.
+process.on("SIGINT", () => undefined);
 const run = spawnSync(process.execPath, [PROGRAM, ...process.argv.slice(2)], { stdio: "inherit" });
 if (run.signal !== null) console.error(`test:tabs was ended by ${run.signal}`);
 process.exitCode = run.status ?? 2;
