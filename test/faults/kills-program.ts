@@ -1,0 +1,72 @@
+/**
+ * `npm run test:kills`: kills children with `kill -9` over and over; `scripts/kills.mjs` starts it.
+ *
+ *   program ROOT [--count N] [--runtime node,bun,deno] [--on file,loop] [--seed N] [--minutes N] [--keep FOLDER]
+ *
+ * Kills of each runtime: 200 unless asked for; each child writes into a store on all that `--on` names, a file and a loop
+ * device by default. `--keep` copies the stores before each child opens them, so that what fails can be looked at. The
+ * last line reads `N kills, N failed`.
+ */
+import * as fs from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { RuntimeName } from "../runtime.ts";
+import { killLoop, LOOP_SIZE } from "./kill-loop.ts";
+import { Machine } from "./machine.ts";
+
+const [root = ".", ...words] = process.argv.slice(2);
+const { values } = parseArgs({
+  args: words,
+  options: {
+    count: { type: "string", default: "200" },
+    runtime: { type: "string", default: "node,bun,deno" },
+    on: { type: "string", default: "file,loop" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
+    minutes: { type: "string" },
+    keep: { type: "string" },
+  },
+});
+const endMs = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes) * 60_000;
+let kills = 0;
+let failed = 0;
+for (const runtime of values.runtime.split(",") as RuntimeName[]) {
+  const machine = new Machine();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      machine.end();
+      process.exit(130);
+    });
+  }
+  try {
+    const paths = values.on
+      .split(",")
+      .map((on) => (on === "loop" ? machine.loop(LOOP_SIZE).loop : machine.path("store")));
+    const { keep } = values;
+    const copy = (): void => {
+      if (keep === undefined) return;
+      fs.mkdirSync(keep, { recursive: true });
+      for (const [index, path] of paths.entries()) {
+        if (fs.existsSync(path)) fs.writeFileSync(join(keep, `${runtime}-${index}.image`), fs.readFileSync(path));
+      }
+    };
+    const report = await killLoop({
+      root: resolve(root),
+      runtime,
+      paths,
+      count: Number(values.count),
+      seed: Number(values.seed),
+      endMs,
+      before: copy,
+      after: (count) => {
+        if (count % 500 === 0) console.log(`${runtime}: ${count} kills so far`);
+      },
+    });
+    kills += report.kills;
+    if (report.failure !== undefined) failed += 1;
+    console.log(JSON.stringify({ runtime, on: values.on, seed: values.seed, ...report }));
+  } finally {
+    machine.end();
+  }
+}
+console.log(`${kills} kills, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
