@@ -34,11 +34,11 @@ const ERRNO_NAMES: Readonly<Record<string, string>> = {
 
 /** The `errno` name of an error of `node:fs`, such as `"ENOSPC"`, or the empty string. */
 export function errnoOf(cause: unknown): string {
-  const { code, message } = (cause ?? {}) as { code?: unknown; message?: unknown };
-  // Node: the code "Unknown system error -122". Deno: no code, and a message that ends with "(os error 122)".
-  const number = /^Unknown system error -(\d+)$|\(os error (\d+)\)/.exec(String(code ?? message));
-  const name = ERRNO_NAMES[number?.[1] ?? number?.[2] ?? ""];
-  return name ?? (typeof code === "string" ? code : "");
+  const { code, errno, message } = (cause ?? {}) as { code?: unknown; errno?: unknown; message?: unknown };
+  if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  // Node: a code that says no more than "unknown", with the number. Deno: a message that ends with "(os error 122)".
+  const number = typeof errno === "number" ? Math.abs(errno) : /\(os error (\d+)\)/.exec(String(message))?.[1];
+  return ERRNO_NAMES[String(number)] ?? (typeof code === "string" ? code : "");
 }
 
 /** The message of anything that was thrown. */

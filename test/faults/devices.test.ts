@@ -1,10 +1,11 @@
 /** Block devices that go wrong beneath an open store: cut short, enlarged, unable to write what they took. */
 import * as fs from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
 import { commandIn } from "./children.ts";
-import { Machine, MIB, privilegeMissing, refusalOf, tool } from "./machine.ts";
+import { fillUp, Machine, MIB, privilegeMissing, refusalOf, tool } from "./machine.ts";
 import { Puppet } from "./puppet.ts";
 
 const ROOT = fileOf("");
@@ -64,7 +65,7 @@ describe.each(RUNTIMES)("on %s a block device", (runtime) => {
     fs.truncateSync(image, 6 * MIB);
     tool("losetup", "-c", loop);
     const failed = await puppet.call("put", "late", "2.1.200000");
-    expect(failed.code).toBe("DEVICE_SHRUNK");
+    expect(failed).toMatchObject({ code: "DEVICE_WRITE", cause: "DEVICE_SHRUNK" });
     for (const call of [["get", "key 1"], ["put", "x", "1.1.1"], ["flushSync"]]) {
       expect((await puppet.call(call[0] as string, ...call.slice(1))).code).toBe("POISONED");
     }
@@ -148,18 +149,17 @@ describe.each(RUNTIMES)("on %s a block device", (runtime) => {
     const puppet = await start();
     await puppet.do("open", loop);
     const there = new Map<string, string>();
-    let failed = { code: "done", cause: "" as string | undefined };
-    const late: [string, string][] = [];
-    for (let i = 0; failed.code === "done" && i < 200; i++) {
+    for (let i = 0; i < 30; i++) {
       const [key, tag] = [`key ${i}`, `1.${i}.${i % 4 === 3 ? 300 : 150_000}`];
-      const { code, cause } = await puppet.call("put", key, tag);
-      failed = { code, cause };
-      if (code === "done") there.set(key, tag);
-      else late.push([key, tag]);
+      await puppet.do("put", key, tag);
+      there.set(key, tag);
     }
+    // To its last page: the loop device takes a write that its file took in part for done, which nobody could see.
+    fillUp(join(place.point, "filler"));
+    const late: [string, string][] = [["late", "2.1.150000"]];
+    const failed = await puppet.call("put", "late", "2.1.150000");
     expect(failed.code).toBe("DEVICE_WRITE");
     expect(["EIO", "ENOSPC"]).toContain(failed.cause);
-    expect(there.size).toBeGreaterThan(20);
     // A second sync would succeed: the kernel has given up the pages. It is not asked for.
     for (const call of ["flush", "flushSync"]) expect((await puppet.call(call)).code).toBe("POISONED");
     await end(puppet);
