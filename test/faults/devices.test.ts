@@ -1,6 +1,5 @@
 /** Block devices that go wrong beneath an open store: cut short, enlarged, unable to write what they took. */
 import * as fs from "node:fs";
-import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
@@ -155,7 +154,7 @@ describe.each(RUNTIMES)("on %s a block device", (runtime) => {
       there.set(key, tag);
     }
     // To its last page: the loop device takes a write that its file took in part for done, which nobody could see.
-    fillUp(join(place.point, "filler"));
+    fillUp(place.point);
     const late: [string, string][] = [["late", "2.1.150000"]];
     const failed = await puppet.call("put", "late", "2.1.150000");
     expect(failed.code).toBe("DEVICE_WRITE");

@@ -13,7 +13,9 @@ export interface FightPlan {
   root: string;
   runtimes: readonly RuntimeName[];
   path: string;
+  /** For how long, and for how long at most while not enough has happened yet. */
   ms: number;
+  msMax: number;
   seed: number;
   /** Whether the lock file is taken away now and then. */
   steals: boolean;
@@ -38,7 +40,7 @@ export interface FightReport {
 const EXPECTED = ["LOCKED", "FENCED", "POISONED"];
 
 /** Lets them fight. Rejects only for what the test itself did wrong. */
-export async function fight({ root, runtimes, path, ms, seed, steals }: FightPlan): Promise<FightReport> {
+export async function fight({ root, runtimes, path, ms, msMax, seed, steals }: FightPlan): Promise<FightReport> {
   const random = new Random(BigInt(seed)).fork(7);
   const report: FightReport = { owners: 0, kills: 0, steals: 0, codes: {}, counted: new Map(), wrong: [] };
   let names = 0;
@@ -50,12 +52,18 @@ export async function fight({ root, runtimes, path, ms, seed, steals }: FightPla
     return child;
   };
   const fighters = await Promise.all(runtimes.map(start));
-  const end = performance.now() + ms;
+  const begin = performance.now();
+  const goesOn = (): boolean => {
+    const now = performance.now() - begin;
+    return report.wrong.length === 0 && (now < ms || (now < msMax && !isEnough(report, steals)));
+  };
   try {
-    while (performance.now() < end && report.wrong.length === 0) {
+    while (goesOn()) {
       await pause(random.between(5, 60));
       const at = random.below(fighters.length);
       const child = fighters[at] as Child<Fought>;
+      // One that has not come so far yet would only be started again.
+      if (child.sayings.length === 0) continue;
       const what = random.unit();
       if (steals && what < 0.3) {
         rmSync(`${path}.lock`, { force: true });
@@ -77,6 +85,12 @@ export async function fight({ root, runtimes, path, ms, seed, steals }: FightPla
     await Promise.all(fighters.map(({ ended }) => ended));
   }
   return report;
+}
+
+/** Whether all has happened that a fight is about. */
+function isEnough({ owners, kills, codes, counted }: FightReport, steals: boolean): boolean {
+  const { LOCKED = 0, FENCED = 0 } = codes;
+  return owners > 10 && kills > 2 && counted.size > 50 && LOCKED > 3 && (!steals || FENCED > 0);
 }
 
 function hear(report: FightReport, runtime: RuntimeName, saying: Fought): void {

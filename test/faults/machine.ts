@@ -118,8 +118,17 @@ export class Machine {
   }
 }
 
-/** Writes a file until its file system takes no byte more, and syncs it. Returns its path. */
-export function fillUp(path: string): string {
+/** Bytes of each file that a full file system can do without. */
+const SPARE_SIZE = MIB / 2;
+
+/**
+ * Fills the file system of a folder until it takes no byte more. Returns what gives room back, some files of half a MiB at a time:
+ * whether there were any left. A file would not do: btrfs has not even the room to cut one.
+ */
+export function fillUp(folder: string, spareCount = 0): (count: number) => boolean {
+  const spares = Array.from({ length: spareCount }, (_, i) => join(folder, `spare-${i}`));
+  for (const spare of spares) fs.writeFileSync(spare, new Uint8Array(SPARE_SIZE), { flush: true });
+  const path = join(folder, "filler");
   const file = fs.openSync(path, "a");
   try {
     const { bavail, bsize } = fs.statfsSync(path);
@@ -127,8 +136,7 @@ export function fillUp(path: string): string {
     refusalOf(() => void tool("fallocate", "-l", String(Math.floor(bavail * bsize * 0.9)), path));
     for (let size = 65_536; size >= 4096; ) {
       try {
-        const done = fs.writeSync(file, new Uint8Array(size));
-        if (done < size) size = 4096;
+        if (fs.writeSync(file, new Uint8Array(size)) < size) size = 4096;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
         size /= 4;
@@ -142,7 +150,14 @@ export function fillUp(path: string): string {
   } finally {
     fs.closeSync(file);
   }
-  return path;
+  return (count) => {
+    const freed = spares.splice(0, count);
+    for (const spare of freed) fs.unlinkSync(spare);
+    const folderFile = fs.openSync(folder, "r");
+    fs.fsyncSync(folderFile);
+    fs.closeSync(folderFile);
+    return freed.length > 0;
+  };
 }
 
 /** Shuts a mounted ext4 or xfs down at once, as a power cut would: nothing that it still holds is written. */
