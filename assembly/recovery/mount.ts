@@ -216,7 +216,7 @@ function predecessorFence(engine: u32): i32 {
   const copy = changetype<Superblock>(SUPERBLOCK_B);
   const epoch = root.epoch + 1;
   for (let pair = 0; pair < SUPERBLOCK_COPIES; pair += 2) {
-    let found = false;
+    let found: bool = false;
     for (let i = pair + 1; i >= pair && !found; i--) {
       const read = deviceRead(<u64>i * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
       if (read < 0) return read;

@@ -36,7 +36,7 @@ const textOf = (i: number): string => `${i}`.padEnd(3000, ".");
 describe("a full file system", () => {
   test.for(CASES)(
     "of $kind is NO_SPACE before anything changes; reads go on, and writes once there is room",
-    async ({ kind, size, skip }) => {
+    async ({ kind, size }, { skip }) => {
       let point = "";
       const missing = refusalOf(() => {
         ({ point } = machine.newMount(kind, size));
@@ -105,7 +105,7 @@ describe("a full file system", () => {
 
   test.for(CASES)(
     "of $kind: a store that has room of its own opens, deletes, compacts and is written on",
-    async ({ kind, size, skip }) => {
+    async ({ kind, size }, { skip }) => {
       let point = "";
       const missing = refusalOf(() => {
         ({ point } = machine.newMount(kind, size));
