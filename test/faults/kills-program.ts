@@ -3,7 +3,7 @@
  *
  *   program ROOT [--count N] [--runtime node,bun,deno] [--on file,loop] [--seed N] [--minutes N] [--keep FOLDER]
  *
- * Kills of each runtime: 200 unless asked for; each child writes into a store on all that `--on` names, a file and a loop
+ * Of each runtime so many kills, 200 unless asked for, or as many as the minutes allow; each child writes into a store on all that `--on` names, a file and a loop
  * device by default. `--keep` copies the stores before each child opens them, so that what fails can be looked at. The
  * last line reads `N kills, N failed`.
  */
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     keep: { type: "string" },
   },
 });
-const endMs = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes) * 60_000;
+const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
 let kills = 0;
 let failed = 0;
 for (const runtime of values.runtime.split(",") as RuntimeName[]) {
@@ -55,7 +55,7 @@ for (const runtime of values.runtime.split(",") as RuntimeName[]) {
       paths,
       count: Number(values.count),
       seed: Number(values.seed),
-      endMs,
+      endMs: performance.now() + minutes * 60_000,
       before: copy,
       after: (count) => {
         if (count % 500 === 0) console.log(`${runtime}: ${count} kills so far`);
