@@ -167,12 +167,24 @@ interface Placed {
 /** Writes what a lock file says, whole or, where there is no room, not at all: whether it did. */
 function writeLock(descriptor: number, content: string): boolean {
   try {
-    if (fs.writeSync(descriptor, content, 0) === Buffer.byteLength(content)) return true;
+    if (fs.writeSync(descriptor, content, 0) === Buffer.byteLength(content)) {
+      syncQuietly(descriptor);
+      return true;
+    }
   } catch (cause) {
     if (!isOutOfSpace(cause)) throw cause;
   }
   fs.ftruncateSync(descriptor, 0);
   return false;
+}
+
+/** After a power cut a lock that says nothing would be waited for; one that names an earlier boot is dead. */
+function syncQuietly(descriptor: number): void {
+  try {
+    fs.fdatasyncSync(descriptor);
+  } catch {
+    // It holds as well.
+  }
 }
 
 /** Runs `body` with a draft of the lock. `body` returns the descriptor when the lock is in place. */

@@ -3,9 +3,9 @@
  *
  *   program ROOT [--count N] [--runtime node,bun,deno] [--on file,loop] [--seed N] [--minutes N] [--keep FOLDER]
  *
- * Of each runtime so many kills, 200 unless asked for, or as many as the minutes allow; each child writes into a store on all that `--on` names, a file and a loop
- * device by default. `--keep` copies the stores before each child opens them, so that what fails can be looked at. The
- * last line reads `N kills, N failed`.
+ * Of each runtime so many kills, 200 unless asked for, or as many as the minutes allow; each child writes into a store on all
+ * that `--on` names, a file and a loop device by default. `--keep` copies the stores before each child opens them, so that
+ * what fails can be looked at. The last line reads `N kills, N failed`.
  */
 import * as fs from "node:fs";
 import { join, resolve } from "node:path";
@@ -58,7 +58,7 @@ for (const runtime of values.runtime.split(",") as RuntimeName[]) {
       endMs: performance.now() + minutes * 60_000,
       before: copy,
       after: (count) => {
-        if (count % 500 === 0) console.log(`${runtime}: ${count} kills so far`);
+        if (count % 100 === 0) console.log(`${runtime}: ${count} kills so far`);
       },
     });
     kills += report.kills;
