@@ -24,6 +24,8 @@ export interface KillPlan {
   seed: number;
   /** When to end at the latest, by `performance.now()`. */
   endMs?: number;
+  /** Ends it early. */
+  abort?: AbortSignal;
   /** Called before each child gets its stores, while nobody has them open. */
   before?: (life: number) => void;
   /** Called after each kill. */
@@ -57,9 +59,10 @@ export async function killLoop(plan: KillPlan): Promise<KillReport> {
   const start = performance.now();
   const loop = new KillLoop(plan, await commandOf(plan));
   const { count, endMs = Number.POSITIVE_INFINITY } = plan;
+  const goesOn = (): boolean => loop.kills < count && performance.now() < endMs && plan.abort?.aborted !== true;
   let failure: string | undefined;
   try {
-    while (failure === undefined && loop.kills < count && performance.now() < endMs) failure = await loop.round();
+    while (failure === undefined && goesOn()) failure = await loop.round();
     failure ??= await loop.look();
   } finally {
     loop.end();

@@ -29,14 +29,12 @@ const { values } = parseArgs({
 const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
 let kills = 0;
 let failed = 0;
+// A stop takes effect after the next kill, so that what was done is told, and nothing is left behind.
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
 for (const runtime of values.runtime.split(",") as RuntimeName[]) {
+  if (stop.signal.aborted) break;
   const machine = new Machine();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      machine.end();
-      process.exit(130);
-    });
-  }
   try {
     const paths = values.on
       .split(",")
@@ -56,6 +54,7 @@ for (const runtime of values.runtime.split(",") as RuntimeName[]) {
       count: Number(values.count),
       seed: Number(values.seed),
       endMs: performance.now() + minutes * 60_000,
+      abort: stop.signal,
       before: copy,
       after: (count) => {
         if (count % 100 === 0) console.log(`${runtime}: ${count} kills so far`);
