@@ -158,7 +158,7 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
 
 /**
  * Mounts the store that `probe` found. See the head of this file; statuses of all kinds, none of them an assertion.
- * CHECKPOINT_DAMAGED before anything was written: the memory is to be laid out anew, and the mount tried with the next of
+ * CHECKPOINT_DAMAGED before anything but a fence was written: the memory is to be laid out anew, and the mount tried with the next of
  * the flags OLDER_CHECKPOINT and NO_CHECKPOINT.
  */
 export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
