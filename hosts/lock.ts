@@ -46,7 +46,10 @@ const JSON_MARK = '{"cairnLock":';
 export interface FileLock {
   /** The lock file. */
   readonly path: string;
-  /** Whether the lock was taken from a holder that only its missing heartbeat says is dead: it may still write. */
+  /**
+   * Whether nothing proves that the holder before is dead: only its missing heartbeat says so, or there was no lock file, which
+   * somebody may have removed. If the store was not closed either, it may still write.
+   */
   readonly predecessorAlive: boolean;
   /**
    * Registers the file that the lock stands for, by device and inode: `LOCKED` when this process holds it under another
@@ -74,6 +77,7 @@ export async function acquireLock(file: string, timings: LockTimings = TIMINGS):
     let placed: Placed | undefined;
     let isDoubtful = false;
     if (seen === undefined) {
+      isDoubtful = true;
       placed = withDraft(path, record, file, (draft) => draft.place(path));
     } else {
       // One without content says nothing of this process.
@@ -163,12 +167,24 @@ interface Placed {
 /** Writes what a lock file says, whole or, where there is no room, not at all: whether it did. */
 function writeLock(descriptor: number, content: string): boolean {
   try {
-    if (fs.writeSync(descriptor, content, 0) === Buffer.byteLength(content)) return true;
+    if (fs.writeSync(descriptor, content, 0) === Buffer.byteLength(content)) {
+      syncQuietly(descriptor);
+      return true;
+    }
   } catch (cause) {
     if (!isOutOfSpace(cause)) throw cause;
   }
   fs.ftruncateSync(descriptor, 0);
   return false;
+}
+
+/** After a power cut a lock that says nothing would be waited for; one that names an earlier boot is dead. */
+function syncQuietly(descriptor: number): void {
+  try {
+    fs.fdatasyncSync(descriptor);
+  } catch {
+    // It holds as well.
+  }
 }
 
 /** Runs `body` with a draft of the lock. `body` returns the descriptor when the lock is in place. */

@@ -23,10 +23,22 @@ const INTERRUPT_RETRY_COUNT = 100;
 /** Writes in flight at once. Linux writes one file's pages under one lock, and the thread pool has four threads. */
 const WRITE_CONCURRENCY = 2;
 
+/** Numbers on Linux of errors for which a runtime's `node:fs` has no name: Node for EDQUOT, Deno for several. */
+const ERRNO_NAMES: Readonly<Record<string, string>> = {
+  "5": "EIO",
+  "16": "EBUSY",
+  "27": "EFBIG",
+  "28": "ENOSPC",
+  "122": "EDQUOT",
+};
+
 /** The `errno` name of an error of `node:fs`, such as `"ENOSPC"`, or the empty string. */
 export function errnoOf(cause: unknown): string {
-  const code = (cause as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : "";
+  const { code, errno, message } = (cause ?? {}) as { code?: unknown; errno?: unknown; message?: unknown };
+  if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  // Node: a code that says no more than "unknown", with the number. Deno: a message that ends with "(os error 122)".
+  const number = typeof errno === "number" ? Math.abs(errno) : /\(os error (\d+)\)/.exec(String(message))?.[1];
+  return ERRNO_NAMES[String(number)] ?? (typeof code === "string" ? code : "");
 }
 
 /** The message of anything that was thrown. */

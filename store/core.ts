@@ -211,6 +211,7 @@ export const MOUNT_GROWABLE = 2;
 export const MOUNT_PREDECESSOR_ALIVE = 4;
 export const MOUNT_DIRECT_READS = 8;
 export const MOUNT_COMPRESSION = 64;
+export const MOUNT_FENCE = 128;
 /** What `get` answers. */
 export const AT_MEMORY = 1;
 export const IN_PIECES = 2;

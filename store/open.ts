@@ -5,6 +5,7 @@ import {
   type CoreHost,
   MOUNT_COMPRESSION,
   MOUNT_DIRECT_READS,
+  MOUNT_FENCE,
   MOUNT_GROWABLE,
   MOUNT_PREDECESSOR_ALIVE,
   MOUNT_READ_ONLY,
@@ -47,7 +48,7 @@ export interface Opening extends Ending {
   checkpoints?: CheckpointPace;
   /** Whether the target holds something that the device does not show. It is not blank then. */
   hasTail?: boolean;
-  /** Whether whoever had the store may still write to it. Then none of the space that it may write to is used. */
+  /** Whether whoever had the store may still write to it. It is fenced then, and none of the space that it may write to is used. */
   predecessorAlive?: boolean;
 }
 
@@ -147,6 +148,7 @@ async function mount(opening: Opening, settings: Settings, made?: (core: Core) =
   check(core, probed);
   let flags = growable | (settings.readOnly ? MOUNT_READ_ONLY : 0) | (settings.directReads ? MOUNT_DIRECT_READS : 0);
   if (settings.compression === "lz4") flags |= MOUNT_COMPRESSION;
+  if (opening.predecessorAlive === true) flags |= MOUNT_FENCE;
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
   const mounted = core.watched(

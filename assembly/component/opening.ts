@@ -131,7 +131,8 @@ function mountFile(): i32 {
     probed = probe(state.file);
   }
   if (probed < 0) return probed;
-  const flags = MountFlags.GROWABLE | (state.readOnly ? MountFlags.READ_ONLY : 0);
+  // A lock may have been taken over from a holder that lives on elsewhere.
+  const flags = MountFlags.GROWABLE | MountFlags.FENCE | (state.readOnly ? MountFlags.READ_ONLY : 0);
   return mount(state.file, state.file, ENGINE_DUAL, flags);
 }
 

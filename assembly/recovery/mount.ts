@@ -5,7 +5,7 @@
  * anything is served, brings to safety whatever complete groups lie behind the durable mark (tail.ts): they may have been
  * acknowledged, and they may also have been read from a cache that the device never took.
  */
-import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync } from "../device/device";
+import { clockMs, deviceRead, deviceSetSize, deviceSize, deviceSync, deviceWrite } from "../device/device";
 import { randomU64 } from "../device/imports";
 import { checkpointsMounted } from "../engine/checkpoint";
 import { compressPrepare } from "../engine/compress";
@@ -26,6 +26,7 @@ import {
   SUPERBLOCK_MAGIC,
   Superblock,
   superblockIntact,
+  superblockSeal,
 } from "../format/superblock";
 import { wheelBegin } from "../index/expiry-wheel";
 import {
@@ -74,6 +75,8 @@ export namespace MountFlags {
   export const NO_CHECKPOINT: u32 = 32;
   /** New values are compressed. */
   export const COMPRESSION: u32 = 64;
+  /** Whoever had the store before may still be running: it is fenced before the log is read. */
+  export const FENCE: u32 = 128;
 }
 
 /**
@@ -155,7 +158,7 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
 
 /**
  * Mounts the store that `probe` found. See the head of this file; statuses of all kinds, none of them an assertion.
- * CHECKPOINT_DAMAGED before anything was written: the memory is to be laid out anew, and the mount tried with the next of
+ * CHECKPOINT_DAMAGED before anything but a fence was written: the memory is to be laid out anew, and the mount tried with the next of
  * the flags OLDER_CHECKPOINT and NO_CHECKPOINT.
  */
 export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
@@ -168,9 +171,16 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
   if (accepted < 0) return accepted;
   root.compression = flags & MountFlags.COMPRESSION ? 1 : 0;
   if ((root.compression || root.features & Incompatible.LZ4) && !compressPrepare()) return Status.OUT_OF_MEMORY;
-  const size = deviceSize();
+  let size = deviceSize();
   if (size < 0) return <i32>size;
   if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;
+  if (flags & MountFlags.FENCE && !root.readOnly && !root.closed) {
+    const fenced = predecessorFence(engine);
+    if (fenced < 0) return fenced;
+    size = deviceSize();
+    if (size < 0) return <i32>size;
+    if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;
+  }
   if (!root.growable && !root.readOnly) {
     // A device that was enlarged is used to its end.
     const fits = min<u64>(segmentCountMax(), (<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);
@@ -193,6 +203,44 @@ export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame
     return Status.OK;
   }
   return mountForWriting(flags, frame);
+}
+
+/**
+ * Makes sure that an opener which still lives acknowledges nothing from here on: whatever it has acknowledged is read afterwards.
+ * It looks for a later epoch in the first copy of a pair, so these are written as they are, but of the next epoch. What it
+ * has just made durable itself is in the second copies, which are left alone, and of a higher generation. One sync. FENCED
+ * when another opener is ahead.
+ */
+function predecessorFence(engine: u32): i32 {
+  const best = changetype<Superblock>(SUPERBLOCK_A);
+  const copy = changetype<Superblock>(SUPERBLOCK_B);
+  const epoch = root.epoch + 1;
+  for (let pair = 0; pair < SUPERBLOCK_COPIES; pair += 2) {
+    let found: bool = false;
+    for (let i = pair + 1; i >= pair && !found; i--) {
+      const read = deviceRead(<u64>i * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
+      if (read < 0) return read;
+      found = superblockIntact(copy);
+    }
+    if (!found) {
+      memory.copy(SUPERBLOCK_B, SUPERBLOCK_A, BLOCK_SIZE);
+      copy.generation--;
+    }
+    if (copy.epoch >= epoch) return Status.FENCED;
+    copy.epoch = epoch;
+    superblockSeal(copy);
+    const written = deviceWrite(<u64>pair * SUPERBLOCK_STRIDE, SUPERBLOCK_B, <u32>BLOCK_SIZE);
+    if (written < 0) return written;
+  }
+  const synced = deviceSync();
+  if (synced < 0) return synced;
+  const probed = probe(root.device);
+  if (probed < 0) return probed;
+  const accepted = superblockAccept(best, engine);
+  if (accepted < 0) return accepted;
+  if (root.epoch > epoch) return Status.FENCED;
+  root.epoch = epoch;
+  return Status.OK;
 }
 
 /** Without a log to go on with: what the note counts is what there is. */

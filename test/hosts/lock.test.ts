@@ -155,6 +155,7 @@ describe("a lock", () => {
     const file = newFile();
     const lock = await acquireLock(file, SHORT);
     expect(lock.path).toBe(`${file}.lock`);
+    expect(lock.predecessorAlive, "who held it before, nobody knows").toBe(true);
     const content = JSON.parse(fs.readFileSync(lock.path, "utf8"));
     expect(content).toMatchObject({ pid: process.pid, host: hostname(), heartbeatMs: 40 });
     expect(content.token).toMatch(/^[0-9a-f]{32}$/);
@@ -225,6 +226,7 @@ describe("a lock of another process", () => {
     const startMs = performance.now();
     const lock = await acquireLock(file);
     expect(performance.now() - startMs).toBeLessThan(2000);
+    expect(lock.predecessorAlive).toBe(false);
     lock.release();
     expect(lockFiles(file)).toEqual([]);
   });
