@@ -60,6 +60,11 @@ export async function takeAccount(image: SalvageImage, survey: Survey, geometry:
     only: geometry.superblocksIntact === 4,
   };
   const isReached = await walkEnd(image, walk, mark, epochs);
+  if (note === undefined && mark > 0n) {
+    // Each segment of the log holds a note, and those of durable groups are all lost, with what was written to them.
+    const [first] = walk;
+    gaps.push({ kind: "segment", bound: first?.hasHeader === true ? first.born + 1 : Number.POSITIVE_INFINITY });
+  }
   if (!isReached) gaps.push({ kind: "end", bound: Number.POSITIVE_INFINITY });
   return { note, mark, gaps };
 }

@@ -88,8 +88,10 @@ export function isSoundSuperblock(page: Uint8Array): boolean {
   );
 }
 
+/** Whether all of a block is zero. */
 export function isBlank(page: Uint8Array): boolean {
-  return page.every((byte) => byte === 0);
+  for (let i = 0; i < page.length; i++) if (page[i] !== 0) return false;
+  return true;
 }
 
 /** The numbers of the blocks of an image that hold anything, superblocks first. */
@@ -110,7 +112,7 @@ export function recordsOf(page: Uint8Array): number[] {
   const flags = view.getUint16(42, true);
   const found: number[] = [];
   if ((flags & FLAG_SEGMENT_HEADER) !== 0 || first === NO_RECORD) return found;
-  for (let at = first; at + 16 <= used; ) {
+  for (let at = first; at + 16 <= Math.min(used, PAYLOAD_SIZE); ) {
     found.push(BLOCK_HEADER_SIZE + at);
     const { size } = recordAt(page, BLOCK_HEADER_SIZE + at);
     at += (size + 7) & ~7;

@@ -10,6 +10,7 @@ import {
   FLAG_GROUP_END,
   FLAG_SEGMENT_HEADER,
   fieldOf,
+  isBlank,
   isSound,
   readField,
   SEGMENT_BLOCKS,
@@ -72,7 +73,13 @@ export class Vouchers {
   }
 }
 
-/** The blocks of an image that are not what they were; of a segment whose header is an older one that is sound, all. */
+/** Blocks at a segment's start that must be zeros for the segment to look as if it was never written. */
+const BLANK_BLOCKS = 4;
+
+/**
+ * The blocks of an image that are not what they were; of a segment whose header is an older one that is sound, all; and all of one
+ * that begins with so many zeros that opening takes it for one that was never written.
+ */
 export function damagedBlocks(canvas: Canvas): Set<number> {
   const { subject } = canvas;
   const damaged = new Set<number>();
@@ -83,9 +90,13 @@ export function damagedBlocks(canvas: Canvas): Set<number> {
     if (isThere && (before === after || Buffer.compare(before, after) === 0)) continue;
     damaged.add(number);
     const isFirst = number >= FIRST_BLOCK && (number - FIRST_BLOCK) % SEGMENT_BLOCKS === 0;
-    if (!isFirst || !canvas.replayed.has(number)) continue;
-    const isHeader = (viewOf(after).getUint16(42, true) & FLAG_SEGMENT_HEADER) !== 0;
-    if (!isHeader || !isSound(after, number, subject.seed)) continue;
+    if (!isFirst) continue;
+    const start = Array.from({ length: BLANK_BLOCKS }, (_, i) => canvas.page(number + i));
+    const isHeader =
+      canvas.replayed.has(number) &&
+      (viewOf(after).getUint16(42, true) & FLAG_SEGMENT_HEADER) !== 0 &&
+      isSound(after, number, subject.seed);
+    if (!isHeader && !start.every(isBlank)) continue;
     for (let i = 0; i < SEGMENT_BLOCKS; i++) damaged.add(number + i);
   }
   return damaged;

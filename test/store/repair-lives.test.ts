@@ -74,3 +74,25 @@ describe(`repair of used segments, seed ${seed}`, () => {
     expect(former).toBeGreaterThan(0);
   });
 });
+
+test("a lost segment that held all durable notes is missed, and what was deleted in it stays away", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, { ...SMALL, durability: "manual", compaction: { auto: false } });
+  // The first segment is filled to its end, so that the second one begins with a note of a group that nothing vouches for.
+  store.set("gone", "1".repeat(3000));
+  while (device.size() < (FIRST + 3 * SEGMENT_BLOCKS) * BLOCK) {
+    store.set("kept", "2".repeat(3000));
+    store.flushSync();
+  }
+  store.set("last", "3");
+  store.flushSync();
+  const image = device.image();
+  const start = FIRST * BLOCK;
+  image.fill(0, start, start + SEGMENT_BLOCKS * BLOCK);
+  const output = new ImageDevice();
+  const unproven = new ImageDevice();
+  const report = await repair(ImageDevice.of(image), { output, unproven, memoryBytes: SMALL.memoryBytes });
+  expect(report.complete).toBe(false);
+  expect(report.gaps.length).toBeGreaterThan(0);
+  await store.close();
+});
