@@ -110,11 +110,13 @@ export function recordsOf(page: Uint8Array): number[] {
   const used = view.getUint16(40, true);
   const first = view.getUint16(44, true);
   const flags = view.getUint16(42, true);
+  const end = Math.min(used, PAYLOAD_SIZE);
   const found: number[] = [];
   if ((flags & FLAG_SEGMENT_HEADER) !== 0 || first === NO_RECORD) return found;
-  for (let at = first; at + 16 <= Math.min(used, PAYLOAD_SIZE); ) {
+  for (let at = first; at + 16 <= end; ) {
     found.push(BLOCK_HEADER_SIZE + at);
     const { size } = recordAt(page, BLOCK_HEADER_SIZE + at);
+    if (size > PAYLOAD_SIZE) break;
     at += (size + 7) & ~7;
   }
   return found;
