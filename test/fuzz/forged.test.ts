@@ -70,6 +70,25 @@ test(`a value whose further part is missing is CORRUPT, and not what memory held
   await store.close();
 });
 
+test(`a record of version 0 is CORRUPT, and repair leaves it out, seed ${seed}`, async () => {
+  const canvas = new Canvas(await subject("killed"));
+  const number = canvas.subject.written.find((one) => one >= FIRST_BLOCK && recordsOf(canvas.page(one)).length > 0);
+  const page = canvas.own(number as number);
+  viewOf(page).setBigUint64((recordsOf(page)[0] as number) + 8, 0n, true);
+  sealBlock(page, canvas.subject.seed);
+  canvas.isSealed = true;
+  let code: unknown;
+  try {
+    await openOver(new FuzzDevice(canvas.image()), fuzzHost(module, random));
+  } catch (error) {
+    code = error instanceof CairnError ? error.code : error;
+  }
+  expect(code).toBe("CORRUPT");
+  const checker = new Checker(module, new Memories());
+  const steps = { reads: false, writes: false, repairs: true };
+  expect(await checker.check(canvas, new Vouchers(canvas.subject), steps, random)).toMatchObject({ repaired: true });
+});
+
 test(`entries of a checkpoint with every byte changed are refused or served, seed ${seed}`, async () => {
   const checkpoint = await subject("two checkpoints");
   const vouchers = new Vouchers(checkpoint);

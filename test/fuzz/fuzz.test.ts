@@ -9,8 +9,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { bundleFuzz, fuzz, type Line, path } from "./lines.ts";
 
 const { CAIRN_FUZZ_IMAGES = "3000", CAIRN_SEED = "20261130" } = process.env;
-/** What a machine that others use as well does at least. */
-const LEAST = 200;
+/** Fewer say nothing: the machine was as good as stopped. */
+const LEAST = 25;
 const MINUTES = "0.25";
 const BINARY = path("build/cairn.wasm");
 

@@ -67,7 +67,13 @@ async function main(): Promise<number> {
   const lanes = isOne ? 1 : Number(values.lanes);
   const mode: Mode = values.flips ? "flips" : "mixed";
   const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
-  const deadline = performance.now() + Number(values.minutes) * 60_000;
+  const deadline = { ms: performance.now() + Number(values.minutes) * 60_000 };
+  // Who ends the run gets the counts so far.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      deadline.ms = 0;
+    });
+  }
   const start = performance.now();
   const runs = Array.from({ length: lanes }, (_, lane) =>
     runLane(
@@ -112,6 +118,11 @@ async function main(): Promise<number> {
   return findings > 0 ? 1 : 0;
 }
 
+/** When the run ends, by `performance.now()`. */
+interface Deadline {
+  ms: number;
+}
+
 interface LaneResult {
   counters: Int32Array;
   findings: number;
@@ -120,7 +131,7 @@ interface LaneResult {
 }
 
 /** Runs a lane to its end, or to the deadline: a thread, and another one for each that had to be ended. */
-async function runLane(work: LaneWork, deadline: number, hangMs: number): Promise<LaneResult> {
+async function runLane(work: LaneWork, deadline: Deadline, hangMs: number): Promise<LaneResult> {
   const counters = new Int32Array(work.counters);
   let findings = 0;
   const tell = (finding: Omit<Extract<LaneMessage, { type: "finding" }>, "type">): void => {
@@ -149,7 +160,7 @@ async function runLane(work: LaneWork, deadline: number, hangMs: number): Promis
 function runThread(
   work: LaneWork,
   counters: Int32Array,
-  deadline: number,
+  deadline: Deadline,
   hangMs: number,
   tell: (finding: Omit<Extract<LaneMessage, { type: "finding" }>, "type">) => void,
 ): Promise<string | undefined> {
@@ -169,7 +180,7 @@ function runThread(
       const now = performance.now();
       const doneNow = Atomics.load(counters, COUNTER.done);
       if (doneNow !== done) [done, since] = [doneNow, now];
-      if (now > deadline) finish(undefined);
+      if (now > deadline.ms) finish(undefined);
       else if (now - since > hangMs) finish(`hang: no end within ${hangMs} ms`);
       else if (process.memoryUsage.rss() > RSS_BYTES_MAX)
         finish(`memory: the process takes over ${RSS_BYTES_MAX} bytes`);
