@@ -7,10 +7,11 @@
 import { copyBytes } from "../bytes/compare";
 import { CacheMode, cacheCount } from "../cache/block-cache";
 import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE } from "../format/block";
-import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, recordKeyOffset } from "../format/record";
+import { EXTENT_FIELD_SIZE, RECORD_HEADER_SIZE, Record, recordKeyOffset, recordPartSize } from "../format/record";
 import { extentAddress, extentCount, extentSize } from "../index/extent-table";
 import { fieldsSizeOf, KeyNode, NodeFlags, storedSizeOf } from "../index/key-node";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
+import { segmentBlockOf, segmentOf } from "../log/segments";
 import { EXCHANGE_OUT, EXCHANGE_SIZE, root } from "../root";
 import { Status } from "../status";
 import { compressedCopy } from "./decompress";
@@ -98,7 +99,7 @@ function valueCopy(offset: u32, target: usize, size: u32): i32 {
 
 /** Copies bytes of the selected value as they are stored. */
 export function partsCopy(offset: u32, target: usize, size: u32): i32 {
-  if (!root.readTable) return recordCopy(root.readAddress, root.readKeyOffset, offset, target, size);
+  if (!root.readTable) return recordCopy(root.readAddress, root.readKeyOffset, root.readStored, offset, target, size);
   const table = <usize>root.readTable;
   const parts = extentCount(table);
   for (let part: u32 = 0; part < parts && size; part++) {
@@ -110,28 +111,30 @@ export function partsCopy(offset: u32, target: usize, size: u32): i32 {
     const piece = min(size, partSize - offset);
     // Only the first part has expiry, timestamp and raw size.
     const keyOffset = (part ? RECORD_HEADER_SIZE : root.readKeyOffset) + EXTENT_FIELD_SIZE;
-    const status = recordCopy(extentAddress(table, part), keyOffset, offset, target, piece);
+    const status = recordCopy(extentAddress(table, part), keyOffset, partSize, offset, target, piece);
     if (status < 0) return status;
     target += piece;
     size -= piece;
     offset = 0;
   }
-  return Status.OK;
+  // The parts are together smaller than their value, or one of them is not there.
+  return size ? corruptAt(root.readAddress) : Status.OK;
 }
 
 /** The frame with the start of the selected value's only record, or a status. */
 export function recordFetch(): i64 {
   const frame = blockFetch(root.readAddress);
   if (frame < 0) return frame;
-  const checked = recordCheck(<usize>frame, root.readAddress, root.readKeyOffset);
+  const checked = recordCheck(<usize>frame, root.readAddress, root.readKeyOffset, root.readStored);
   return checked < 0 ? checked : frame;
 }
 
-/** Copies bytes of one record's value, which runs over the payloads of as many blocks as it takes. */
-function recordCopy(address: u64, keyOffset: u32, offset: u32, target: usize, size: u32): i32 {
+/** Copies bytes of one record's value, all `stored` bytes of which run over the payloads of as many blocks as it takes. */
+function recordCopy(address: u64, keyOffset: u32, stored: u32, offset: u32, target: usize, size: u32): i32 {
   const mode = root.cacheMode;
   let block = address & ~(<u64>BLOCK_SIZE - 1);
   const start = (<u32>address & (<u32>BLOCK_SIZE - 1)) + keyOffset + root.readKeySize;
+  if (!isInSegment(address, start, stored)) return corruptAt(address);
   const inFirst = <u32>BLOCK_SIZE - start;
   let from: u32 = start + offset;
   // What lies side by side on the device is read in one piece, and counts as missed, not as found afterwards.
@@ -140,7 +143,7 @@ function recordCopy(address: u64, keyOffset: u32, offset: u32, target: usize, si
   const frame = blockFetch(address);
   root.cacheMode = mode;
   if (frame < 0) return <i32>frame;
-  const checked = recordCheck(<usize>frame, address, keyOffset);
+  const checked = recordCheck(<usize>frame, address, keyOffset, stored);
   if (checked < 0) return checked;
   if (offset >= inFirst) {
     const rest = offset - inFirst;
@@ -171,17 +174,30 @@ function aheadFetch(block: u64, end: u32): u32 {
   return read;
 }
 
-/** Whether the record at an address is the one that the node means. */
-function recordCheck(frame: usize, address: u64, keyOffset: u32): i32 {
+/** Whether a record, whose value begins `start` bytes behind its first block's, can lie in a segment of the store. */
+function isInSegment(address: u64, start: u32, stored: u32): bool {
+  if (segmentOf(address) >= root.segmentCount || start > <u32>BLOCK_SIZE) return false;
+  const end = start + stored;
+  const more = end > <u32>BLOCK_SIZE ? (end - <u32>BLOCK_SIZE + BLOCK_PAYLOAD_SIZE - 1) / BLOCK_PAYLOAD_SIZE : 0;
+  return segmentBlockOf(address) + more < root.segmentBlocks;
+}
+
+/** Whether the record at an address, with `stored` bytes of the value, is the one that the node means. */
+function recordCheck(frame: usize, address: u64, keyOffset: u32, stored: u32): i32 {
   const inBlock = <u32>address & (<u32>BLOCK_SIZE - 1);
   const record = changetype<Record>(frame + inBlock);
   if (
     record.sequence == root.readSequence &&
     <u32>record.keySize == root.readKeySize &&
-    recordKeyOffset(record.flags) == keyOffset
+    recordKeyOffset(record.flags) == keyOffset &&
+    recordPartSize(changetype<usize>(record)) == stored
   ) {
     return Status.OK;
   }
+  return corruptAt(address);
+}
+
+function corruptAt(address: u64): i32 {
   root.faultOffset = address;
   return Status.CORRUPT;
 }

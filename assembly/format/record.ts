@@ -132,6 +132,8 @@ export function recordValid(record: usize, left: u32, blocksLeft: u32): bool {
   if (head > left || view.valueSize > VALUE_SIZE_MAX) return false;
   if (flags & RecordFlags.EXPIRY && load<u64>(record, RECORD_HEADER_SIZE) > EXPIRY_MAX) return false;
   if (kind == RecordKind.EXTENT && !(flags & RecordFlags.EXTENTS)) return false;
+  // Sequences begin at 1: a replay without a checkpoint has 0 for its floor.
+  if (kind <= RecordKind.EXTENT && !view.sequence) return false;
   if (flags & RecordFlags.COMPRESSED) {
     // What is void was a value.
     const rawSize = load<u32>(recordRawAt(record));

@@ -168,10 +168,12 @@ export function summaryRead(kept: SuperblockRoot, block: usize, target: usize): 
     summary.magic == CHECKPOINT_MAGIC &&
     summary.version == CHECKPOINT_VERSION &&
     summary.sequence == kept.sequence &&
+    summary.sequence > 0 &&
     summary.sequence < root.sequenceCeiling &&
     summary.positionSegment < segmentCountMax() &&
     summary.positionBlock <= root.segmentBlocks &&
-    summary.entryCount * ENTRY_SIZE_MIN <= <u64>summary.blockCount * BLOCK_PAYLOAD_SIZE;
+    <u64>summary.blockCount >> (root.segmentSizeLog2 - <u32>BLOCK_SIZE_LOG2) <= <u64>root.segmentCount &&
+    summary.entryCount <= (<u64>summary.blockCount * BLOCK_PAYLOAD_SIZE) / ENTRY_SIZE_MIN;
   return sound ? Status.OK : Status.CHECKPOINT_DAMAGED;
 }
 

@@ -10,7 +10,7 @@
  * again, since only a note of a durable group, proven by a durable mark, lets a segment be used anew.
  */
 import { deviceRead } from "../device/device";
-import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockValid, trailerOf } from "../format/block";
+import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockIsZero, blockValid, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
 import { BLOCK_SIZE, BLOCK_SIZE_LOG2 } from "../limits";
@@ -23,7 +23,7 @@ import { blockAt } from "./log-replay";
 
 /** What the first look at a segment found. */
 export namespace ScanState {
-  /** Nothing that was ever a block of this store. */
+  /** Zeros, and zeros behind it. */
   export const BLANK: u32 = 0;
   /** A header of the log, of copies, or of a checkpoint. */
   export const HEADER: u32 = 1;
@@ -32,6 +32,9 @@ export namespace ScanState {
   /** A header of a kind that this engine does not write. */
   export const FOREIGN: u32 = 3;
 }
+
+/** Blocks behind a header of zeros that are looked at. */
+const LOOKED_AT_BEHIND: u32 = 3;
 
 /** Reads all segment headers into the table. DEVICE_READ, DEVICE_SHRUNK, CORRUPT. One block read a segment. */
 export function headersScan(frame: usize): i32 {
@@ -42,7 +45,7 @@ export function headersScan(frame: usize): i32 {
     if (status < 0) return status;
     const block = changetype<BlockHeader>(frame);
     if (!blockValid(frame, segmentOffset(i) >> BLOCK_SIZE_LOG2) || !segmentHeaderValid(frame)) {
-      state.scan = block.check || block.generation || block.deviceBlock ? ScanState.UNREADABLE : ScanState.BLANK;
+      state.scan = blockIsZero(frame) && isBlankBehind(i, frame) ? ScanState.BLANK : ScanState.UNREADABLE;
       continue;
     }
     // The superblock of a mount is synced before its first write, so a later mount's segment means that it was lost.
@@ -61,6 +64,17 @@ export function headersScan(frame: usize): i32 {
     state.kind = header.kind;
   }
   return Status.OK;
+}
+
+/**
+ * Whether nothing follows a header that is all zeros: what lost only that holds blocks that may vouch for groups. One read, of the
+ * segments that were never written.
+ */
+function isBlankBehind(index: u32, frame: usize): bool {
+  const offset = segmentOffset(index) + BLOCK_SIZE;
+  if (deviceRead(offset, frame, LOOKED_AT_BEHIND << (<u32>BLOCK_SIZE_LOG2)) < 0) return false;
+  for (let i: usize = 0; i < LOOKED_AT_BEHIND; i++) if (!blockIsZero(frame + (i << BLOCK_SIZE_LOG2))) return false;
+  return true;
 }
 
 /** Folds what was found of the device into `root.scanFold`. */

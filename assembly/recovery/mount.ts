@@ -348,6 +348,7 @@ export function superblockAccept(superblock: Superblock, engine: u32): i32 {
   if (superblock.engine != engine) return Status.ENGINE_MISMATCH;
   if (!geometrySet(superblock.segmentBlocks)) return Status.CORRUPT;
   if (!superblock.segmentCount || superblock.allotmentEnd > superblock.segmentCount) return Status.CORRUPT;
+  if (superblock.generation > <u64>i64.MAX_VALUE) return Status.CORRUPT;
   if (superblock.epoch > 0xfffffe || superblock.sequenceCeiling >= 0xffffff000000) return Status.CORRUPT;
   root.engine = engine;
   root.storeIdLow = superblock.storeIdLow;

@@ -60,6 +60,11 @@ export async function takeAccount(image: SalvageImage, survey: Survey, geometry:
     only: geometry.superblocksIntact === 4,
   };
   const isReached = await walkEnd(image, walk, mark, epochs);
+  if (note === undefined && mark > 0n) {
+    // Each segment of the log holds a note, and those of durable groups are all lost, with what was written to them.
+    const [first] = walk;
+    gaps.push({ kind: "segment", bound: first?.hasHeader === true ? first.born + 1 : Number.POSITIVE_INFINITY });
+  }
   if (!isReached) gaps.push({ kind: "end", bound: Number.POSITIVE_INFINITY });
   return { note, mark, gaps };
 }
@@ -86,46 +91,40 @@ function newestNote(image: SalvageImage, references: readonly NoteReference[], m
 /** Finds the life that a note means in each segment that it counts. */
 function markCounted(survey: Survey, note: Note, gaps: Gap[]): void {
   const found: Life[] = [];
-  const unsure: (Life | undefined)[] = [];
-  const unsureSegments: number[] = [];
+  const doubtful: { segment: number; life: Life | undefined }[] = [];
   let sum = 0n;
   let reused = false;
-  const links = new Set(
-    survey.lives.map(({ previousSegment, previousGeneration }) => `${previousSegment}:${previousGeneration}`),
-  );
+  const counted: { segment: number; life: Life | undefined }[] = [];
   for (let segment = 0; segment < note.segmentCount; segment++) {
     if (!noteCounts(note, segment)) continue;
-    const lives = survey.bySegment.get(segment) ?? [];
-    const newest = lives[0];
-    const isBefore = (life: Life): boolean => life.groupFirst <= note.group || life === note.life;
-    if (newest !== undefined && !isBefore(newest)) {
+    const life = survey.bySegment.get(segment)?.[0];
+    const isBefore = life === undefined || life.groupFirst <= note.group || life === note.life;
+    if (!isBefore) {
       // A newer note, which is lost, had freed it.
       reused = true;
-      const bound = newest.hasHeader ? newest.born + 1 : Number.POSITIVE_INFINITY;
-      gaps.push({ kind: "header", segment, life: newest, bound });
+      const bound = life.hasHeader ? life.born + 1 : Number.POSITIVE_INFINITY;
+      gaps.push({ kind: "header", segment, life, bound });
       continue;
     }
-    sum += newest?.generation ?? 0n;
-    const isSure =
-      newest !== undefined &&
-      (newest.hasHeader || newest === note.life || links.has(`${segment}:${newest.generation}`));
-    if (isSure) {
-      found.push(newest);
-    } else {
-      unsure.push(newest);
-      unsureSegments.push(segment);
-    }
+    sum += life?.generation ?? 0n;
+    counted.push({ segment, life });
+  }
+  const allFit = !reused && BigInt.asUintN(64, sum) === note.generationSum;
+  for (const { segment, life } of counted) {
+    // Where the sum differs, what has no header may be a former life, of which blocks are left behind one that is lost.
+    if (life !== undefined && (allFit || life.hasHeader || life === note.life)) found.push(life);
+    else doubtful.push({ segment, life });
   }
   const rest = found.reduce((total, { generation }) => total + generation, 0n);
-  const allFit = !reused && BigInt.asUintN(64, sum) === note.generationSum && !unsure.includes(undefined);
   const expected = BigInt.asUintN(64, note.generationSum - rest);
-  for (const [i, segment] of unsureSegments.entries()) {
-    const lives = survey.bySegment.get(segment) ?? [];
-    const isOne = !reused && unsureSegments.length === 1;
-    const life = allFit ? unsure[i] : isOne ? lives.find(({ generation }) => generation === expected) : undefined;
+  const isOne = !reused && doubtful.length === 1;
+  for (const { segment } of doubtful) {
+    const life = isOne ? survey.bySegment.get(segment)?.find(({ generation }) => generation === expected) : undefined;
     if (life === undefined) gaps.push({ kind: "segment", segment, bound: note.sequence });
     else found.push(life);
   }
+  // All have headers, and one of them is that of a former life: nobody knows which.
+  if (!allFit && !reused && doubtful.length === 0) gaps.push({ kind: "segment", bound: note.sequence });
   for (const life of found) life.standing = "counted";
 }
 

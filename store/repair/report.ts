@@ -22,7 +22,7 @@ export interface RepairGap {
    * durable.
    */
   kind: "blocks" | "header" | "segment" | "end";
-  /** Absent for `end`. */
+  /** Absent for `end`, and where it is not known which segment it is. */
   place?: FaultPlace;
   /** How many blocks, where that is known. */
   blocks?: number;

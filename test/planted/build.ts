@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 import { main as compile } from "assemblyscript/asc";
 import { build } from "esbuild";
-import { plantedSource } from "./bug.ts";
+import { type Bug, plantedSource } from "./bug.ts";
 import { BUGS } from "./bugs.ts";
 
 /** Stands for a source of the core that only this build has: which bug is on is a constant that the host imports to it. */
@@ -16,14 +16,19 @@ export interface PlantedBuild {
   program: string;
 }
 
-/** Builds into `folder`; `root` is the repository. A few seconds. */
-export async function buildPlanted(root: string, folder: string): Promise<PlantedBuild> {
+/** Builds into `folder`; `root` is the repository. By default the simulation with its bugs. A few seconds. */
+export async function buildPlanted(
+  root: string,
+  folder: string,
+  bugs: readonly Bug[] = BUGS,
+  entry = "test/simulation/program.ts",
+): Promise<PlantedBuild> {
   mkdirSync(folder, { recursive: true });
   const binary = join(folder, "planted.wasm");
   const program = join(folder, "planted-simulation.mjs");
-  writeFileSync(binary, await coreWithBugs(root));
+  writeFileSync(binary, await coreWithBugs(root, bugs));
   await build({
-    entryPoints: [join(root, "test/simulation/program.ts")],
+    entryPoints: [join(root, entry)],
     outfile: program,
     bundle: true,
     platform: "node",
@@ -38,7 +43,7 @@ export async function buildPlanted(root: string, folder: string): Promise<Plante
             const text = readFileSync(path, "utf8");
             const condition = (number: number): string =>
               `((globalThis as { planted?: number }).planted === ${number})`;
-            return { contents: plantedSource(file, text, BUGS, condition), loader: "ts" };
+            return { contents: plantedSource(file, text, bugs, condition), loader: "ts" };
           });
         },
       },
@@ -47,7 +52,7 @@ export async function buildPlanted(root: string, folder: string): Promise<Plante
   return { binary, program };
 }
 
-async function coreWithBugs(root: string): Promise<Uint8Array> {
+async function coreWithBugs(root: string, bugs: readonly Bug[]): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
   const words = ["assembly/index.ts", "--target", "release", "--outFile", "planted.wasm", "--textFile", "planted.wat"];
   const { error, stderr } = await compile(words, {
@@ -61,9 +66,9 @@ async function coreWithBugs(root: string): Promise<Uint8Array> {
       } catch {
         return null;
       }
-      if (!BUGS.some((bug) => bug.file === file)) return text;
+      if (!bugs.some((bug) => bug.file === file)) return text;
       const place = relative(dirname(file), SWITCH.replace(/\.ts$/, "")).split(sep).join("/");
-      return `import { planted } from "${place}";\n${plantedSource(file, text, BUGS, (number) => `(planted == ${number})`)}`;
+      return `import { planted } from "${place}";\n${plantedSource(file, text, bugs, (number) => `(planted == ${number})`)}`;
     },
     writeFile(name, contents) {
       if (name === "planted.wasm" && typeof contents !== "string") binary = contents;

@@ -184,6 +184,7 @@ describe("superblocks", () => {
       ["huge segments", (superblock) => superblock.setUint32(FIELD.segmentBlocks, 0x80000000, true)],
       ["an allotment beyond the end", (superblock) => superblock.setUint32(FIELD.allotmentEnd, 0xffffffff, true)],
       ["an epoch at its end", (superblock) => superblock.setUint32(FIELD.epoch, 0xffffffff, true)],
+      ["generations at their end", (superblock) => superblock.setBigUint64(FIELD.generation, 2n ** 64n - 1n, true)],
       ["sequences at their end", (superblock) => superblock.setBigUint64(FIELD.sequenceCeiling, 2n ** 64n - 1n, true)],
     ];
     for (const [, change] of changes) {

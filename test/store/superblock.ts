@@ -5,7 +5,8 @@ const P2 = 0xc2b2ae3d27d4eb4fn;
 const P3 = 0x165667b19e3779f9n;
 const P4 = 0x85ebca77c2b2ae63n;
 const P5 = 0x27d4eb2f165667c5n;
-const CHECK_SEED = 0x636169726e2d7362n;
+/** What the checks of superblocks are seeded with. */
+export const CHECK_SEED = 0x636169726e2d7362n;
 const BLOCK_SIZE = 4096;
 
 /** Bytes between the copies, and how many there are. */
