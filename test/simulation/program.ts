@@ -10,6 +10,8 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { expectDetermined } from "./determined.ts";
+import { InstancePool } from "./host.ts";
 import { run } from "./run.ts";
 import { shrink } from "./shrink.ts";
 import { type Plan, planOf } from "./workload.ts";
@@ -31,8 +33,9 @@ const { values, positionals } = parseArgs({
     "until-failure": { type: "boolean", default: false },
   },
 });
-const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
+expectDetermined();
 (globalThis as { planted?: number }).planted = Number(values.planted);
+const pool = new InstancePool(new WebAssembly.Module(readFileSync(positionals[0] as string)));
 const end = realNow() + Number(values.minutes ?? 1e6) * 60_000;
 const isCounted = values.minutes === undefined && values.schedules === "Infinity";
 const count = isCounted ? Number(values.count) : Number.POSITIVE_INFINITY;
@@ -49,7 +52,7 @@ const start = realNow();
 for (let i = 0; i < count && total.schedules < schedules && realNow() < end; i++) {
   const plan = only(planOf(BigInt.asUintN(64, BigInt(values.seed) + BigInt(i))));
   const { dense } = values;
-  const result = await run(plan, module, { dense });
+  const result = await run(plan, pool, { dense });
   const { hash, failure, scheduleCount, recoveryCrashCount } = result;
   total.runs++;
   total.schedules += scheduleCount;
@@ -60,7 +63,7 @@ for (let i = 0; i < count && total.schedules < schedules && realNow() < end; i++
   let again: string | undefined;
   if (failure !== undefined) {
     total.failed++;
-    const smallest = values["no-shrink"] ? plan : await shrink(plan, module, dense);
+    const smallest = values["no-shrink"] ? plan : await shrink(plan, pool, dense);
     again = command(smallest, dense);
   }
   console.log(JSON.stringify({ seed: String(plan.seed), hash, schedules: scheduleCount, failure, again }));
