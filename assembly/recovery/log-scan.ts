@@ -9,7 +9,7 @@
  * Invariant: no segment that the note counts, and none that the log behind the mark goes through, was ever written to
  * again, since only a note of a durable group, proven by a durable mark, lets a segment be used anew.
  */
-import { deviceRead } from "../device/device";
+import { deviceRead, deviceSize } from "../device/device";
 import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockValid, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
@@ -33,16 +33,25 @@ export namespace ScanState {
   export const FOREIGN: u32 = 3;
 }
 
-/** Reads all segment headers into the table. DEVICE_READ, DEVICE_SHRUNK, CORRUPT. One block read a segment. */
+/** Segments behind the last one that are looked at. Two superblocks that follow each other are not that far apart. */
+const BEYOND_MAX: u32 = 4096;
+
+/**
+ * Reads all segment headers into the table. DEVICE_READ, DEVICE_SHRUNK, CORRUPT. Two blocks read a segment: one whose header was
+ * lost is not blank.
+ */
 export function headersScan(frame: usize): i32 {
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
     memory.fill(changetype<usize>(state), 0, offsetof<SegmentState>());
-    const status = deviceRead(segmentOffset(i), frame, <u32>BLOCK_SIZE);
+    const status = deviceRead(segmentOffset(i), frame, <u32>BLOCK_SIZE * 2);
     if (status < 0) return status;
     const block = changetype<BlockHeader>(frame);
-    if (!blockValid(frame, segmentOffset(i) >> BLOCK_SIZE_LOG2) || !segmentHeaderValid(frame)) {
-      state.scan = block.check || block.generation || block.deviceBlock ? ScanState.UNREADABLE : ScanState.BLANK;
+    const number = segmentOffset(i) >> BLOCK_SIZE_LOG2;
+    if (!blockValid(frame, number) || !segmentHeaderValid(frame)) {
+      const isBlank =
+        !(block.check | block.generation | block.deviceBlock) && !blockValid(frame + BLOCK_SIZE, number + 1);
+      state.scan = isBlank ? ScanState.BLANK : ScanState.UNREADABLE;
       continue;
     }
     // The superblock of a mount is synced before its first write, so a later mount's segment means that it was lost.
@@ -59,6 +68,29 @@ export function headersScan(frame: usize): i32 {
     scanFold(block.generation + i);
     // While opening, the kind of a life that may not count; `segmentsTake` frees those that do not.
     state.kind = header.kind;
+  }
+  return Status.OK;
+}
+
+/**
+ * Looks whether the log goes on behind the last segment: then a later superblock, of which both copies were synced before, is
+ * lost, and what it named with it. CORRUPT, DEVICE_READ. `logs` is the list of the log's lives. A cut that a crash kept from being
+ * made leaves free segments there, whose lives are older than that which is open.
+ */
+export function headersBeyond(logs: u32, frame: usize): i32 {
+  if (!root.growable || root.readOnly) return Status.OK;
+  const size = deviceSize();
+  if (size < 0) return <i32>size;
+  let newest: u64 = 0;
+  for (let at = logs; at; at = segmentAt(at - 1).next) newest = segmentAt(at - 1).generation;
+  for (let i = root.segmentCount; i - root.segmentCount < BEYOND_MAX; i++) {
+    if (segmentOffset(i + 1) > <u64>size) break;
+    const status = deviceRead(segmentOffset(i), frame, <u32>BLOCK_SIZE);
+    if (status < 0) return status;
+    if (!blockValid(frame, segmentOffset(i) >> BLOCK_SIZE_LOG2) || !segmentHeaderValid(frame)) continue;
+    if (segmentHeaderOf(frame).kind == SegmentKind.LOG && changetype<BlockHeader>(frame).generation > newest) {
+      return corruptAt(segmentOffset(i));
+    }
   }
   return Status.OK;
 }
