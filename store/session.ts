@@ -269,6 +269,8 @@ export class Session {
       if (status < 0) throw this.error(status, "close");
       await this.committer.durable(undefined).catch(() => undefined);
     } finally {
+      // A group that left meanwhile lands before the device is given up, also where closing failed.
+      await this.committer.idle();
       this.changes?.end();
       this.ending.release();
     }
