@@ -3,7 +3,7 @@
  * each as the smallest thing that shows it.
  */
 import { describe, expect, test } from "vitest";
-import type { CairnError } from "../../store/error.ts";
+import { CairnError } from "../../store/error.ts";
 import { openStore } from "../../store/open.ts";
 import { readOptions } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
@@ -317,24 +317,50 @@ test("what cannot be read is read three times at most, also where it is read ahe
 });
 
 test("a sync that is refused for want of room is a failed sync: it poisons, and is never tried again", async () => {
-  for (const [name, commits] of [
-    ["in two trips", false],
-    ["in one", true],
-  ] as const) {
+  const device = new ImageDevice();
+  const store = await openTiny(device, MANUAL);
+  let syncs = 0;
+  device.before = (operation) => {
+    if (operation !== "sync") return;
+    syncs++;
+    throw new CairnError("NO_SPACE", "sync", "no room is left on the device");
+  };
+  expect(await codeOf(() => store.put("a", "1"))).toBe("DEVICE_WRITE");
+  expect(await codeOf(() => store.get("a"))).toBe("POISONED");
+  expect(await codeOf(() => store.flush())).toBe("POISONED");
+  await store.close();
+  expect(syncs).toBe(1);
+});
+
+test("a deletion whose file fails to grow, or to sync that, poisons at once and tries nothing again", async () => {
+  for (const failing of ["resize", "sync"] as const) {
     const device = new ImageDevice();
-    let syncs = 0;
-    device.syncAsync = async () => {
-      syncs++;
-      device.capacity = 0;
-      device.write(SEGMENTS_OFFSET, new Uint8Array(BLOCK));
-    };
-    if (commits) continue;
     const store = await openTiny(device, MANUAL);
-    expect(await codeOf(() => store.put("a", "1")), name).toBe("DEVICE_WRITE");
-    expect(await codeOf(() => store.get("a")), name).toBe("POISONED");
-    expect(await codeOf(() => store.flush()), name).toBe("POISONED");
+    const keys: string[] = [];
+    for (let i = 0; i < 4000; i++) keys.push(`${i}`.padStart(200, "k"));
+    for (const key of keys) store.set(key, "1");
+    await store.flush();
+    const tried: string[] = [];
+    let grows = false;
+    device.before = (operation) => {
+      if (operation === "read") return;
+      if (operation === "resize") grows = true;
+      if (grows) tried.push(operation);
+      if (grows && operation === failing) failEio();
+    };
+    let code = "";
+    for (const key of keys) {
+      try {
+        store.delete(key);
+      } catch (error) {
+        code = (error as CairnError).code;
+        break;
+      }
+    }
+    expect(code).toBe("DEVICE_WRITE");
+    expect(await codeOf(() => store.get(keys[0] as string))).toBe("POISONED");
+    expect(tried).toEqual(failing === "resize" ? ["resize"] : ["resize", "sync"]);
     await store.close();
-    expect(syncs, name).toBe(1);
   }
 });
 
