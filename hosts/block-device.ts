@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import { CairnError } from "../store/error.ts";
 import { DescriptorDevice } from "./descriptor-device.ts";
-import { BLOCK_SIZE, errnoOf, reasonOf } from "./positioned-io.ts";
+import { BLOCK_SIZE, closeQuietly, errnoOf, reasonOf } from "./positioned-io.ts";
 
 const SECTOR_SIZE = 512;
 
@@ -67,7 +67,7 @@ export function openBlockDevice(path: string, options: { readOnly: boolean; excl
     if (!options.readOnly && !options.exclusive && isMounted(descriptor)) throw inUse(path);
     return new RawBlockDevice(path, descriptor, options);
   } catch (cause) {
-    fs.closeSync(descriptor);
+    closeQuietly(descriptor);
     throw cause;
   }
 }

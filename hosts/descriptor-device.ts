@@ -15,6 +15,7 @@ import { CairnError } from "../store/error.ts";
 import { DirectDescriptors, openAgain } from "./direct-io.ts";
 import {
   BLOCK_SIZE,
+  closeQuietly,
   endOfRun,
   errnoOf,
   isOutOfSpace,
@@ -416,8 +417,8 @@ export abstract class DescriptorDevice implements BlockDevice {
   private closeDescriptors(): void {
     if (!this.areDescriptorsClosed) {
       this.areDescriptorsClosed = true;
-      fs.closeSync(this.descriptor);
-      if (this.durableDescriptor >= 0) fs.closeSync(this.durableDescriptor);
+      closeQuietly(this.descriptor);
+      if (this.durableDescriptor >= 0) closeQuietly(this.durableDescriptor);
       this.direct.close();
     }
     for (const done of this.closeListeners.splice(0)) done();

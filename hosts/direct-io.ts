@@ -12,7 +12,7 @@
  * 5. A direct read sees every write that has completed, also one through the cache.
  */
 import * as fs from "node:fs";
-import { BLOCK_SIZE, errnoOf, reasonOf } from "./positioned-io.ts";
+import { BLOCK_SIZE, closeQuietly, errnoOf, reasonOf } from "./positioned-io.ts";
 
 /** A descriptor that nobody has asked for so far. */
 const UNOPENED = -2;
@@ -63,7 +63,7 @@ export class DirectDescriptors {
       descriptor = openSame(this.path, this.descriptor, O_RDONLY | O_DIRECT);
       fs.readSync(descriptor, alignedBlock(), 0, BLOCK_SIZE, 0);
     } catch (cause) {
-      if (descriptor >= 0) fs.closeSync(descriptor);
+      if (descriptor >= 0) closeQuietly(descriptor);
       return `the file system refuses direct reads (${reasonOf(cause)})`;
     }
     this.reading = descriptor;
@@ -87,7 +87,7 @@ export class DirectDescriptors {
   /** Closes both for good. Nothing is in flight on them. */
   close(): void {
     this.isRefused = true;
-    for (const descriptor of [this.plain, this.durable, this.reading]) if (descriptor >= 0) fs.closeSync(descriptor);
+    for (const descriptor of [this.plain, this.durable, this.reading]) if (descriptor >= 0) closeQuietly(descriptor);
   }
 
   private open(flags: number): number {
@@ -119,7 +119,7 @@ function openSame(path: string, descriptor: number, flags: number): number {
     if (stat.dev === expected.dev && stat.ino === expected.ino && stat.rdev === expected.rdev) return again;
     throw new Error("the path names another file by now");
   } catch (cause) {
-    fs.closeSync(again);
+    closeQuietly(again);
     throw cause;
   }
 }

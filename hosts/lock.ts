@@ -29,7 +29,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../store/error.ts";
 import { describeProcess, holderState, type LockRecord, parseRecord } from "./lock-holder.ts";
 import { type LockTimings, type SeenLock, Watch } from "./lock-watch.ts";
-import { errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
+import { closeQuietly, errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
 import { missingFlag } from "./refusal.ts";
 
 export type { LockTimings } from "./lock-watch.ts";
@@ -131,7 +131,7 @@ class Draft {
       if (errnoOf(cause) === "EEXIST") return undefined;
       throw cause;
     }
-    fs.closeSync(this.descriptor);
+    closeQuietly(this.descriptor);
     this.descriptor = descriptor;
     try {
       this.write();
@@ -153,7 +153,7 @@ class Draft {
   }
 
   discard(keepsDescriptor: boolean): void {
-    if (!keepsDescriptor) fs.closeSync(this.descriptor);
+    if (!keepsDescriptor) closeQuietly(this.descriptor);
     removeQuietly(this.path);
   }
 }
@@ -273,7 +273,6 @@ function hold(file: string, path: string, record: LockRecord, placed: Placed, pr
       if (identity !== undefined) held.delete(identity);
       try {
         const { dev, ino } = fs.fstatSync(descriptor);
-        fs.closeSync(descriptor);
         const there = fs.statSync(path);
         const isOurs =
           placed.unwritten === ""
@@ -282,6 +281,8 @@ function hold(file: string, path: string, record: LockRecord, placed: Placed, pr
         if (isOurs) fs.unlinkSync(path);
       } catch {
         // A lock file that stays behind is taken over when this process has ended.
+      } finally {
+        closeQuietly(descriptor);
       }
     },
   };
@@ -336,7 +337,7 @@ function readLock(path: string, file: string): SeenLock | undefined {
       { cause },
     );
   } finally {
-    if (descriptor !== undefined) fs.closeSync(descriptor);
+    if (descriptor !== undefined) closeQuietly(descriptor);
   }
 }
 

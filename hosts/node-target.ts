@@ -12,7 +12,7 @@ import { CairnError } from "../store/error.ts";
 import { openBlockDevice, type RawBlockDevice } from "./block-device.ts";
 import { FileDevice } from "./file-device.ts";
 import { acquireLock, type FileLock } from "./lock.ts";
-import { BLOCK_SIZE, errnoOf, readFully, reasonOf } from "./positioned-io.ts";
+import { BLOCK_SIZE, closeQuietly, errnoOf, readFully, reasonOf } from "./positioned-io.ts";
 import { invalid, refusal } from "./refusal.ts";
 import type { Target, TargetOptions } from "./target.ts";
 
@@ -77,6 +77,15 @@ function statOf(path: string): fs.Stats | undefined {
   }
 }
 
+/** Whether anything has the name of a path that leads to nothing. */
+function isLink(path: string): boolean {
+  try {
+    return fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (cause) {
+    throw refusal(path, "read", cause);
+  }
+}
+
 async function openExisting(
   path: string,
   stat: fs.Stats,
@@ -108,7 +117,7 @@ async function createFile(path: string, options: TargetOptions, files: SystemFil
     const reason = options.readOnly ? "a readOnly opening creates nothing" : "create is false";
     throw new CairnError("NOT_A_STORE", "open", `${path} does not exist, and ${reason}. Check the path.`);
   }
-  if (fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
+  if (isLink(path)) {
     throw invalid(`the target ${path} is a symbolic link to nothing. Create what it points to, or remove it.`);
   }
   let folder: string;
@@ -165,7 +174,7 @@ function openFile(
     hasTail = tailOf(descriptor, stat.size).some((byte) => byte !== 0);
     device = new FileDevice(path, descriptor, { readOnly: options.readOnly });
   } catch (cause) {
-    if (descriptor >= 0) fs.closeSync(descriptor);
+    if (descriptor >= 0) closeQuietly(descriptor);
     unlock?.();
     lock?.release();
     throw cause;

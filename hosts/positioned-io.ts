@@ -53,6 +53,18 @@ export function isOutOfSpace(cause: unknown): boolean {
 }
 
 /**
+ * Closes a descriptor. It is closed also where the system says that this failed, and what was synced is on the device: whoever
+ * gives a file up goes on giving up the rest.
+ */
+export function closeQuietly(descriptor: number): void {
+  try {
+    fs.closeSync(descriptor);
+  } catch {
+    // See above.
+  }
+}
+
+/**
  * Fills `target`, or `size` bytes of it from `at` on, from `offset` on. Returns the count of bytes read; it is short only
  * when the file ended. EIO is tried again at most twice. Throws the error of `node:fs`.
  */

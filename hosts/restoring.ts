@@ -15,6 +15,7 @@ import { CairnError } from "../store/error.ts";
 import type { StoreProgress } from "../store/options.ts";
 import { isPlain } from "../store/refusals.ts";
 import { nextTurn } from "../store/turn.ts";
+import { TypedDevice } from "../store/typed-device.ts";
 import { type Open, placeOf, type Runtime, runtimeOf } from "./opening.ts";
 import type { FileSwap, Target } from "./target.ts";
 
@@ -59,8 +60,9 @@ export function restoreOn(open: Open): Restore {
     if (target === ":memory:") {
       throw invalid('what is restored to ":memory:" is gone at once. Pass a BlockDevice, and open that.');
     }
-    const place = await placeOf(runtime, target, { create: true, format: false, readOnly: false });
-    const isGiven = place.device === target;
+    const found = await placeOf(runtime, target, { create: true, format: false, readOnly: false });
+    const isGiven = found.device === target;
+    const place = isGiven ? { ...found, device: new TypedDevice(found.device, "restore") } : found;
     try {
       const first = await IncomingBackup.begin(sources[0] as ByteSource);
       const work = { runtime, place, first, others: sources.slice(1), options };

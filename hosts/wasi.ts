@@ -5,6 +5,8 @@
  * 1. Nothing is thrown across the boundary: a throw out of an import would leave the core half updated and callable. An
  *    error becomes a code of `error-code`, and what was thrown is kept in `lastCause`.
  * 2. Bytes of a read land where `cabi_realloc` says, which is the frame that the core means them for.
+ *    Clocks and random numbers have no error in WASI: a clock that fails stands. Without random numbers there is no store, nor
+ *    a backup: that throw stops the core.
  * 3. Pointers over 2 GiB arrive as negative numbers: `>>> 0`.
  *
  * Return areas, little-endian, discriminant (0 done, 1 failed) at 0:
@@ -52,6 +54,9 @@ const ERROR_NAMES: Record<string, string> = {
 
 /** `descriptor-type` of `wasi:filesystem/types`. */
 const TYPES = { block: 1, file: 6, memory: 6, opfs: 6, unknown: 0 };
+
+/** The last moment that a `Date` can show, in milliseconds since 1970. */
+const WALL_MS_MAX = 8.64e15;
 
 /** Where time and randomness come from. A simulation brings its own. */
 export interface WasiSources {
@@ -169,7 +174,7 @@ export class WasiTable {
       "wasi:clocks/monotonic-clock@0.2.12": { now: () => sources.monotonicNs() },
       "wasi:clocks/wall-clock@0.2.12": {
         now: (result: number): void => {
-          const ms = sources.wallMs();
+          const ms = wallMs(sources);
           const seconds = Math.floor(ms / 1000);
           area().setBigUint64(result >>> 0, BigInt(seconds), true);
           area().setUint32((result >>> 0) + 8, Math.floor((ms - seconds * 1000) * 1e6), true);
@@ -189,6 +194,19 @@ export class WasiTable {
     this.devices.set(handle, device);
     if (options.uncached) this.uncachedHandles.add(handle);
     return handle;
+  }
+}
+
+/**
+ * A clock that shows no time that can be, or throws, is taken for one that stands: the core goes by the highest time that it
+ * has seen.
+ */
+function wallMs(sources: WasiSources): number {
+  try {
+    const ms = sources.wallMs();
+    return ms >= 0 && ms <= WALL_MS_MAX ? ms : 0;
+  } catch {
+    return 0;
   }
 }
 

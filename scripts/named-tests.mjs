@@ -8,7 +8,7 @@
 import { existsSync, readFileSync } from "node:fs";
 
 const ROOT = new URL("../", import.meta.url);
-const DOCUMENTS = ["docs/runtimes.md", "docs/bundlers.md"];
+const DOCUMENTS = ["docs/runtimes.md", "docs/bundlers.md", "docs/testing.md"];
 
 /** Which test files prove something about a runtime: those that run on it, and those that start it. */
 const SHARED = /^test\/(store|hosts|crash|adapters)\//;

@@ -216,7 +216,13 @@ export class Changes {
       return undefined;
     }
     const size = core.words[core.result + 1] as number;
-    if (status !== AT_MEMORY) return readPieces(core, size, (failed) => session.error(failed, "watch"));
+    if (status !== AT_MEMORY)
+      return readPieces(
+        core,
+        size,
+        (run) => session.guard(run),
+        (failed) => session.error(failed, "watch"),
+      );
     const at = (core.words[core.result] as number) >>> 0;
     return core.bytes.slice(at, at + size);
   }

@@ -8,6 +8,7 @@
 import { type Core, FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.ts";
 import type { DevicePiece } from "./device.ts";
 import { CairnError } from "./error.ts";
+import { commitPieces } from "./in-flight.ts";
 
 interface Waiter {
   resolve(value: unknown): void;
@@ -24,6 +25,8 @@ type Timer = ReturnType<typeof setTimeout>;
 export class Committer {
   /** Set when the store is poisoned: the first cause. */
   poisoned: CairnError | undefined;
+  /** Whether a call has told of that, or a promise. */
+  isTold = false;
   /** Set while a group that met a full device waits for room: what was written before is not durable. */
   private held: CairnError | undefined;
   private readonly core: Core;
@@ -119,6 +122,16 @@ export class Committer {
 
   /** Makes everything durable before it returns; throws what `flushSync` of the store throws. */
   flushSync(operation: string): void {
+    try {
+      this.flushNow(operation);
+    } catch (error) {
+      this.tell();
+      throw error;
+    }
+  }
+
+  /** `flushSync` that nobody called for. */
+  private flushNow(operation: string): void {
     if (this.poisoned !== undefined) throw this.poisonError();
     let status: number;
     try {
@@ -140,7 +153,7 @@ export class Committer {
     if (this.held === undefined) return true;
     if (this.flight !== undefined || this.poisoned !== undefined) return false;
     try {
-      this.flushSync("flush");
+      this.flushNow("flush");
       return true;
     } catch {
       return false;
@@ -184,8 +197,14 @@ export class Committer {
     return error;
   }
 
+  /** A call fails. Where the store is poisoned, that is known from now on. */
+  tell(): void {
+    if (this.poisoned !== undefined) this.isTold = true;
+  }
+
   /** What a call on a poisoned store throws. */
   poisonError(): CairnError {
+    this.tell();
     const cause = this.poisoned as CairnError;
     const message = `the store takes no further calls: ${cause.message} Open it again.`;
     return new CairnError("POISONED", cause.operation, message, { cause });
@@ -225,16 +244,10 @@ export class Committer {
   }
 
   private async fly(pieces: readonly DevicePiece[]): Promise<void> {
-    const { device } = this.core;
     const start = performance.now();
     let failure: unknown;
     try {
-      if (device.commitAsync !== undefined) {
-        await device.commitAsync(pieces);
-      } else {
-        await device.writeAsync(pieces);
-        await device.syncAsync();
-      }
+      await commitPieces(this.core.device, pieces, () => this.poisoned === undefined);
     } catch (cause) {
       failure = cause ?? new Error("the device rejected without a reason");
     }
@@ -270,21 +283,27 @@ export class Committer {
 
   private failed(status: number, cause?: unknown): void {
     const error = this.refused(status, "flush", cause);
-    if (error.code === "NO_SPACE") this.reject(error);
+    if (error.code === "NO_SPACE" || error.code === "DEVICE_READ") this.reject(error);
   }
 
   private reject(error: CairnError): void {
     const waiters = this.flying.concat(this.take());
     this.flying = [];
+    if (waiters.length > 0) this.tell();
     for (const waiter of waiters) waiter.reject(error);
   }
 
   /**
    * What a refused group means. For want of room it is held: its writes stay visible, its promises are refused, and it
-   * is tried again with every call, and after each interval. Anything else poisons.
+   * is tried again with every call, and after each interval. Where nobody could look who has the store, nothing is
+   * acknowledged, and the next group covers this one. Anything else poisons.
    */
   private refused(status: number, operation: string, cause?: unknown): CairnError {
     const plain = this.core.error(status, operation);
+    if (plain.code === "DEVICE_READ") {
+      this.wrote();
+      return plain;
+    }
     if (plain.code !== "NO_SPACE") {
       const options = { cause: cause ?? plain.cause };
       return this.poison(cause === undefined ? plain : new CairnError(plain.code, operation, plain.message, options));

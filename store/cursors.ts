@@ -36,16 +36,24 @@ export class Cursors {
   /** Throws when the store takes no calls. */
   private readonly ready: (operation: string) => void;
   private readonly fail: (status: number, operation: string) => CairnError;
+  /** Runs calls of the core; a trap poisons the store. */
+  readonly guard: <T>(run: () => T) => T;
   private readonly open = new Set<CursorState>();
   private youngIterators: object[] = [];
   private youngStates: CursorState[] = [];
   private usable = true;
   private isSuperseded = false;
 
-  constructor(core: Core, ready: (operation: string) => void, fail: (status: number, operation: string) => CairnError) {
+  constructor(
+    core: Core,
+    ready: (operation: string) => void,
+    fail: (status: number, operation: string) => CairnError,
+    guard: <T>(run: () => T) => T,
+  ) {
     this.core = core;
     this.ready = ready;
     this.fail = fail;
+    this.guard = guard;
   }
 
   /**
@@ -64,13 +72,19 @@ export class Cursors {
       place(core.bytes, span.upper, core.keyB);
       flags |= UPPER;
     }
-    const handle = core.exports.cursorOpen(flags, span.lower?.length ?? 0, span.upper?.length ?? 0, seen);
+    const { lower, upper } = span;
+    const handle = this.guard(() => core.exports.cursorOpen(flags, lower?.length ?? 0, upper?.length ?? 0, seen));
     return this.opened(handle, false, view?.openedMs ?? Date.now(), operation);
   }
 
   /** A view of this moment. */
   takeView(operation: string): CursorState {
-    return this.opened(this.core.exports.viewOpen(), true, Date.now(), operation);
+    return this.opened(
+      this.guard(() => this.core.exports.viewOpen()),
+      true,
+      Date.now(),
+      operation,
+    );
   }
 
   /** The handle of a view that is open. `CLOSED` when it is not, `SNAPSHOT_EXPIRED` when the store was refreshed since. */

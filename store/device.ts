@@ -84,7 +84,7 @@ export interface BlockDevice {
 
   /**
    * Writes all pieces and makes them durable, together with every write that had completed before the call: `writeAsync`
-   * then `syncAsync`, in one trip where the host can.
+   * then `syncAsync`, in one trip where the host can. `NO_SPACE` only while nothing was synced: a failed sync is `DEVICE_WRITE`.
    */
   commitAsync?(pieces: readonly DevicePiece[]): Promise<void>;
 

@@ -7,9 +7,8 @@
  * 3. What fails poisons the store. What finds no room is left: it is tried again when somebody needs it.
  */
 import type { Core } from "./core.ts";
-import type { BlockDevice, DevicePiece } from "./device.ts";
 import type { CairnError } from "./error.ts";
-import { flightResult, InFlight } from "./in-flight.ts";
+import { commitPieces, flightResult, InFlight, syncDevice } from "./in-flight.ts";
 import { BLOCK_SIZE } from "./layout.ts";
 import { throwUnlessHarmless } from "./refusals.ts";
 import { Later } from "./turn.ts";
@@ -84,12 +83,12 @@ export class Flights {
     if (step < 0) throwUnlessHarmless(this.store.error(step, "grow"));
     if (step <= 0) return;
     const { device } = core;
-    let flight = (): Promise<void> => device.syncAsync();
+    let flight = (): Promise<void> => syncDevice(device);
     if (step !== SIZE) {
       const pointer = this.pointer();
       const offset = core.words[core.result + 1] as number;
       const piece = { offset, source: core.bytes.subarray(pointer, pointer + BLOCK_SIZE) };
-      flight = () => commit(device, piece);
+      flight = () => commitPieces(device, [piece], () => this.store.isUsable());
     }
     this.fly(flight, (result, failure) => {
       const next = guard(() => core.exports.superblockLanded(result));
@@ -118,14 +117,4 @@ export class Flights {
       }
     });
   }
-}
-
-/** Writes a piece and makes it durable. */
-async function commit(device: BlockDevice, piece: DevicePiece): Promise<void> {
-  if (device.commitAsync !== undefined) {
-    await device.commitAsync([piece]);
-    return;
-  }
-  await device.writeAsync([piece]);
-  await device.syncAsync();
 }

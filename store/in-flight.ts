@@ -1,5 +1,6 @@
 /** What is in flight: handed to the host, and not reported on yet. */
 import { FLIGHT_DONE, FLIGHT_FAILED, FLIGHT_NO_SPACE } from "./core.ts";
+import type { BlockDevice, DevicePiece } from "./device.ts";
 import { CairnError } from "./error.ts";
 
 /** Counts what is in flight, and tells those who wait for it. */
@@ -48,4 +49,32 @@ export class InFlight {
 export function flightResult(failure: unknown): number {
   if (failure === undefined) return FLIGHT_DONE;
   return failure instanceof CairnError && failure.code === "NO_SPACE" ? FLIGHT_NO_SPACE : FLIGHT_FAILED;
+}
+
+/**
+ * Writes pieces and makes them durable, in one trip where the device can. Nothing is synced any more once `isUsable` says no: a
+ * sync of something else has failed, and another one would prove nothing.
+ */
+export async function commitPieces(
+  device: BlockDevice,
+  pieces: readonly DevicePiece[],
+  isUsable: () => boolean,
+): Promise<void> {
+  if (device.commitAsync !== undefined) {
+    await device.commitAsync(pieces);
+    return;
+  }
+  await device.writeAsync(pieces);
+  if (!isUsable()) throw new CairnError("DEVICE_WRITE", "sync", "sync: the store takes no more calls.");
+  await syncDevice(device);
+}
+
+/** `syncAsync`. Want of room in a sync is a failed sync, which is never tried again: what it covers is in doubt. */
+export async function syncDevice(device: BlockDevice): Promise<void> {
+  try {
+    await device.syncAsync();
+  } catch (cause) {
+    if (!(cause instanceof CairnError) || cause.code !== "NO_SPACE") throw cause;
+    throw new CairnError("DEVICE_WRITE", "sync", `sync: the device failed to sync: ${cause.message}`, { cause });
+  }
 }

@@ -136,7 +136,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const { core } = cursors;
     const place = placeOfSeek(span, target);
     core.bytes.set(place, core.keyA);
-    const status = core.exports.cursorSeek(this.state.handle, place.length);
+    const { handle } = this.state;
+    const status = cursors.guard(() => core.exports.cursorSeek(handle, place.length));
     if (status < 0) throw cursors.error(status, "seek");
     this.exhausted = false;
   }
@@ -222,7 +223,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     const { state, cursors } = this;
     if (state === undefined || this.exhausted || this.left - this.size <= 0) return 0;
     cursors.check(this.operation);
-    return cursors.core.exports.cursorAhead(state.handle, Math.min(this.blockCount, this.left - this.size), again);
+    const most = Math.min(this.blockCount, this.left - this.size);
+    return cursors.guard(() => cursors.core.exports.cursorAhead(state.handle, most, again));
   }
 
   /** With `large`, values that are read in pieces are left out, and listed. */
@@ -240,7 +242,9 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
       return false;
     }
     const asked = Math.min(this.blockCount, this.left);
-    const count = core.exports.cursorNext(this.state.handle, asked, large === undefined ? mode : mode | COUNTED);
+    const { handle } = this.state;
+    const how = large === undefined ? mode : mode | COUNTED;
+    const count = cursors.guard(() => core.exports.cursorNext(handle, asked, how));
     if (count < 0) {
       this.end();
       throw cursors.error(count, this.operation);
@@ -291,7 +295,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
           const key = core.bytes.slice(pointer, pointer + ((words[at + 1] as number) & SIZE_MASK));
           large.push({ index: i, key });
         } else {
-          const bytes = readPieces(core, size & SIZE_MASK, (status) => cursors.error(status, operation));
+          const bytes = readPieces(core, size & SIZE_MASK, cursors.guard, (status) => cursors.error(status, operation));
           valueBlock[i] = valueReader.isForeign ? bytes : valueReader.own(bytes, operation);
         }
       }
@@ -365,11 +369,17 @@ export class EntryIterator<K, V> extends RangeIterator<K, [K, V]> {
   }
 }
 
-/** Reads a large value that the core has opened, piece by piece. */
-export function readPieces(core: Core, size: number, fail: (status: number) => CairnError): Uint8Array {
+/** Reads a large value that the core has opened, piece by piece. `guard` runs calls of the core. */
+export function readPieces(
+  core: Core,
+  size: number,
+  guard: <T>(run: () => T) => T,
+  fail: (status: number) => CairnError,
+): Uint8Array {
   const value = new Uint8Array(size);
   for (let offset = 0; offset < size; ) {
-    const count = core.exports.valueRead(offset);
+    const at = offset;
+    const count = guard(() => core.exports.valueRead(at));
     if (count < 0) throw fail(count);
     value.set(core.bytes.subarray(core.exchangeOut, core.exchangeOut + count), offset);
     offset += count;

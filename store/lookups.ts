@@ -262,9 +262,10 @@ export class Lookups {
   private first(size: number, handle: number): number {
     const { core, cold } = this.place;
     const { pace } = cold;
-    if (!pace.readsNow()) return core.exports.getAhead(size, ASK_FIRST, handle);
+    const { guard } = this.place;
+    if (!pace.readsNow()) return guard(() => core.exports.getAhead(size, ASK_FIRST, handle));
     const start = performance.now();
-    const status = core.exports.getAhead(size, ASK_READ_NOW, handle);
+    const status = guard(() => core.exports.getAhead(size, ASK_READ_NOW, handle));
     pace.took(performance.now() - start);
     return status;
   }
@@ -275,7 +276,7 @@ export class Lookups {
 
   private getOne(key: unknown, size: number, take: (value: unknown) => void): Promise<void> {
     const { cold } = this.place;
-    const status = cold.isCrowded ? AHEAD_BUSY : this.place.guard(() => this.first(size, 0));
+    const status = cold.isCrowded ? AHEAD_BUSY : this.first(size, 0);
     if (status < 0) throw this.place.error(status, "getMany");
     if (status === 0) return Promise.resolve();
     if (status === AT_MEMORY) {

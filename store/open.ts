@@ -1,5 +1,6 @@
 /** Opening: from a device to a store. Hosts bring the device; see `hosts/node.ts`. */
 import { type CheckpointPace, paceCheckpoints } from "./checkpoints.ts";
+import { trap } from "./commit.ts";
 import {
   Core,
   type CoreHost,
@@ -16,6 +17,7 @@ import { BLOCK_SIZE } from "./layout.ts";
 import type { Settings } from "./options.ts";
 import { type Ending, Session } from "./session.ts";
 import { Store } from "./store.ts";
+import { TypedDevice } from "./typed-device.ts";
 
 const ENGINE_DUAL = 1;
 const SEGMENT_BLOCKS_DEFAULT = 256;
@@ -62,9 +64,9 @@ const READ_ATTEMPT_PAUSE_MAX_MS = 100;
 /** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
 export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
   const start = performance.now();
-  const core = settings.readOnly ? await mountForReading(opening, settings) : await mount(opening, settings);
+  const core = await (settings.readOnly ? mountForReading(opening, settings) : mount(opening, settings)).catch(stopped);
   paceCheckpoints(core, opening.checkpoints ?? {}, settings.readOnly);
-  const ending = { release: opening.release, remount: () => mountForReading(opening, settings) };
+  const ending = { release: opening.release, remount: () => mountForReading(opening, settings).catch(stopped) };
   const store = new Store<K, V>(new Session(core, settings, ending), settings.keys, settings.values);
   const tailBlocks = core.exports.stat(STAT_RECOVERED_TAIL_BLOCKS);
   const emit = (event: Parameters<NonNullable<Settings["onEvent"]>>[0]): void => {
@@ -134,7 +136,7 @@ async function mount(opening: Opening, settings: Settings, made?: (core: Core) =
   let probed = core.exports.probe(core.handle);
   if (probed === PROBED_BLANK && opening.hasTail === true) probed = STATUS_NOT_A_STORE;
   if (probed !== PROBED_STORE && mayFormat(probed, settings)) {
-    if (probed !== PROBED_BLANK) erase(device);
+    if (probed !== PROBED_BLANK) erase(new TypedDevice(device, "open"));
     check(
       core,
       core.exports.format(core.handle, ENGINE_DUAL, opening.segmentBlocks ?? SEGMENT_BLOCKS_DEFAULT, growable),
@@ -200,6 +202,11 @@ function erase(device: BlockDevice): void {
     device.write(offset, zeros.subarray(0, Math.min(zeros.length, end - offset)));
   }
   device.sync();
+}
+
+/** What is no error of the store's own stopped the engine half-way, as a trap does. */
+function stopped(cause: unknown): never {
+  throw trap(cause);
 }
 
 function check(core: Core, status: number): void {

@@ -154,7 +154,8 @@ export class Partials {
   /** The same for a value that is too large for one call: it comes out, and goes in again, in pieces. */
   private spliceLarge(scope: Scope, key: Stored, offset: number | undefined, bytes: Stored, operation: string): void {
     const piece = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-    const facts = factsOf(scope.core, scope.keyEncodedIn(key, operation));
+    const size = scope.keyEncodedIn(key, operation);
+    const facts = this.session.guard(() => factsOf(scope.core, size));
     const { valueSize, read } = this.valueOf(scope.core, scope.keyEncodedIn(key, operation), operation);
     const from = offset ?? valueSize;
     if (from > valueSize) throw beyondEnd(valueSize, from, operation);
@@ -178,7 +179,16 @@ export class Partials {
     if (status === 0) return { valueSize: 0, read: () => new Uint8Array(0) };
     const valueSize = core.words[core.result + 1] as number;
     if (status !== AT_MEMORY) {
-      return { valueSize, read: () => readPieces(core, valueSize, (failed) => session.error(failed, operation)) };
+      return {
+        valueSize,
+        read: () =>
+          readPieces(
+            core,
+            valueSize,
+            (run) => session.guard(run),
+            (failed) => session.error(failed, operation),
+          ),
+      };
     }
     const at = (core.words[core.result] as number) >>> 0;
     return { valueSize, read: () => core.bytes.slice(at, at + valueSize) };
@@ -238,7 +248,12 @@ export class Partials {
     try {
       if (status !== AT_MEMORY) {
         return valueReader.own(
-          readPieces(core, size, (failed) => session.error(failed, operation)),
+          readPieces(
+            core,
+            size,
+            (run) => session.guard(run),
+            (failed) => session.error(failed, operation),
+          ),
           operation,
         );
       }

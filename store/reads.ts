@@ -47,7 +47,12 @@ export function readBytes(
   const at = (core.words[core.result] as number) >>> 0;
   const valueSize = core.words[core.result + 1] as number;
   if (status === AT_MEMORY) return core.bytes.slice(at, at + valueSize);
-  return readPieces(core, valueSize, (failed) => session.error(failed, operation));
+  return readPieces(
+    core,
+    valueSize,
+    (run) => session.guard(run),
+    (failed) => session.error(failed, operation),
+  );
 }
 
 /** The value of `key` that a call of the core has found. What its encoding refuses names the key. */
@@ -64,7 +69,12 @@ export function valueFound(session: Session, scope: Scope, status: number, key: 
       );
     }
     if (status < 0) throw session.error(status, operation);
-    const bytes = readPieces(core, words[result + 1] as number, (failed) => session.error(failed, operation));
+    const bytes = readPieces(
+      core,
+      words[result + 1] as number,
+      (run) => session.guard(run),
+      (failed) => session.error(failed, operation),
+    );
     return valueReader.own(bytes, operation);
   } catch (error) {
     throw named(error, key, scope.values.name);
@@ -96,7 +106,7 @@ export function countKeys(
   if (range !== undefined || view !== undefined || scope.prefix.length > 0) {
     return countSpan(session, scope, spanOf(range, scope, operation), view, operation);
   }
-  const all = session.core.exports.stat(STAT_KEYS);
+  const all = session.guard(() => session.core.exports.stat(STAT_KEYS));
   return scope.keys.isApart ? all - countSpan(session, scope, namespacesIn(scope), view, operation) : all;
 }
 

@@ -114,8 +114,14 @@ export class Session {
       core,
       isOpen: () => this.open && this.committer.poisoned === undefined,
       wrote: () => this.committer.wrote(),
-      error: (status: number, operation: string, cause?: unknown) => this.error(status, operation, cause),
-      guard: <T>(run: () => T): T => this.guard(run),
+      error: (status: number, operation: string, cause?: unknown) => this.failed(status, operation, cause),
+      guard: <T>(run: () => T): T => {
+        try {
+          return run();
+        } catch (cause) {
+          throw this.committer.poison(trap(cause));
+        }
+      },
     };
     const isUsable = (): boolean => this.committer.poisoned === undefined && !this.isEnded;
     if (!settings.readOnly) {
@@ -218,7 +224,9 @@ export class Session {
       try {
         return run();
       } catch (cause) {
-        throw committer.poison(trap(cause));
+        const error = committer.poison(trap(cause));
+        committer.tell();
+        throw error;
       }
     };
     const cold = new ColdReads(
@@ -232,6 +240,7 @@ export class Session {
       core,
       (operation) => this.ready(operation),
       (status, operation) => this.error(status, operation),
+      guard,
     );
     return { committer, cursors, cold };
   }
@@ -250,7 +259,11 @@ export class Session {
       await this.compactor.idle();
       await this.flights?.idle();
       this.isEnded = true;
-      if (this.committer.poisoned !== undefined) return;
+      if (this.committer.poisoned !== undefined) {
+        // Somebody has to hear of what was not made durable.
+        if (!this.committer.isTold) throw this.committer.poisonError();
+        return;
+      }
       const status = this.guard(() => this.core.exports.close());
       if (status === STATUS_NO_SPACE) {
         const message = "close: no room is left on the device. What was durable is kept; what was not is lost.";
@@ -259,6 +272,8 @@ export class Session {
       if (status < 0) throw this.error(status, "close");
       await this.committer.durable(undefined).catch(() => undefined);
     } finally {
+      // A group that left meanwhile lands before the device is given up, also where closing failed.
+      await this.committer.idle();
       this.changes?.end();
       this.ending.release();
     }
@@ -303,6 +318,11 @@ export class Session {
     });
   }
 
+  /** What a call gets that has found the device to be smaller than it was. Beside a writer, it may just have cut it off. */
+  shrunk(error: CairnError): CairnError {
+    return this.settings.readOnly ? error : this.committer.poison(error);
+  }
+
   /** What the core asks for after a write. */
   afterWrite(): void {
     const { core } = this;
@@ -312,6 +332,15 @@ export class Session {
   }
 
   private attend(): void {
+    try {
+      this.attendNow();
+    } catch (error) {
+      this.committer.tell();
+      throw error;
+    }
+  }
+
+  private attendNow(): void {
     const { core, committer } = this;
     const attention = core.words[core.attention] as number;
     core.words[core.attention] = 0;
@@ -377,8 +406,15 @@ export class Session {
     return steps > 0;
   }
 
-  /** A status as an error. What leaves the device in doubt poisons the store. */
+  /** A status as the error that a call gives. What leaves the device in doubt poisons the store. */
   error(status: number, operation: string, cause?: unknown): CairnError {
+    const error = this.failed(status, operation, cause);
+    this.committer.tell();
+    return error;
+  }
+
+  /** `error`, of work that the store does by itself. */
+  private failed(status: number, operation: string, cause?: unknown): CairnError {
     let error = this.core.error(status, operation);
     if (cause !== undefined) error = new CairnError(error.code, operation, error.message, { cause });
     if (error.code === "DEVICE_WRITE" || error.code === "FENCED") return this.committer.poison(error);
@@ -395,7 +431,9 @@ export class Session {
   }
 
   trapped(cause: unknown): CairnError {
-    return this.committer.poison(trap(cause));
+    const error = this.committer.poison(trap(cause));
+    this.committer.tell();
+    return error;
   }
 
   emit(event: StoreEvent): void {

@@ -426,7 +426,7 @@ export class Store<K = string, V = string> {
     const { session } = this;
     session.ready("stats");
     const { core, cursors, compactor, checkpointer } = session;
-    return readStats(core, cursors.oldestAgeMs(), compactor.longestMs, checkpointer.longestMs);
+    return session.guard(() => readStats(core, cursors.oldestAgeMs(), compactor.longestMs, checkpointer.longestMs));
   }
 
   /**
@@ -439,7 +439,12 @@ export class Store<K = string, V = string> {
     session.ready("compact");
     if (session.settings.readOnly) throw session.error(STATUS_READ_ONLY, "compact");
     await session.sweep();
-    return session.compactor.run(options);
+    try {
+      return await session.compactor.run(options);
+    } catch (error) {
+      session.committer.tell();
+      throw error;
+    }
   }
 
   /** The newest version: that of the last write. */
@@ -536,7 +541,10 @@ export class Store<K = string, V = string> {
     return pushSnapshot(session, remote, id, options);
   }
 
-  /** Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. */
+  /**
+   * Makes everything durable, records an orderly end, gives up the lock. A second call waits for the first. `NO_SPACE`,
+   * `DEVICE_WRITE`, `FENCED` when that could not be done; `POISONED` when the store was poisoned and no call has told of it yet.
+   */
   close(): Promise<void> {
     return this.session.close();
   }

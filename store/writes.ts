@@ -195,7 +195,8 @@ export class Writes {
       } catch (cause) {
         throw this.session.trapped(cause);
       }
-      if (status < 0) status = this.call(() => core.exports.remove(size), operation);
+      if (status < 0 && this.session.retries(status)) status = this.session.guard(() => core.exports.remove(size));
+      if (status < 0) throw this.session.error(status, operation);
     } else {
       const { flags, version, timestamp } = words;
       status = this.call(() => core.exports.removeWith(size, flags, version, timestamp), operation);

@@ -410,6 +410,7 @@ function settle(work: CheckpointWork): i32 {
 function durable(work: CheckpointWork): i32 {
   if (root.durableGroup < work.noteGroup) return CheckpointResult.WAITS;
   const fenced = fenceCheck();
+  if (fenced == Status.DEVICE_READ) return CheckpointResult.WAITS;
   if (fenced < 0) return fenced;
   if (root.hostFlies && roomIsAmple()) {
     if (root.checkpointPending || root.replacedGeneration) return CheckpointResult.WAITS;
@@ -421,8 +422,8 @@ function durable(work: CheckpointWork): i32 {
   }
   adopt(work);
   const committed = superblockCommit();
-  // Where there is no room for it yet, the next superblock says it.
-  if (committed < 0 && committed != Status.NO_SPACE) return committed;
+  // Where it could not be written yet, the next superblock says it.
+  if (committed < 0 && committed != Status.NO_SPACE && committed != Status.DEVICE_READ) return committed;
   dueSet();
   return CheckpointResult.DONE;
 }
@@ -475,9 +476,12 @@ function replacedFree(now: bool): i32 {
   return 1;
 }
 
-/** A status of the work as a result: what only lacks room gives it up. */
+/**
+ * A status of the work as a result: what only lacks room, or could not look who has the store, gives it up. It cannot be gone
+ * on with: what the step had written before would be written again.
+ */
 function outcome(status: i32): i32 {
-  if (status != Status.NO_SPACE && status != Status.OUT_OF_MEMORY) return status;
+  if (status != Status.NO_SPACE && status != Status.OUT_OF_MEMORY && status != Status.DEVICE_READ) return status;
   checkpointGiveUp();
   return CheckpointResult.GIVEN_UP;
 }

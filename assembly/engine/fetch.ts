@@ -84,9 +84,9 @@ export function blockIsCold(address: u64): bool {
 
 /**
  * Reads up to `count` blocks from `address` on, neighbours within a segment, in one piece, as far as they are cold, and
- * enters them in the cache: how many were read. Nothing happens when fewer than two are cold.
+ * enters them in the cache: how many were read. 0: fewer than two are cold, and nothing happens; -1: they cannot be read.
  */
-export function runFetch(address: u64, count: u32): u32 {
+export function runFetch(address: u64, count: u32): i32 {
   const limit = min(min(count, RUN_BLOCKS_MAX), root.segmentBlocks - segmentBlockOf(address));
   let run: u32 = 0;
   while (run < limit && blockIsCold(address + ((<u64>run) << BLOCK_SIZE_LOG2))) run++;
@@ -108,7 +108,7 @@ export function runFetch(address: u64, count: u32): u32 {
     if (!frames) memory.copy(cacheFrame(claim), block, BLOCK_SIZE);
     cacheKeep(claim, first + i);
   }
-  return isRead ? run : 0;
+  return isRead ? <i32>run : -1;
 }
 
 /**
@@ -144,7 +144,8 @@ export function blocksFetch(list: usize, count: u32): void {
     const address = (<u64>first) << BLOCK_SIZE_LOG2;
     const read = run > 1 ? runFetch(address, run) : 0;
     if (!read && blockIsCold(address)) blockRead(first, segmentAt(segmentOf(address)).generation);
-    i += max<u32>(read, 1);
+    // What cannot be read is not read again before somebody needs it.
+    i += read < 0 ? run : max<u32>(read, 1);
   }
 }
 
@@ -158,7 +159,7 @@ function neighboursFetch(address: u64, deviceBlock: u32): bool {
   root.cacheMode = CacheMode.SCAN;
   const read = runFetch(address, root.readRun);
   root.cacheMode = mode;
-  if (!read) return false;
+  if (read <= 0) return false;
   root.readLast = deviceBlock + read - 1;
   root.readAheadBlocks += read - 1;
   return true;

@@ -169,7 +169,8 @@ function recordCopy(address: u64, keyOffset: u32, stored: u32, offset: u32, targ
 
 /** Reads blocks of a value that ends `end` bytes behind the start of the first, or of some block behind it. */
 function aheadFetch(block: u64, end: u32): u32 {
-  const read = runFetch(block, 1 + (end - <u32>BLOCK_SIZE + BLOCK_PAYLOAD_SIZE - 1) / BLOCK_PAYLOAD_SIZE);
+  const run = runFetch(block, 1 + (end - <u32>BLOCK_SIZE + BLOCK_PAYLOAD_SIZE - 1) / BLOCK_PAYLOAD_SIZE);
+  const read = <u32>max(run, 0);
   cacheCount(0, read);
   return read;
 }

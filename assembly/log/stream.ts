@@ -8,8 +8,9 @@
  * Nothing of the key changes before the last byte is buffered. A value that fits the write buffer cannot fail once it
  * began. A larger one starts a group of its own, with an empty buffer. Should the device then refuse a block on the way
  * for want of room, the log goes back to where the value started: the number of that group is never used again, so what
- * was written of it is behind the end of the log, and is written over. In a batch, whose group cannot be parted, the
- * store is poisoned instead.
+ * was written of it is behind the end of the log, and is written over. It goes on in a segment of its own, which is younger
+ * than those that the value had begun: opening takes the youngest whose group a mark covers for the log's last. In a batch,
+ * whose group cannot be parted, the store is poisoned instead.
  */
 import { pad8 } from "../bytes/compare";
 import { BLOCK_PAYLOAD_SIZE } from "../format/block";
@@ -161,6 +162,7 @@ export function streamAbort(): void {
   root.residentFrom = root.handedBlock;
   root.mutableFrom = segmentOffset(root.segmentOpen) + ((<u64>root.segmentOpenBlock + 1) << BLOCK_SIZE_LOG2);
   root.mutableTo = 0;
+  segmentAbandonRest();
 }
 
 function remember(): void {

@@ -60,8 +60,8 @@ export function superblockBegin(): i32 {
 }
 
 /**
- * Takes the host's report on the step: the next one, or 0 when what the superblock says holds. NO_SPACE leaves everything as
- * it was; FENCED and DEVICE_WRITE must poison.
+ * Takes the host's report on the step: the next one, or 0 when what the superblock says holds. NO_SPACE and DEVICE_READ leave
+ * everything as it was, to be tried again with the next superblock; FENCED and DEVICE_WRITE must poison.
  */
 export function superblockLanded(result: u32): i32 {
   const step = root.superblockStep;
@@ -77,19 +77,25 @@ export function superblockLanded(result: u32): i32 {
   if (step == SuperblockStep.SIZE) return copiesBegin();
   // A successor writes to both copies of a pair.
   const other = overtaken(step == SuperblockStep.FIRST ? 1 : 0);
-  if (other < 0) return other;
+  if (other < 0) return giveUp(other);
   if (step == SuperblockStep.FIRST) {
     root.superblockStep = SuperblockStep.SECOND;
     return copyPlan(1);
   }
   const fenced = fenceCheck();
-  if (fenced < 0) return fenced;
+  if (fenced < 0) return giveUp(fenced);
   root.superblockStep = SuperblockStep.NONE;
   allotmentApply(root.superblockSegments, root.superblockEnd);
   if (root.superblockCeiling > root.sequenceCeiling) root.sequenceCeiling = root.superblockCeiling;
   if (root.superblockMark > root.provenMark) root.provenMark = root.superblockMark;
   if (root.superblockCounts && root.checkpointPending) root.checkpointPending--;
   return SuperblockStep.NONE;
+}
+
+/** Whether a successor wrote could not be told, or one did: what this one raises is not used. A later one goes over it. */
+function giveUp(status: i32): i32 {
+  root.superblockStep = SuperblockStep.NONE;
+  return status;
 }
 
 /** Makes the file larger: 1 when its size is to be synced, 0 when there is room, or no more of it. */

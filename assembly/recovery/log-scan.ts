@@ -9,7 +9,7 @@
  * Invariant: no segment that the note counts, and none that the log behind the mark goes through, was ever written to
  * again, since only a note of a durable group, proven by a durable mark, lets a segment be used anew.
  */
-import { deviceRead } from "../device/device";
+import { deviceRead, deviceSize } from "../device/device";
 import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader, blockIsZero, blockValid, trailerOf } from "../format/block";
 import { NOTE_HEADER_SIZE, Note, noteSizeFor } from "../format/note";
 import { SEGMENT_HEADER_SIZE, SegmentKind, segmentHeaderOf, segmentHeaderValid } from "../format/segment";
@@ -35,6 +35,9 @@ export namespace ScanState {
 
 /** Blocks behind a header of zeros that are looked at. */
 const LOOKED_AT_BEHIND: u32 = 3;
+
+/** Segments behind the last one that are looked at. Two superblocks that follow each other are not that far apart. */
+const BEYOND_MAX: u32 = 4096;
 
 /** Reads all segment headers into the table. DEVICE_READ, DEVICE_SHRUNK, CORRUPT. One block read a segment. */
 export function headersScan(frame: usize): i32 {
@@ -75,6 +78,29 @@ function isBlankBehind(index: u32, frame: usize): bool {
   if (deviceRead(offset, frame, LOOKED_AT_BEHIND << (<u32>BLOCK_SIZE_LOG2)) < 0) return false;
   for (let i: usize = 0; i < LOOKED_AT_BEHIND; i++) if (!blockIsZero(frame + (i << BLOCK_SIZE_LOG2))) return false;
   return true;
+}
+
+/**
+ * Looks whether the log goes on behind the last segment: then a later superblock, of which both copies were synced before, is
+ * lost, and what it named with it. CORRUPT, DEVICE_READ. `logs` is the list of the log's lives. A cut that a crash kept from being
+ * made leaves free segments there, whose lives are older than that which is open.
+ */
+export function headersBeyond(logs: u32, frame: usize): i32 {
+  if (!root.growable || root.readOnly) return Status.OK;
+  const size = deviceSize();
+  if (size < 0) return <i32>size;
+  let newest: u64 = 0;
+  for (let at = logs; at; at = segmentAt(at - 1).next) newest = segmentAt(at - 1).generation;
+  for (let i = root.segmentCount; i - root.segmentCount < BEYOND_MAX; i++) {
+    if (segmentOffset(i + 1) > <u64>size) break;
+    const status = deviceRead(segmentOffset(i), frame, <u32>BLOCK_SIZE);
+    if (status < 0) return status;
+    if (!blockValid(frame, segmentOffset(i) >> BLOCK_SIZE_LOG2) || !segmentHeaderValid(frame)) continue;
+    if (segmentHeaderOf(frame).kind == SegmentKind.LOG && changetype<BlockHeader>(frame).generation > newest) {
+      return corruptAt(segmentOffset(i));
+    }
+  }
+  return Status.OK;
 }
 
 /** Folds what was found of the device into `root.scanFold`. */

@@ -48,7 +48,16 @@ import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
 import { corruptAt } from "./fault";
 import { countedReplay, logEndSealed, logWalk, noteFind, placesCheck, replayBegin, replayFinish } from "./log-replay";
-import { countedCheck, durableMark, headersScan, livesSort, provenLast, ScanState, scanFold } from "./log-scan";
+import {
+  countedCheck,
+  durableMark,
+  headersBeyond,
+  headersScan,
+  livesSort,
+  provenLast,
+  ScanState,
+  scanFold,
+} from "./log-scan";
 import { segmentsTake, tailSecure } from "./tail";
 
 /** How far into its segments a device is looked at before it counts as blank. */
@@ -260,6 +269,8 @@ function durableReplay(frame: usize): i32 {
   if (scanned < 0) return scanned;
   const copies = livesSort(SegmentKind.COPIES);
   const logs = livesSort(SegmentKind.LOG);
+  const beyond = headersBeyond(logs, frame);
+  if (beyond < 0) return beyond;
   const mark = durableMark(logs, frame);
   root.durableGroup = mark;
   scanFold(mark);

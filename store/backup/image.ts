@@ -9,6 +9,7 @@ import { BLOCK_SIZE, POINT_COUNT } from "../layout.ts";
 import { invalid } from "../refusals.ts";
 import type { Session } from "../session.ts";
 import { nextTurn } from "../turn.ts";
+import { shrunk } from "../typed-device.ts";
 import {
   type BackupHeader,
   bytesOf,
@@ -152,6 +153,7 @@ export class Image {
       if (device.readAsync !== undefined) await device.readAsync([{ offset, target: bytes }]);
       else await readInTurns(device, offset, bytes);
     } catch (cause) {
+      if (cause instanceof CairnError && cause.code === "DEVICE_SHRUNK") throw session.shrunk(cause);
       if (cause instanceof CairnError) throw cause;
       const message = `backup: the device failed to read. Device offset ${offset}.`;
       throw new CairnError("DEVICE_READ", "backup", message, { cause });
@@ -197,7 +199,9 @@ export function checkSince(since: unknown): void {
 async function readInTurns(device: Core["device"], offset: number, target: Uint8Array): Promise<void> {
   const size = SYNC_BLOCKS * BLOCK_SIZE;
   for (let at = 0; at < target.length; at += size) {
-    device.read(offset + at, target.subarray(at, at + size));
+    const part = target.subarray(at, at + size);
+    const count = device.read(offset + at, part);
+    if (count < part.length) throw shrunk("backup", offset + at + count);
     await new Promise<void>((resolve) => nextTurn(resolve));
   }
 }

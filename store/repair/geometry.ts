@@ -31,7 +31,7 @@ export interface Geometry {
   otherStores: number;
 }
 
-/** `NOT_A_STORE` when there is no trace of a store, `CORRUPT` when there is and no block of it can be proven. */
+/** `NOT_A_STORE` when there is no trace of a store, `CORRUPT` when there is and no block of it can be proven; `DEVICE_READ`. */
 export async function findGeometry(image: SalvageImage): Promise<Geometry> {
   const copies = image.superblocks();
   const intact = copies.filter((copy) => copy.intact).map(({ facts }) => facts);
@@ -155,6 +155,12 @@ function gcd(a: number, b: number): number {
 
 /** Whether the device holds anything at all is what tells a lost store from none. */
 function nothingProven(image: SalvageImage, hasSuperblocks: boolean): CairnError {
+  if (image.readFailure !== undefined) {
+    const { cause } = image.readFailure;
+    const code = cause instanceof CairnError ? cause.code : "DEVICE_READ";
+    const message = "repair: the device fails to read, and what it gave proves nothing. Check the device and its log.";
+    return new CairnError(code, "repair", message, { cause });
+  }
   const isStore = hasSuperblocks && image.core.exports.probe(image.core.handle) === STATUS_CORRUPT;
   return isStore
     ? new CairnError(

@@ -7,6 +7,7 @@ import type { BlockDevice } from "../device.ts";
 import { CairnError } from "../error.ts";
 import { fieldOf } from "../inspect.ts";
 import { BLOCK_SIZE, LAYOUT, SEGMENTS_OFFSET, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../layout.ts";
+import { shrunk } from "../typed-device.ts";
 import { turn } from "../verify.ts";
 
 /** Blocks that one window holds. */
@@ -102,6 +103,8 @@ export class SalvageImage {
   private heldReadable: boolean[] = [];
   /** Blocks in a segment, once it is known. */
   segmentBlocks = 0;
+  /** What the first read failed with that did. */
+  readFailure: { cause: unknown } | undefined;
 
   private constructor(core: Core) {
     this.core = core;
@@ -268,10 +271,15 @@ export class SalvageImage {
 
   private readInto(block: number, target: Uint8Array): boolean {
     try {
-      return this.device.read(block * BLOCK_SIZE, target) === target.length;
+      const count = this.device.read(block * BLOCK_SIZE, target);
+      if (count === target.length) return true;
+      this.readFailure ??= { cause: shrunk("repair", block * BLOCK_SIZE + count) };
+      return false;
     } catch (error) {
-      if (error instanceof CairnError && (error.code === "DEVICE_READ" || error.code === "DEVICE_SHRUNK")) return false;
-      throw error;
+      // A device of a program's own may throw anything.
+      if (error instanceof CairnError && error.code !== "DEVICE_READ" && error.code !== "DEVICE_SHRUNK") throw error;
+      this.readFailure ??= { cause: error };
+      return false;
     }
   }
 

@@ -67,7 +67,7 @@ export class Rebuilder {
       if (ok && keys === this.keys) return;
       const what = faults[0]?.message ?? `it holds ${keys} keys, not ${this.keys}`;
       const message = `repair: what was written does not read back (${what}). Give another output, on a sound device.`;
-      throw new CairnError("CORRUPT", "repair", message);
+      throw new CairnError(faults[0]?.kind === "device" ? "DEVICE_READ" : "CORRUPT", "repair", message);
     } finally {
       await store.close();
     }

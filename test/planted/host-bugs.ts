@@ -4,10 +4,10 @@ import type { Bug } from "./bug.ts";
 export const HOST_BUGS: readonly Bug[] = [
   {
     name: "sync-beside-the-writes",
-    file: "store/commit.ts",
-    find: "await device.writeAsync(pieces);\n        await device.syncAsync();",
+    file: "store/in-flight.ts",
+    find: "await device.writeAsync(pieces);\n  if (!isUsable())",
     replace:
-      "const writing = device.writeAsync(pieces);\n        if (!PLANTED) await writing;\n        await device.syncAsync();\n        await writing;",
+      "const writing = device.writeAsync(pieces);\n  if (PLANTED) {\n    await syncDevice(device);\n    return writing;\n  }\n  await writing;\n  if (!isUsable())",
     breaks: "a sync is issued before the writes that it is to cover have completed",
   },
   {
@@ -15,7 +15,7 @@ export const HOST_BUGS: readonly Bug[] = [
     file: "store/commit.ts",
     find: "} catch (cause) {\n      failure = cause ?? new Error",
     replace:
-      "} catch (cause) {\n      if (PLANTED) {\n        await device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
+      "} catch (cause) {\n      if (PLANTED) {\n        await this.core.device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
     breaks: "a failed sync is tried again, and passes for done",
     from: 432,
   },
@@ -77,8 +77,8 @@ export const HOST_BUGS: readonly Bug[] = [
   {
     name: "close-does-not-flush",
     file: "store/session.ts",
-    find: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined) return;",
-    replace: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined || PLANTED) return;",
+    find: "this.isEnded = true;\n      if (this.committer.poisoned !== undefined) {",
+    replace: "this.isEnded = true;\n      if (PLANTED) return;\n      if (this.committer.poisoned !== undefined) {",
     breaks: "what was written before a close is lost",
   },
   {

@@ -93,3 +93,35 @@ test("clear of more deletions than the write buffer takes is refused whole on a 
   expect(again.count()).toBe(0);
   await again.close();
 });
+
+test("a value that a full disk refused half-way is no part of the log, whatever follows it", async () => {
+  for (const follows of [0, 1, 30]) {
+    const device = new ImageDevice();
+    const store = await openTiny(device, SMALL);
+    const model = new Map<string, string>();
+    const put = async (key: string, value: string): Promise<void> => {
+      model.set(key, value);
+      await store.put(key, value);
+    };
+    await put("before", "1");
+    const end = device.events.reduce(
+      (at, event) => Math.max(at, event.type === "write" ? event.offset + event.size : 0),
+      0,
+    );
+    // Segments were begun for it, and are on the device, when there is no more room.
+    device.capacity = end + 200_000;
+    expect(() => store.set("large", "l".repeat(600_000))).toThrow(expect.objectContaining({ code: "NO_SPACE" }));
+    device.capacity = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < follows; i++) await put(`after ${i}`, "a".repeat(i * 500));
+    const killed = device.image();
+    expect((await store.verify()).faults).toEqual([]);
+    await store.close();
+    for (const image of [killed, device.image()]) {
+      const again = await openTiny(ImageDevice.of(image), SMALL);
+      expectSame(again, model);
+      expect((await again.verify()).faults).toEqual([]);
+      again.set("more", "1");
+      await again.close();
+    }
+  }
+});

@@ -1,0 +1,6 @@
+/** What a run that goes wrong ends with. */
+
+/** The store did not do what the table of faults requires. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
