@@ -9,7 +9,7 @@ import type { BlockDevice, DevicePiece, DeviceTarget } from "../../store/device.
 import { CairnError, type CairnErrorCode } from "../../store/error.ts";
 import type { VirtualClock } from "../simulation/clock.ts";
 import { type CrashMode, crashImage, type Pending } from "../simulation/crash.ts";
-import { type Image, PAGE_SIZE, pageOf, readPages } from "../simulation/pages.ts";
+import { type Image, PAGE_SIZE, Page, pageOf, readPages } from "../simulation/pages.ts";
 import type { Random } from "../simulation/random.ts";
 import type { CallKind, FaultKind } from "./faults.ts";
 import type { Gate } from "./gate.ts";
@@ -192,8 +192,9 @@ export class FailingDevice implements BlockDevice {
       const block = Math.floor((offset + done) / PAGE_SIZE);
       const within = (offset + done) % PAGE_SIZE;
       const count = Math.min(source.length - done, PAGE_SIZE - within);
-      const page = pageOf(this.view.pages, block).slice();
-      page.set(source.subarray(done, done + count), within);
+      const bytes = pageOf(this.view.pages, block).slice();
+      bytes.set(source.subarray(done, done + count), within);
+      const page = new Page(bytes);
       this.view.pages[block] = page;
       const serial = this.serialNext++;
       serials.push(serial);

@@ -8,7 +8,7 @@ import { repairOn } from "../../hosts/repairing.ts";
 import { restoreOn } from "../../hosts/restoring.ts";
 import { CairnError } from "../../store/error.ts";
 import { VirtualClock } from "../simulation/clock.ts";
-import { blankImage, type Image } from "../simulation/pages.ts";
+import { blankImage, type Image, Page, pageOf } from "../simulation/pages.ts";
 import { Random } from "../simulation/random.ts";
 import { contentsOf } from "./contents.ts";
 import { type DeviceKind, FailingDevice } from "./device.ts";
@@ -165,9 +165,9 @@ export const TASKS: readonly Task[] = [
       // One copy of the superblock, and a block of the log, are not what they were.
       const pages = image.pages.slice();
       for (const block of [0, 256 + 9]) {
-        const page = (pages[block] ?? new Uint8Array(4096)).slice();
+        const page = pageOf(pages, block).slice();
         page[100] = (page[100] as number) ^ 1;
-        pages[block] = page;
+        pages[block] = new Page(page);
       }
       const bench = new Bench(world, fault, calls[fault?.at ?? -1]);
       const damaged = bench.device({ pages, size: image.size });

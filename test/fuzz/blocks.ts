@@ -98,7 +98,7 @@ export function isBlank(page: Uint8Array): boolean {
 export function writtenBlocks({ pages, size }: Image): number[] {
   const found: number[] = [];
   for (let number = 0; number < size / BLOCK_SIZE; number++) {
-    const page = pages[number];
+    const page = pages[number]?.bytes;
     if (page !== undefined && !isBlank(page)) found.push(number);
   }
   return found;
@@ -178,7 +178,7 @@ export function checkpointBlocks(pages: Pages, { segment, block }: Root): number
   const segments: number[] = [];
   for (let at = segment; segments.length < 64; ) {
     segments.unshift(at);
-    const header = pages[FIRST_BLOCK + at * SEGMENT_BLOCKS];
+    const header = pages[FIRST_BLOCK + at * SEGMENT_BLOCKS]?.bytes;
     if (header === undefined) return [];
     const view = viewOf(header);
     if (view.getBigUint64(BLOCK_HEADER_SIZE + 16, true) === 0n) break;
@@ -195,7 +195,7 @@ export function checkpointBlocks(pages: Pages, { segment, block }: Root): number
 /** Makes the checkpoints that superblocks name prove themselves again, after blocks of theirs were changed and sealed. */
 export function sealCheckpoints(pages: Pages, own: (number: number) => Uint8Array, seed: bigint): void {
   for (const copy of SUPERBLOCKS) {
-    const superblock = pages[copy];
+    const superblock = pages[copy]?.bytes;
     if (superblock === undefined || !isSoundSuperblock(superblock)) continue;
     for (const root of rootsOf(superblock)) {
       const blocks = checkpointBlocks(pages, root);

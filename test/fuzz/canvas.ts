@@ -1,6 +1,6 @@
 /** An image that is being mutated, and what was done to it. */
 import { BLOCK_SIZE } from "../../store/layout.ts";
-import { type Image, ImageBuilder, type Pages, pageOf } from "../simulation/pages.ts";
+import { type Image, ImageBuilder, Page, type Pages, pageOf } from "../simulation/pages.ts";
 import { seedOf, writtenBlocks } from "./blocks.ts";
 import type { Reference } from "./reference.ts";
 
@@ -62,7 +62,7 @@ export class Canvas {
   /** Puts a whole block in place. */
   put(number: number, page: Uint8Array): void {
     this.changed.add(number);
-    this.builder.put(number, page);
+    this.builder.put(number, new Page(page));
   }
 
   image(): Image {

@@ -4,7 +4,7 @@
  */
 import type { BlockDevice, DevicePiece, DeviceTarget } from "../../store/device.ts";
 import { CairnError } from "../../store/error.ts";
-import { type Image, PAGE_SIZE, type Pages, readPages } from "../simulation/pages.ts";
+import { type Image, PAGE_SIZE, Page, type Pages, readPages } from "../simulation/pages.ts";
 
 /** A file of this size is full. */
 const SIZE_MAX = 4 * 1_073_741_824;
@@ -71,7 +71,7 @@ export class FuzzDevice implements BlockDevice {
     this.blocksWritten += source.length / PAGE_SIZE;
     if (this.blocksWritten > WRITES_MAX) this.refuse("DEVICE_WRITE", `it wrote more than ${WRITES_MAX} blocks`);
     for (let done = 0; done < source.length; done += PAGE_SIZE) {
-      this.pages[(offset + done) / PAGE_SIZE] = source.slice(done, done + PAGE_SIZE);
+      this.pages[(offset + done) / PAGE_SIZE] = new Page(source.slice(done, done + PAGE_SIZE));
     }
     return source.length;
   }

@@ -3,6 +3,7 @@
  * values, records and entries are made to say what cannot be, sound blocks are put to other places.
  */
 import { BLOCK_SIZE, LAYOUT, type LayoutField } from "../../store/layout.ts";
+import { pageOf } from "../simulation/pages.ts";
 import type { Random } from "../simulation/random.ts";
 import {
   BLOCK_HEADER_SIZE,
@@ -64,7 +65,7 @@ function set(page: Uint8Array, at: number, field: LayoutField, random: Random): 
 /** A block behind the superblocks that holds anything. */
 function block({ subject }: Canvas, random: Random, wants: (page: Uint8Array, number: number) => boolean = () => true) {
   const { pages } = subject.reference.image;
-  const found = subject.written.filter((number) => number >= FIRST_BLOCK && wants(pages[number] as Uint8Array, number));
+  const found = subject.written.filter((number) => number >= FIRST_BLOCK && wants(pageOf(pages, number), number));
   return found.length === 0 ? undefined : random.pick(found);
 }
 
@@ -231,7 +232,7 @@ const FORGERIES: readonly [number, Forgery][] = [
       const to = block(canvas, random);
       if (to === undefined || from === undefined) return undefined;
       const there = viewOf(canvas.page(to));
-      const page = (other.reference.image.pages[from] as Uint8Array).slice();
+      const page = pageOf(other.reference.image.pages, from).slice();
       const view = viewOf(page);
       view.setBigUint64(24, BigInt(to), true);
       if (random.chance(0.8)) view.setBigUint64(16, there.getBigUint64(16, true), true);
@@ -270,7 +271,7 @@ function recordChange(page: Uint8Array, at: number, random: Random): string {
 /** Blocks of the checkpoints that superblocks name; the summary of one comes last. */
 function keptBlocks(canvas: Canvas): number[] {
   for (const copy of SUPERBLOCKS) {
-    const page = canvas.pages[copy];
+    const page = canvas.pages[copy]?.bytes;
     if (page === undefined || !isSoundSuperblock(page)) continue;
     const blocks = rootsOf(page).flatMap((root) => checkpointBlocks(canvas.pages, root));
     const there = blocks.filter((number) => canvas.pages[number] !== undefined);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { CairnError } from "../../store/error.ts";
+import { pageOf } from "../simulation/pages.ts";
 import { Random } from "../simulation/random.ts";
 import { runSeed } from "../store/harness.ts";
 import {
@@ -94,12 +95,12 @@ test(`entries of a checkpoint with every byte changed are refused or served, see
   const vouchers = new Vouchers(checkpoint);
   const checker = new Checker(module, new Memories());
   const { pages } = checkpoint.reference.image;
-  const roots = SUPERBLOCKS.flatMap((copy) => rootsOf(pages[copy] as Uint8Array));
+  const roots = SUPERBLOCKS.flatMap((copy) => rootsOf(pageOf(pages, copy)));
   const numbers = new Set(roots.flatMap((root) => checkpointBlocks(pages, root)));
   let count = 0;
   let opened = 0;
   for (const number of numbers) {
-    const used = viewOf(pages[number] as Uint8Array).getUint16(40, true);
+    const used = viewOf(pageOf(pages, number)).getUint16(40, true);
     for (let at = BLOCK_HEADER_SIZE; at < BLOCK_HEADER_SIZE + used; at++) {
       const canvas = new Canvas(checkpoint);
       const page = canvas.own(number);
