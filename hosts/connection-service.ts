@@ -3,10 +3,9 @@
 import { type BatchOperation, deleteOperation, type SubOperation, setOperation } from "../store/batch.ts";
 import type { CompactOptions } from "../store/compaction.ts";
 import type { DeleteOptions, WriteOptions } from "../store/entry.ts";
-import { CairnError } from "../store/error.ts";
 import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import type { VerifyProgress } from "../store/verify.ts";
-import { ClientViews, shownBytes, type WireStore, WireStores } from "./connection-faces.ts";
+import { ClientViews, type WireStore, WireStores } from "./connection-faces.ts";
 import {
   type AnswersMessage,
   ARGUMENT_COUNTS,
@@ -15,7 +14,6 @@ import {
   type ToClient,
   toWireError,
   USE,
-  type WireBlock,
   type WireBytes,
   type WireCall,
   type WireClient,
@@ -26,29 +24,16 @@ import {
   type WireWatching,
 } from "./connection-wire.ts";
 import { ServedBackups } from "./served-backups.ts";
+import { ServedWalks, shownValue, type WalkKind } from "./served-walks.ts";
 import { ServedWatch } from "./served-watch.ts";
 
 /** Sends a message to a client, and hands buffers over where the way to it can do that. */
 export type Post = (message: ToClient, transfer: ArrayBuffer[]) => void;
-type WalkKind = "entries" | "keys" | "values";
-type Walk = Iterator<WireBytes | [WireBytes, WireBytes]> & { seek(key: WireBytes): void };
-
-/** A walk that has not ended. */
-interface OpenWalk {
-  id: number;
-  kind: WalkKind;
-  walk: Walk;
-}
-
-/** Bytes of keys and values after which a block ends. */
-const BLOCK_BYTES_MAX = 1024 * 1024;
 /** A buffer of at least this size is handed over, not copied. */
 const TRANSFER_SIZE_MIN = 4096;
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
 class ServedClient {
-  readonly walks = new Map<number, OpenWalk>();
+  readonly walks = new ServedWalks();
   readonly watches = new Map<number, ServedWatch>();
   readonly views: ClientViews;
   readonly backups: ServedBackups;
@@ -61,11 +46,11 @@ class ServedClient {
   later: AnswersMessage | undefined;
   laterTransfer: ArrayBuffer[] = [];
 
-  constructor(wire: WireClient, post: Post, views: ClientViews, backups: ServedBackups) {
+  constructor(wire: WireClient, post: Post, views: ClientViews, owner: string) {
     this.wire = wire;
     this.post = post;
     this.views = views;
-    this.backups = backups;
+    this.backups = new ServedBackups(owner);
     this.plain = { path: [], keysAreText: wire.keysAreText, valuesAreText: wire.valuesAreText };
   }
 }
@@ -76,7 +61,7 @@ export class ConnectionService {
   private readonly stores: WireStores;
   private readonly owner: string;
   private readonly clients = new Map<string, ServedClient>();
-  private walkNext = 1;
+  private watchNext = 1;
   private closing = false;
 
   constructor(store: WireStore, owner: string) {
@@ -90,7 +75,7 @@ export class ConnectionService {
     if (this.closing) return;
     let client = this.clients.get(wire.id);
     if (client === undefined) {
-      client = new ServedClient(wire, post, new ClientViews(this.stores, this.owner), new ServedBackups(this.owner));
+      client = new ServedClient(wire, post, new ClientViews(this.stores, this.owner), this.owner);
       this.clients.set(wire.id, client);
     }
     client.post({ type: "owner", owner: this.owner, recoveredVersion: this.store.recoveredVersion }, []);
@@ -101,7 +86,7 @@ export class ConnectionService {
     const client = this.clients.get(id);
     if (client === undefined) return;
     this.clients.delete(id);
-    for (const { walk } of client.walks.values()) walk.return?.();
+    client.walks.endAll();
     for (const watch of client.watches.values()) watch.stop();
     client.views.end();
     client.backups.endAll();
@@ -191,14 +176,12 @@ export class ConnectionService {
     transfer: ArrayBuffer[],
   ): unknown {
     const first = args[at] as WireBytes;
-    const { views, backups } = client;
+    const { views, walks, backups } = client;
     switch (call) {
       case "next":
-        return this.next(client, face, first as unknown as number, args[at + 1] as number, args[at + 2] as WireBytes);
+        return walks.next(face, args[at] as number, args[at + 1] as number, args[at + 2] as WireBytes | undefined);
       case "end":
-        client.walks.get(args[at] as number)?.walk.return?.();
-        client.walks.delete(args[at] as number);
-        return undefined;
+        return walks.end(args[at] as number);
       case "watch":
         return this.watch(client, face, args[at] as WireWatch);
       case "changes": {
@@ -240,13 +223,8 @@ export class ConnectionService {
         return target.getMany(args[at] as WireBytes[]).then((found) => found.map((value) => shownValue(value, face)));
       case "count":
         return target.count(args[at] as WireRange as object);
-      case "walk": {
-        const kind = args[at] as WalkKind;
-        const walk = target[kind](args[at + 1] as WireRange as object) as Walk;
-        const open = { id: this.walkNext++, kind, walk };
-        client.walks.set(open.id, open);
-        return this.block(client, face, open, args[at + 2] as number);
-      }
+      case "walk":
+        return walks.begin(target, face, args[at] as WalkKind, args[at + 1] as WireRange, args[at + 2] as number);
     }
     // Pages send nothing of this through snapshots.
     return this.write(target as WireStore, call, id, args, at, client);
@@ -318,7 +296,7 @@ export class ConnectionService {
     const isFromAnother = since !== undefined && owner !== undefined && owner !== this.owner;
     const start = isFromAnother ? Math.min(since as number, this.store.recoveredVersion) : since;
     const watch = this.stores.at(path).watch(what as WireBytes[], { since: start, bufferBytes });
-    const id = this.walkNext++;
+    const id = this.watchNext++;
     client.watches.set(id, new ServedWatch(watch));
     return { watch: id, version: watch.version };
   }
@@ -335,42 +313,6 @@ export class ConnectionService {
 
   private tell(client: ServedClient, id: number, progress: VerifyProgress): void {
     if (this.clients.has(client.wire.id)) client.post({ type: "progress", owner: this.owner, id, progress }, []);
-  }
-
-  private next(
-    client: ServedClient,
-    face: WireFace,
-    id: number,
-    count: number,
-    seek: WireBytes | undefined,
-  ): WireBlock {
-    const open = client.walks.get(id);
-    if (open === undefined)
-      throw new CairnError("SNAPSHOT_EXPIRED", "next", "next: the walk has ended. Begin it again.");
-    if (seek !== undefined) open.walk.seek(seek);
-    return this.block(client, face, open, count);
-  }
-
-  /** The next entries of a walk; less than `count` when it ends, or when they are large. */
-  private block(client: ServedClient, face: WireFace, { id, kind, walk }: OpenWalk, count: number): WireBlock {
-    const items: WireBytes[] = [];
-    let bytes = 0;
-    for (let taken = 0; taken < count && bytes < BLOCK_BYTES_MAX; taken++) {
-      const step = walk.next();
-      if (step.done) {
-        client.walks.delete(id);
-        return { walk: id, items, done: true };
-      }
-      const { value } = step;
-      if (typeof value === "string" || value instanceof Uint8Array) {
-        items.push(kind === "keys" ? shownKey(value, face) : (shownValue(value, face) as WireBytes));
-        bytes += value.length;
-      } else {
-        items.push(shownKey(value[0], face), shownValue(value[1], face) as WireBytes);
-        bytes += value[0].length + value[1].length;
-      }
-    }
-    return { walk: id, items, done: false };
   }
 
   private answerLater(client: ServedClient, id: number, call: WireCall, promise: Promise<unknown>): void {
@@ -414,14 +356,4 @@ export class ConnectionService {
 function handOver(value: WireBytes | undefined, transfer: ArrayBuffer[]): WireBytes | undefined {
   if (value instanceof Uint8Array && value.length >= TRANSFER_SIZE_MIN) transfer.push(value.buffer as ArrayBuffer);
   return value;
-}
-
-/** A value as its client wants it. */
-function shownValue(value: WireBytes | undefined, { valuesAreText }: WireFace): WireBytes | undefined {
-  return value === undefined ? undefined : shownBytes(value, valuesAreText, decoder);
-}
-
-/** A key as its client wants it. */
-function shownKey(key: WireBytes, { keysAreText }: WireFace): WireBytes {
-  return shownBytes(key, keysAreText, decoder);
 }
