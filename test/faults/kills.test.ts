@@ -34,6 +34,6 @@ describe.each(RUNTIMES)("a process of %s that is killed over and over", (runtime
     expect(report.failure).toBeUndefined();
     expect(report.kills).toBeGreaterThan(4);
     expect(report.judged).toBeGreaterThan(report.kills - report.killsWhileOpening);
-    expect(report.durable).toBeGreaterThan(100);
+    expect(report.durable).toBeGreaterThan(report.kills);
   });
 });
