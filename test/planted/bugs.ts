@@ -6,4 +6,10 @@ import { HOST_BUGS } from "./host-bugs.ts";
 import { MEMORY_BUGS } from "./memory-bugs.ts";
 import { RECOVERY_BUGS } from "./recovery-bugs.ts";
 
-export const BUGS: readonly Bug[] = [...DURABILITY_BUGS, ...RECOVERY_BUGS, ...MEMORY_BUGS, ...HOST_BUGS, ...BESIDE_BUGS];
+export const BUGS: readonly Bug[] = [
+  ...DURABILITY_BUGS,
+  ...RECOVERY_BUGS,
+  ...MEMORY_BUGS,
+  ...HOST_BUGS,
+  ...BESIDE_BUGS,
+];
