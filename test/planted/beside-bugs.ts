@@ -16,6 +16,7 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (root.readOnly && (status == Status.CORRUPT",
     replace: "if (!PLANTED && root.readOnly && (status == Status.CORRUPT",
     breaks: "a reader takes a segment that its writer uses anew for damage",
+    from: 4235,
   },
   {
     name: "refresh-stays-where-it-was",
