@@ -39,6 +39,7 @@ const PACKAGES = [
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
   { folder: "examples/automerge/", packages: ["@automerge/automerge-repo"] },
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
+  { folder: "scripts/calls.mjs", packages: ["esbuild"] },
   { folder: "scripts/planted.mjs", packages: ["esbuild"] },
   { folder: "scripts/simulate.mjs", packages: ["esbuild"] },
 ];
