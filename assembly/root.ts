@@ -488,6 +488,11 @@ export class Root {
   /** What one that is being written knows (engine/checkpoint.ts); 0 when there is none. */
   checkpointWork: u32 = 0;
   checkpointAuto: u32 = 0;
+  /** The chunk that its entries are packed in (log/checkpoint-pack.ts), or 0; bytes of its open block that were looked at. */
+  checkpointPack: u32 = 0;
+  checkpointPackSeen: u32 = 0;
+  /** Where the entries of the block that is read end. */
+  entriesTo: u32 = 0;
   /** Lowest sequence of a kept checkpoint, and of one that is being written: newer deletions are needed. 0: no bound. */
   checkpointFloor: u64 = 0;
   /** When one may be due: `bytesAppended` then. */
@@ -601,6 +606,8 @@ export class Root {
   compressedSaved: u64 = 0;
   /** Incompatible feature bits that the superblock has. */
   features: u64 = 0;
+  /** Those that the next one is to have beside them: for what only it names. */
+  featuresNext: u64 = 0;
 
   // Counters
   flushes: u64 = 0;

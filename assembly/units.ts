@@ -29,6 +29,7 @@ export {
   pad8,
 } from "./bytes/compare";
 export { lz4Compress, lz4Decompress } from "./bytes/lz4";
+export { lz4Grow, lz4GrowBegin, lz4GrowEnd, lz4GrownSize } from "./bytes/lz4-growing";
 export { xxh64 } from "./bytes/xxh64";
 export {
   cacheClaim,

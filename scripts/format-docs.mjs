@@ -58,6 +58,8 @@ function meaningsOf(source) {
   for (const line of head.split("\n")) {
     if (line.includes("```")) {
       inside = !inside;
+      // A second diagram is not of the view's fields.
+      current = undefined;
       continue;
     }
     if (!inside) continue;

@@ -122,7 +122,7 @@ export const LAYOUT = {
       name: "version",
       offset: 4,
       size: 4,
-      meaning: "1",
+      meaning: "1, or 2 where blocks may be packed",
     },
     {
       name: "sequence",
@@ -206,8 +206,7 @@ export const LAYOUT = {
       name: "highestTimeMs",
       offset: 96,
       size: 8,
-      meaning:
-        "u64, milliseconds since 1970 entry of a key u8 flags           2 several extents, 8 value is ASCII, 16 key is ASCII, 1 sizes have two bytes, 64 expiry, 128 timestamp u8 widths          two bits each, from the lowest on: of address, sequence and value size; 64: compressed u8 or u16          bytes that the key shares with the one before it: all that it can u8 or u16          bytes that follow those 3, 4, 5 or 6       address, less the offset of the first segment, in units of 8 bytes 2, 3, 4 or 6       the block's sequence less the entry's, modulo 2^48 1, 2, 3 or 4       value size, as it was given u32                bytes of its stored form, where compressed u64, u64           expiry and timestamp, where flagged u32                count of extents, where flagged the key's bytes that are not shared entry of extents, behind their key's u8 4               u8 0                  u16 count u64 address and u32 size of each entry of a segment that counts, behind all keys u8 32              u8 kind               u16 0             u32 index u64 generation     u64 newest deletion   u32 bytes of deletions      u32 blocks in use",
+      meaning: "u64, milliseconds since 1970",
     },
   ],
   Note: [

@@ -126,8 +126,8 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   onProgress?: (progress: StoreProgress) => void;
   /**
    * Whether new values are compressed: `"lz4"` those of 256 bytes and more that get smaller by a sixteenth. What was stored
-   * before stays as it is, and is read under either. The first compressed value marks the store: versions that do not know of
-   * compression refuse it from then on. Default `"none"`.
+   * before stays as it is, and is read under either. Checkpoints are compressed, too. The first value or checkpoint that is marks
+   * the store: versions that do not know of compression refuse it from then on. Default `"none"`.
    */
   compression?: Compression;
   /** The compiled `cairn-kv/cairn.wasm` of this version, for runtimes that forbid compiling. Default: the host loads it. */

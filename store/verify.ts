@@ -53,7 +53,9 @@ export type VerifyFaultKind =
   /** A total of the store is not what is counted. */
   | "total"
   /** A kept checkpoint is damaged, or it and the log behind it do not make the state. */
-  | "checkpoint";
+  | "checkpoint"
+  /** A compressed value does not decompress. */
+  | "value";
 
 /** Where on the device a fault lies. */
 export interface FaultPlace {
@@ -149,7 +151,8 @@ export function checkVerifyOptions(options: unknown): void {
 
 /**
  * Runs one verification. `guard` runs a call of the core, and throws when the store takes none any more. Faults are
- * reported; what is thrown is `OUT_OF_MEMORY` (128 KiB are needed), `CLOSED`, `POISONED`, and `SNAPSHOT_EXPIRED`.
+ * reported; what is thrown is `OUT_OF_MEMORY` (128 KiB are needed, 192 KiB where values may be
+ * compressed), `CLOSED`, `POISONED`, and `SNAPSHOT_EXPIRED`.
  */
 export async function verifyCore(
   core: Core,
@@ -287,6 +290,7 @@ const KINDS: readonly [VerifyFaultKind, (details: Details) => string][] = [
     "checkpoint",
     ({ a, b }) => `the ${b === 0 ? "newer" : "older"} checkpoint ${CHECKPOINT_TROUBLES[a] ?? `has trouble ${a}`}`,
   ],
+  ["value", () => "the key's value is compressed, and what lies here does not decompress to the size that it had"],
 ];
 
 /** See CheckpointTrouble in the core. */
@@ -320,6 +324,7 @@ const TOTALS = [
   "free segments",
   "entries of the two indexes",
   "keys that expire",
+  "bytes that compression saves",
 ];
 
 /** A fault from the core's number of its kind and its details. */

@@ -25,17 +25,17 @@ export const LZ4_TABLE_SIZE: u32 = 16384;
 /** A writer writes over so many bytes behind its room, and reads as many behind its source. */
 export const LZ4_SLACK: u32 = 32;
 
-const MATCH_MIN: u32 = 4;
+export const MATCH_MIN: u32 = 4;
 /** Of a short sequence: bytes that are read at most, and bytes that are written, with what is too much. */
 const IN_FAR: u32 = 18;
 const OUT_FAR: u32 = 48;
 /** Bytes at the end that are always literals, and within which no match starts. */
-const LAST_LITERALS: u32 = 5;
-const LAST_MATCH: u32 = 12;
+export const LAST_LITERALS: u32 = 5;
+export const LAST_MATCH: u32 = 12;
 const TABLE_BITS_MIN: u32 = 9;
 const TABLE_BITS_MAX: u32 = 13;
 /** Places without a match that are looked at one by one before some are left out, as a power of two. */
-const PATIENCE_LOG2: u32 = 6;
+export const PATIENCE_LOG2: u32 = 6;
 
 if (2 << TABLE_BITS_MAX != LZ4_TABLE_SIZE) ERROR("the table outgrew its place");
 
@@ -199,7 +199,7 @@ function matchCopy(out: usize, from: usize, distance: u32, size: u32): void {
 }
 
 /** How many bytes at two places are the same, up to `end` for the one at `a`. */
-function equalBytes(a: usize, b: usize, end: usize): u32 {
+export function equalBytes(a: usize, b: usize, end: usize): u32 {
   const start = a;
   while (a + 8 <= end) {
     const difference = load<u64>(a) ^ load<u64>(b);
@@ -215,7 +215,7 @@ function equalBytes(a: usize, b: usize, end: usize): u32 {
 }
 
 /** Writes a token with its literals: where they end. */
-function literalsWrite(out: usize, from: usize, literals: u32, low: u32): usize {
+export function literalsWrite(out: usize, from: usize, literals: u32, low: u32): usize {
   store<u8>(out, <u8>((min<u32>(literals, 15) << 4) | low));
   out++;
   if (literals >= 15) out = restWrite(out, literals - 15);
@@ -228,7 +228,7 @@ function literalsWrite(out: usize, from: usize, literals: u32, low: u32): usize 
 }
 
 /** Writes what a length has beyond 15. */
-function restWrite(out: usize, rest: u32): usize {
+export function restWrite(out: usize, rest: u32): usize {
   for (; rest >= 255; rest -= 255) store<u8>(out++, 255);
   store<u8>(out, <u8>rest);
   return out + 1;

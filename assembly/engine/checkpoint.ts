@@ -16,9 +16,15 @@
  */
 import { copyBytes, pad8 } from "../bytes/compare";
 import { deviceSync, tickMs } from "../device/device";
-import { CHECKPOINT_MAGIC, CHECKPOINT_VERSION, CheckpointSummary } from "../format/checkpoint";
+import { BLOCK_PAYLOAD_SIZE } from "../format/block";
+import {
+  CHECKPOINT_MAGIC,
+  CHECKPOINT_VERSION,
+  CHECKPOINT_VERSION_PACKED,
+  CheckpointSummary,
+} from "../format/checkpoint";
 import { SegmentKind } from "../format/segment";
-import { ROOT_SIZE } from "../format/superblock";
+import { Incompatible, ROOT_SIZE } from "../format/superblock";
 import { KeyNode, NodeFlags } from "../index/key-node";
 import { SeekMode, treeCollectForward, treeFirst, treeSeek } from "../index/tree-cursor";
 import { noteAppend, tailCut } from "../log/append";
@@ -64,6 +70,8 @@ const CLOSE_SHARE: u64 = 16;
 const CREDIT_MAX: u32 = 65536;
 /** Blocks that a step may hand over beyond its own: one that was open, a header, what the last group of keys brings. */
 const STEP_SLACK: u32 = 3;
+/** A step ends where its entries would fill so many times its blocks unpacked. */
+const STEP_PACKED: u32 = 2;
 
 namespace Phase {
   export const KEYS: u32 = 0;
@@ -295,11 +303,13 @@ function atOnce(): i32 {
 }
 
 function keysWrite(work: CheckpointWork, blocks: u32): i32 {
-  const end = blocks == u32.MAX_VALUE ? blocks : work.blockCount + blocks;
+  const isBounded = blocks != u32.MAX_VALUE;
+  const end = isBounded ? work.blockCount + blocks : blocks;
+  const entriesEnd = isBounded ? work.entryBytes + <u64>(blocks * STEP_PACKED) * BLOCK_PAYLOAD_SIZE : u64.MAX_VALUE;
   const first = work.lastKeySize ? treeSeek(lastKeyAt(), work.lastKeySize, SeekMode.GT) : treeFirst();
   let last: usize = 0;
   let status = Status.OK;
-  for (let more = first != 0; more && status == Status.OK && work.blockCount < end; ) {
+  for (let more = first != 0; more && status == Status.OK && work.blockCount < end && work.entryBytes < entriesEnd; ) {
     const count = treeCollectForward(WORKSPACE, GROUP, 0, 0);
     more = count == GROUP;
     let touched: u64 = 0;
@@ -347,7 +357,7 @@ function tableWrite(work: CheckpointWork): i32 {
   memory.fill(WORKSPACE, 0, offsetof<CheckpointSummary>());
   blockEnd();
   summary.magic = CHECKPOINT_MAGIC;
-  summary.version = CHECKPOINT_VERSION;
+  summary.version = work.packedBlocks ? CHECKPOINT_VERSION_PACKED : CHECKPOINT_VERSION;
   summary.sequence = work.sequence;
   summary.positionGeneration = work.positionGeneration;
   summary.positionSegment = work.positionSegment;
@@ -444,6 +454,8 @@ function adopt(work: CheckpointWork): void {
   newer.generation = segmentAt(work.segment - 1).generation;
   newer.sequence = work.sequence;
   newer.check = work.summaryCheck;
+  // The superblock that names it first is the first one that must say so.
+  if (work.packedBlocks) root.featuresNext |= Incompatible.LZ4;
   root.checkpointBlocks = work.blockCount + work.segments + 1;
   root.checkpointKeys = work.entryCount;
   root.checkpointBase = <i64>work.base;

@@ -5,7 +5,7 @@
  *
  * ```
  *   0  magic            "CCKP"
- *   4  version          1
+ *   4  version          1, or 2 where blocks may be packed
  *   8  sequence         of the last write when it was begun: whatever is newer is replayed from the log
  *  16  position life    generation of the segment of the log that was open then; 0 when none was
  *  24  position segment its index
@@ -22,8 +22,10 @@
  *  96  highest time     u64, milliseconds since 1970
  * ```
  *
- * Each block before the summary stands for itself. Its payload starts with 8 bytes, a sequence that the entries count
- * back from; an entry lies within its block, and the first one shares nothing with a key before it.
+ * Each block before the summary stands for itself. Its payload starts with 8 bytes: in the lower 48 bits a sequence that the
+ * entries count back from, in the upper 16 the size of its entries where they are packed, else 0. Packed ones are one LZ4 block
+ * (bytes/lz4.ts) up to the end of what is in use, others stand as they are. An entry lies within its block, and the first one
+ * shares nothing with a key before it.
  *
  * ```
  * entry of a key
@@ -50,10 +52,15 @@
 
 export const CHECKPOINT_MAGIC: u32 = 0x504b4343;
 export const CHECKPOINT_VERSION: u32 = 1;
+/** That of one with packed blocks: only in a store whose superblock says that there is LZ4. */
+export const CHECKPOINT_VERSION_PACKED: u32 = 2;
 /** Bytes before a block's first entry. */
 export const ENTRIES_OFFSET: u32 = 8;
+/** Bytes that packed entries of one block may have. */
+export const ENTRIES_SIZE_MAX: u32 = 32768;
 /** Bytes of an entry beside its key, at most: head, fields, stored size, expiry, timestamp, count of extents. */
 export const ENTRY_HEAD_MAX: u32 = 2 + 4 + 6 + 6 + 4 + 4 + 16 + 4;
+const SIZE_SHIFT: u64 = 48;
 /** Bit of an entry's widths: the value is compressed. */
 export const ENTRY_COMPRESSED: u32 = 64;
 export const EXTENTS_HEAD_SIZE: u32 = 4;
@@ -101,6 +108,16 @@ export function addressWidth(bits: u32): u32 {
 /** Bytes of a sequence by its width's two bits. */
 export function sequenceWidth(bits: u32): u32 {
   return bits == 3 ? 6 : 2 + bits;
+}
+
+/** What a block's payload starts with: the sequence, and the size of its entries where they are packed, else 0. */
+export function entriesHead(sequence: u64, size: u32): u64 {
+  return sequence | ((<u64>size) << SIZE_SHIFT);
+}
+
+/** The size of a block's entries by its first 8 bytes, where they are packed, else 0. */
+export function entriesSizeOf(head: u64): u32 {
+  return <u32>(head >> SIZE_SHIFT);
 }
 
 /** Adds a block's check to that of the blocks before it. */

@@ -32,7 +32,7 @@
  *   512  backups            16 points of 64 bytes, at which backups were taken, the newest one first
  * ```
  *
- * Feature bit 1 of `incompatible` says that values may be compressed (format/compressed.ts).
+ * Feature bit 1 of `incompatible` says that values may be compressed (format/compressed.ts), and blocks of checkpoints packed.
  *
  * A root names the block that says what a structure is. Feature bit 1 of `compatible` says that roots are kept; a version
  * that does not know it writes neither, and does without. Bit 2 says the same of the points of backups.
@@ -55,7 +55,7 @@ export const READ_COMPATIBLE_KNOWN: u64 = 0;
 
 /** Bits that an opener must know. */
 export namespace Incompatible {
-  /** Values may be compressed: set before the first one that is. */
+  /** Values may be compressed: set before the first one that is. Checkpoints may be packed: set with the first root of one. */
   export const LZ4: u64 = 1;
 }
 

@@ -25,6 +25,7 @@ import { root } from "../root";
 import { Status } from "../status";
 import { segmentBegin, segmentHeaderFill } from "./append";
 import { flightAdd, flightAreaTake, flightTakes } from "./checkpoint-flight";
+import { packAt, packBegin, packEnd, packGive, packTake, packTakes } from "./checkpoint-pack";
 import { For, segmentAt, segmentFree, segmentOffset, segmentsReserve, segmentTake } from "./segments";
 import { Space } from "./space";
 import { fenceCheck } from "./superblock-store";
@@ -73,7 +74,9 @@ export class CheckpointWork {
   noteGroup: u64;
   /** The summary, when it is written. */
   summaryBlock: u32;
-  reserved: u32;
+  /** Blocks whose entries are packed, and bytes of all entries, unpacked. */
+  packedBlocks: u32;
+  entryBytes: u64;
   summaryCheck: u64;
   segments: u32;
   startMs: u32;
@@ -97,6 +100,7 @@ export function workTake(): i32 {
   const chunk = chunkTake();
   if (!chunk) return Status.OUT_OF_MEMORY;
   root.checkpointWork = <u32>chunk;
+  packTake();
   flightAreaTake();
   memory.fill(chunk + WORK, 0, CHUNK_SIZE - WORK);
   return Status.OK;
@@ -104,6 +108,7 @@ export function workTake(): i32 {
 
 /** Gives the memory back. */
 export function workGive(): void {
+  packGive();
   chunkGive(<usize>root.checkpointWork);
   root.checkpointWork = 0;
 }
@@ -114,17 +119,18 @@ export function workGive(): void {
  */
 export function entryRoom(size: u32): i64 {
   const work = checkpointWork();
-  if (work.isOpen && work.used + size > BLOCK_PAYLOAD_SIZE) blockClose(0);
+  if (work.isOpen && !blockTakes(work, size)) entriesClose(work);
   if (!work.isOpen) {
     const begun = blockOpen(work);
     if (begun < 0) return begun;
   }
-  return <i64>(frameOf(work.frames - 1) + BLOCK_HEADER_SIZE + work.used);
+  return <i64>(root.checkpointPack ? packAt(work.used) : frameOf(work.frames - 1) + BLOCK_HEADER_SIZE + work.used);
 }
 
 /** Ends the open block, so that the next entry starts a new one. */
 export function blockEnd(): void {
-  if (checkpointWork().isOpen) blockClose(0);
+  const work = checkpointWork();
+  if (work.isOpen) entriesClose(work);
 }
 
 /** Writes the summary, of `size` bytes, as the last block. Statuses as `entryRoom`. */
@@ -192,6 +198,7 @@ function blockOpen(work: CheckpointWork): i32 {
   store<u64>(frameOf(work.frames - 1) + BLOCK_HEADER_SIZE, root.sequence);
   work.used = ENTRIES_OFFSET;
   work.shares = 0;
+  packBegin();
   return Status.OK;
 }
 
@@ -229,6 +236,21 @@ function blockStart(work: CheckpointWork): void {
   work.frames++;
   work.isOpen = 1;
   blockBegin(frame, segmentAt(index).generation, (segmentOffset(index) >> BLOCK_SIZE_LOG2) + work.block);
+}
+
+function blockTakes(work: CheckpointWork, size: u32): bool {
+  return root.checkpointPack ? packTakes(work.used, size) : work.used + size <= BLOCK_PAYLOAD_SIZE;
+}
+
+/** Closes the open block, which holds entries. */
+function entriesClose(work: CheckpointWork): void {
+  const size = work.used;
+  work.entryBytes += size;
+  if (root.checkpointPack) {
+    work.used = packEnd(size, work.blockSequence, frameOf(work.frames - 1) + BLOCK_HEADER_SIZE);
+    if (work.used < size) work.packedBlocks++;
+  }
+  blockClose(0);
 }
 
 function blockClose(flags: u32): void {

@@ -142,8 +142,8 @@ export function superblockBuild(superblock: Superblock): void {
     superblock.sequenceCeiling = max(superblock.sequenceCeiling, root.superblockCeiling);
   }
   superblock.compatible = Compatible.CHECKPOINTS | Compatible.BACKUPS;
-  superblock.incompatible = root.features;
-  if (root.features & Incompatible.LZ4) {
+  superblock.incompatible = root.features | root.featuresNext;
+  if (superblock.incompatible & Incompatible.LZ4) {
     const at = changetype<usize>(superblock);
     store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_LOW);
     store<u64>(at + FEATURE_NAME_OFFSET, LZ4_NAME_HIGH, 8);

@@ -17,9 +17,10 @@ import { BLOCK_HEADER_SIZE, BLOCK_PAYLOAD_SIZE, BlockFlags, BlockHeader, blockVa
 import {
   CHECKPOINT_MAGIC,
   CHECKPOINT_VERSION,
+  CHECKPOINT_VERSION_PACKED,
   CheckpointSummary,
   checkFold,
-  ENTRIES_OFFSET,
+  ENTRIES_SIZE_MAX,
   EntryFlags,
   EXTENT_ITEM_SIZE,
   EXTENTS_HEAD_SIZE,
@@ -27,7 +28,7 @@ import {
 } from "../format/checkpoint";
 import { EXPIRY_MAX, RAW_FIELD_SIZE, RECORD_HEADER_SIZE } from "../format/record";
 import { SegmentKind } from "../format/segment";
-import { ROOT_COUNT, ROOT_SIZE, SuperblockRoot } from "../format/superblock";
+import { Incompatible, ROOT_COUNT, ROOT_SIZE, SuperblockRoot } from "../format/superblock";
 import { wheelEnter } from "../index/expiry-wheel";
 import { extentSet, extentTableTake } from "../index/extent-table";
 import { hashBucketOf, hashGrow, hashInsert } from "../index/hash-index";
@@ -60,6 +61,7 @@ import { chunksAvailable } from "../memory/chunks";
 import { KEPT_ROOTS, KEY_A, root, WORKSPACE } from "../root";
 import { Status } from "../status";
 import { Entry, entryRead } from "./checkpoint-entry";
+import { entriesOf } from "./checkpoint-unpack";
 import { blockAt } from "./log-replay";
 import { ScanState } from "./log-scan";
 
@@ -164,16 +166,19 @@ export function summaryRead(kept: SuperblockRoot, block: usize, target: usize): 
   if (<u32>header.used != offsetof<CheckpointSummary>()) return Status.CHECKPOINT_DAMAGED;
   memory.copy(target, block + BLOCK_HEADER_SIZE, offsetof<CheckpointSummary>());
   const summary = changetype<CheckpointSummary>(target);
+  const packed = summary.version == CHECKPOINT_VERSION_PACKED;
+  // The mark also says that there is memory to unpack in.
+  const known = packed ? (root.features | root.featuresNext) & Incompatible.LZ4 : summary.version == CHECKPOINT_VERSION;
   const sound =
     summary.magic == CHECKPOINT_MAGIC &&
-    summary.version == CHECKPOINT_VERSION &&
+    known &&
     summary.sequence == kept.sequence &&
     summary.sequence > 0 &&
     summary.sequence < root.sequenceCeiling &&
     summary.positionSegment < segmentCountMax() &&
     summary.positionBlock <= root.segmentBlocks &&
     <u64>summary.blockCount >> (root.segmentSizeLog2 - <u32>BLOCK_SIZE_LOG2) <= <u64>root.segmentCount &&
-    summary.entryCount <= (<u64>summary.blockCount * BLOCK_PAYLOAD_SIZE) / ENTRY_SIZE_MIN;
+    summary.entryCount <= (<u64>summary.blockCount * (packed ? ENTRIES_SIZE_MAX : BLOCK_PAYLOAD_SIZE)) / ENTRY_SIZE_MIN;
   return sound ? Status.OK : Status.CHECKPOINT_DAMAGED;
 }
 
@@ -263,14 +268,13 @@ function blockLoad(index: u32, block: u32, frame: usize, loading: Loading): i32 
   if (isHeader) return Status.OK;
   loading.check = checkFold(loading.check, header.check);
   loading.blocks++;
-  const used = <u32>header.used;
-  if (used < ENTRIES_OFFSET) return Status.CHECKPOINT_DAMAGED;
+  const start = entriesOf(frame, changetype<CheckpointSummary>(SUMMARY));
+  if (!start) return Status.CHECKPOINT_DAMAGED;
   const entry = changetype<Entry>(ENTRY);
-  const payload = frame + BLOCK_HEADER_SIZE;
-  const base = load<u64>(payload);
-  const end = payload + used;
+  const base = load<u64>(frame + BLOCK_HEADER_SIZE);
+  const end = <usize>root.entriesTo;
   let isFirst = true;
-  for (let at = payload + ENTRIES_OFFSET; at < end; ) {
+  for (let at = start; at < end; ) {
     const flags = <u32>load<u8>(at);
     if (flags & (EntryFlags.MORE_EXTENTS | EntryFlags.SEGMENT)) {
       const size = flags == EntryFlags.SEGMENT ? segmentLoad(at, end, loading) : extentsLoad(at, end, flags, loading);

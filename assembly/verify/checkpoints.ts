@@ -8,9 +8,9 @@ import { deviceRead, tickMs } from "../device/device";
 import { rootAt } from "../engine/checkpoint-due";
 import { BLOCK_HEADER_SIZE, BlockFlags, BlockHeader } from "../format/block";
 import {
+  CHECKPOINT_VERSION_PACKED,
   CheckpointSummary,
   checkFold,
-  ENTRIES_OFFSET,
   EntryFlags,
   EXTENT_ITEM_SIZE,
   EXTENTS_HEAD_SIZE,
@@ -25,6 +25,7 @@ import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { Entry, entryRead } from "../recovery/checkpoint-entry";
 import { blocksBelieved, checkpointChain, summaryRead } from "../recovery/checkpoint-load";
+import { entriesOf } from "../recovery/checkpoint-unpack";
 import { root } from "../root";
 import { blockFault, segmentCounts } from "./source";
 import {
@@ -41,6 +42,9 @@ import {
   verifyState,
   walkKeyAt,
 } from "./state";
+
+/** Blocks between two looks at the clock, where each may hold as much as several. */
+const PACKED_BLOCKS: u32 = 4;
 
 /** Goes on until `deadline` (tickMs) or the end of the kept checkpoints. */
 export function checkpointsStep(deadline: u64): void {
@@ -144,7 +148,8 @@ function keptStart(state: VerifyState, kept: SuperblockRoot): bool {
 function blocksProve(state: VerifyState, kept: SuperblockRoot): bool {
   const index = state.keptSegment - 1;
   const end = index == kept.segment ? <u32>kept.block : root.segmentBlocks;
-  const count = min(BUFFER_BLOCKS, end - state.keptBlock);
+  const most = summaryOf(state.kept).version == CHECKPOINT_VERSION_PACKED ? PACKED_BLOCKS : BUFFER_BLOCKS;
+  const count = min(most, end - state.keptBlock);
   const offset = segmentOffset(index) + ((<u64>state.keptBlock) << BLOCK_SIZE_LOG2);
   const read = count ? deviceRead(offset, bufferBlock(0), count << BLOCK_SIZE_LOG2) : 0;
   for (let i: u32 = 0; i < count; i++) {
@@ -191,18 +196,20 @@ function keptEnd(state: VerifyState, kept: SuperblockRoot): void {
 
 /** Proves the entries of a block. False when it makes no sense. */
 function entriesProve(state: VerifyState, frame: usize): bool {
-  const payload = frame + BLOCK_HEADER_SIZE;
-  const end = payload + changetype<BlockHeader>(frame).used;
+  const start = entriesOf(frame, summaryOf(state.kept));
+  if (!start) return false;
+  const end = <usize>root.entriesTo;
+  const base = load<u64>(frame + BLOCK_HEADER_SIZE);
   const entry = changetype<Entry>(walkKeyAt());
   let isFirst = true;
-  for (let at = payload + ENTRIES_OFFSET; at < end; ) {
+  for (let at = start; at < end; ) {
     const flags = <u32>load<u8>(at);
     if (flags == EntryFlags.MORE_EXTENTS || flags == EntryFlags.SEGMENT) {
       at += flags == EntryFlags.SEGMENT ? SEGMENT_ITEM_SIZE : EXTENTS_HEAD_SIZE + load<u16>(at, 2) * EXTENT_ITEM_SIZE;
       if (at > end) return false;
       continue;
     }
-    at = entryRead(at, end, load<u64>(payload), entry, recordKeyAt(), isFirst);
+    at = entryRead(at, end, base, entry, recordKeyAt(), isFirst);
     if (!at) return false;
     isFirst = false;
     state.keptEntries++;

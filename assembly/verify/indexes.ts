@@ -30,6 +30,7 @@ import {
   verifyState,
   walkKeyAt,
 } from "./state";
+import { valuesProve } from "./values";
 
 /** Keys between two looks at the clock. */
 const KEYS_PER_LOOK: u32 = 64;
@@ -40,6 +41,7 @@ const WALK_SLACK: u32 = 1 << 20;
 export function orderedStep(deadline: u64): void {
   const state = verifyState();
   if (!state.walkEntries) walkBegin(state);
+  if (state.valueOpen && !valuesGoOn(state, deadline)) return;
   let before: usize = 0;
   let leaf: u32 = 0;
   // Behind the key that the last step ended with; its leaf was looked at then, unless this is another.
@@ -49,10 +51,7 @@ export function orderedStep(deadline: u64): void {
     if (count == KEYS_PER_LOOK) {
       count = 0;
       if (tickMs() >= deadline) {
-        const last = changetype<KeyNode>(before);
-        state.walkKeySize = last.keySize;
-        copyWords(walkKeyAt(), last.key, last.keySize);
-        store<u64>(walkKeyAt() + last.keySize, 0);
+        walkLeave(state, changetype<KeyNode>(before));
         return;
       }
     }
@@ -66,6 +65,15 @@ export function orderedStep(deadline: u64): void {
       break;
     }
     nodeProve(state, changetype<KeyNode>(node));
+    if (state.valueOpen) {
+      state.valueSequence = u64.MAX_VALUE;
+      if (!valuesProve(state, changetype<KeyNode>(node), deadline)) {
+        walkLeave(state, changetype<KeyNode>(node));
+        return;
+      }
+      state.valueOpen = 0;
+    }
+    if (state.expired) return;
     before = node;
     node = treeNext();
   }
@@ -106,6 +114,22 @@ export function indexSums(): void {
 /** Notes a total that is not what was counted. */
 export function total(which: u32, kept: u64, counted: u64): void {
   if (kept != counted) fault(Fault.TOTAL, -1, which, <f64>kept - <f64>counted, 0, 0);
+}
+
+/** Leaves the walk at a key: it goes on behind it. */
+function walkLeave(state: VerifyState, node: KeyNode): void {
+  state.walkKeySize = node.keySize;
+  copyWords(walkKeyAt(), node.key, node.keySize);
+  store<u64>(walkKeyAt() + node.keySize, 0);
+}
+
+/** Goes on with the values of the key that the walk was left at, where it is still there. False at the deadline. */
+function valuesGoOn(state: VerifyState, deadline: u64): bool {
+  const keySize = state.walkKeySize;
+  const slot = hashFind(walkKeyAt(), keySize, keyHash(walkKeyAt(), keySize, root.hashSeed));
+  if (slot && !valuesProve(state, changetype<KeyNode>(<usize>load<u32>(slot)), deadline)) return false;
+  state.valueOpen = 0;
+  return true;
 }
 
 function walkBegin(state: VerifyState): void {

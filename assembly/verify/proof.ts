@@ -14,29 +14,35 @@ import { root } from "../root";
 import { recordAgrees } from "./records";
 import { blockProven, frameInMemory, segmentCounts, segmentEnd, usedOf } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, fault, verifyState } from "./state";
+import { isRead, singleProve } from "./values";
 
 /** Details of RECORD_MISSING. */
 const ANOTHER_THERE: f64 = 0;
 const NOT_READABLE: f64 = 1;
 
-/** Proves what a node or version of the padded key at `key` names; `body` is where its value or extent table lies. */
+/**
+ * Proves what a node or version of the padded key at `key` names; `body` is where its value or extent table lies. Values that
+ * are read piece by piece are proven afterwards (verify/values.ts).
+ */
 export function candidateProve(candidate: KeyNode, key: usize, keySize: u32, body: usize): void {
   const flags = candidate.flags;
   if (flags & NodeFlags.EXTENTS) {
     const table = <usize>load<u32>(body);
-    if (extentsProven(table)) return;
-    for (let part: u32 = 0; part < extentCount(table); part++) {
-      const address = extentAddress(table, part);
-      const kind = part ? RecordKind.EXTENT : RecordKind.SET;
-      if (!recordProve(candidate, key, keySize, body, address, kind, extentSize(table, part))) return;
+    if (!extentsProven(table)) {
+      for (let part: u32 = 0; part < extentCount(table); part++) {
+        const address = extentAddress(table, part);
+        const kind = part ? RecordKind.EXTENT : RecordKind.SET;
+        if (!recordProve(candidate, key, keySize, body, address, kind, extentSize(table, part))) return;
+      }
     }
-    return;
-  }
-  if (flags & NodeFlags.PROVEN) {
+  } else if (flags & NodeFlags.PROVEN) {
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags & ~NodeFlags.PROVEN);
-    return;
+  } else {
+    const size = storedSizeOf(candidate, body);
+    if (!recordProve(candidate, key, keySize, body, candidate.address, RecordKind.SET, size)) return;
+    if (candidate.isCompressed && !isRead(candidate)) singleProve(candidate, key, keySize, body);
   }
-  recordProve(candidate, key, keySize, body, candidate.address, RecordKind.SET, storedSizeOf(candidate, body));
+  if (isRead(candidate)) verifyState().valueOpen = 1;
 }
 
 /** Proves one record. False when it noted a fault. */

@@ -36,6 +36,7 @@ import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { root } from "../root";
 import { isHalfCopied } from "./source";
 import { Fault, fault, faultAt, recordKeyAt, recordValueAt, recordWordsAt, VerifyState, verifyState } from "./state";
+import { gatherBegin, gatheredProve, gatherTake } from "./values";
 
 /** Scans the records of a sound block: `used` bytes of it; `first` is where its first record starts, or NO_RECORD. */
 export function recordsScan(frame: usize, offset: u64, used: u32, first: u32, blocksLeft: u32): void {
@@ -151,17 +152,19 @@ function recordTake(state: VerifyState, record: usize, left: u32, address: u64):
   copyBytes(recordWordsAt(), record + RECORD_HEADER_SIZE, recordFieldsSize(flags));
   state.recordValueHere = 0;
   state.recordRemaining = partSize;
+  gatherBegin(state);
   copyBytes(recordKeyAt(), record + keyOffset, keySize);
   store<u64>(recordKeyAt() + keySize, 0);
   valueTake(state, record + head, here);
   return min(pad8(head + here), left);
 }
 
-/** Takes bytes of the value, of which only the first ones can matter. */
+/** Takes bytes of the value, of which only the first ones can matter where it is not gathered. */
 function valueTake(state: VerifyState, source: usize, size: u32): void {
   const wanted = min(size, INLINE_VALUE_SIZE_MAX - state.recordValueHere);
   copyBytes(recordValueAt() + state.recordValueHere, source, wanted);
   state.recordValueHere += wanted;
+  if (state.gathers) gatherTake(state, source, size);
   state.recordRemaining -= size;
 }
 
@@ -198,6 +201,7 @@ function candidateMatch(state: VerifyState, candidate: KeyNode, body: usize): vo
     state.confirmed += recordSizeOf(candidate, keySize, storedSizeOf(candidate, body));
     if (!sound || state.recordKind != RecordKind.SET) return;
     if (flags & NodeFlags.INLINE && !bytesEqual(body, recordValueAt(), candidate.valueSize)) return;
+    if (!gatheredProve(state)) fault(Fault.VALUE, <f64>state.recordAddress, 0, 0, recordKeyAt(), keySize);
     candidate.place = placeOf(candidate.address, candidate.sizeClass, flags | NodeFlags.PROVEN);
     return;
   }

@@ -1,6 +1,6 @@
 /**
  * What a verification under way knows, and the faults that it has found and not yet handed out. Both lie in two chunks
- * of the pool, taken at its beginning and given back at its end.
+ * of the pool, taken at its beginning and given back at its end; a third one is for compressed values (verify/values.ts).
  *
  * ```
  * first chunk                              second chunk
@@ -84,6 +84,8 @@ export namespace Fault {
   export const TOTAL: u32 = 17;
   /** A kept checkpoint is not what opening could rely on. a: CheckpointTrouble, b: 0 the newer one, 1 the older one. */
   export const CHECKPOINT: u32 = 18;
+  /** A compressed value does not decompress to the size that its record says. */
+  export const VALUE: u32 = 19;
 }
 
 /** What is wrong with a checkpoint. */
@@ -164,6 +166,10 @@ export class VerifyState {
   /** Its raw size stands here where it has both of these, and as far before as it has not. */
   recordRawSize: u32;
   recordValueHere: u32;
+  /** The chunk that a compressed value is gathered in, or 0; bytes of it so far; its size as it was given, 0 where it is not. */
+  gather: u32;
+  gathered: u32;
+  gathers: u32;
 
   // The walks over the indexes
   walkKeySize: u32;
@@ -176,6 +182,10 @@ export class VerifyState {
   walkKeyBytes: u64;
   walkValueBytes: u64;
   walkCompressedSaved: u64;
+  /** The key that the walk has come to has values that are read: of which version, and the next piece. */
+  valueOpen: u32;
+  valuePiece: u32;
+  valueSequence: u64;
   bucket: u32;
   hashEntries: u32;
   /** What the buffer's first block holds: device block plus 1, and the generation that it was checked for. */
@@ -226,9 +236,10 @@ export function verifyState(): VerifyState {
   return changetype<VerifyState>(<usize>root.verifyState);
 }
 
-/** Takes the memory of a verification. OUT_OF_MEMORY when not even two chunks are left. */
+/** Takes the memory of a verification. OUT_OF_MEMORY when not even two chunks are left, three where values may be compressed. */
 export function stateTake(): i32 {
-  memoryEnsure(2);
+  const gathers = root.compressArea != 0;
+  memoryEnsure(gathers ? 3 : 2);
   const buffer = chunkTake();
   if (!buffer) return Status.OUT_OF_MEMORY;
   const memory_ = chunkTake();
@@ -239,13 +250,18 @@ export function stateTake(): i32 {
   memory.fill(memory_, 0, FAULTS);
   root.verifyState = <u32>memory_;
   verifyState().buffer = <u32>buffer;
-  return Status.OK;
+  if (!gathers) return Status.OK;
+  verifyState().gather = <u32>chunkTake();
+  if (verifyState().gather) return Status.OK;
+  stateGive();
+  return Status.OUT_OF_MEMORY;
 }
 
 /** Gives the memory of a verification back. */
 export function stateGive(): void {
   if (!root.verifyState) return;
   chunkGive(<usize>verifyState().buffer);
+  if (verifyState().gather) chunkGive(<usize>verifyState().gather);
   chunkGive(<usize>root.verifyState);
   root.verifyState = 0;
 }

@@ -1,14 +1,17 @@
 /**
- * Values of JSON, stored as they are and compressed: writing and reading single records, and what lies in the log then.
+ * Values of JSON, stored as they are and compressed: writing and reading single records, and what lies in the log then. And
+ * checkpoints of many keys, as they are and packed: what they take, and what opening from them does.
  *
  * 1. Each round opens an empty store in a file for each size and setting, one after the other, and gives each the same passes.
  * 2. A rate is operations a CPU second. All of what is read fits the cache.
  * 3. What a pass brings back is compared inside the pass, by its size; whole at its end, outside of the span.
+ * 4. Checkpoints are of keys of 13 and 16 bytes: numbered ones, and random ones. The file is in the page cache.
  */
 import { join } from "node:path";
 import { open } from "../../hosts/node.ts";
 import type { FigureId } from "../figures.ts";
-import { span } from "../measure.ts";
+import { collectGarbage, span } from "../measure.ts";
+import { Random } from "../random.ts";
 import { inFolder, type Run } from "../run.ts";
 
 const SIZES = [1024, 4096];
@@ -17,6 +20,7 @@ const KEY_COUNT = 10_000;
 const PASS_COUNT = 50_000;
 /** So many different values. */
 const VALUE_COUNT = 64;
+const CHECKPOINT_KEYS_MAX = 1_000_000;
 
 /** Records as programs store them, one behind the other. */
 function json(size: number, number: number): string {
@@ -31,7 +35,7 @@ function json(size: number, number: number): string {
 /** Runs it. */
 export async function runCompression(run: Run): Promise<void> {
   const { ledger, progress, options } = run;
-  progress.expect(SIZES.length * KINDS.length * options.rounds);
+  progress.expect((SIZES.length + 2) * KINDS.length * options.rounds);
   const keys = Array.from({ length: KEY_COUNT }, (_, i) => `user:${String((i * 7919) % 100_003).padStart(8, "0")}`);
   for (let round = 0; round < options.rounds; round++) {
     for (const size of SIZES) {
@@ -69,6 +73,50 @@ export async function runCompression(run: Run): Promise<void> {
           await store.close();
         });
       }
+    }
+    await runCheckpoints(run, round);
+  }
+}
+
+/** Checkpoints of as many keys as the largest count up to a million. */
+async function runCheckpoints({ ledger, progress, options, ...run }: Run, round: number): Promise<void> {
+  const records = Math.max(...options.records.filter((count) => count <= CHECKPOINT_KEYS_MAX), KEY_COUNT);
+  const random = new Random(round + 1);
+  const word = (): string => random.below(0x1_0000_0000).toString(16).padStart(8, "0");
+  const kinds = {
+    "numbered keys": (i: number): string => `user:${String(i).padStart(8, "0")}`,
+    "random keys": (): string => word() + word(),
+  };
+  for (const [kind, keyOf] of Object.entries(kinds)) {
+    const keys = new Set(Array.from({ length: records }, (_, i) => keyOf(i)));
+    for (const compression of KINDS) {
+      progress.step(`cairn, compression ${compression}: a checkpoint of ${kind}, round ${round + 1}`);
+      const id = (name: string, unit: FigureId["unit"]): FigureId => ({
+        workload: "compression",
+        name: `${name}, ${kind}`,
+        store: compression === "lz4" ? "cairn, lz4" : "cairn",
+        unit,
+        records,
+        valueSize: 8,
+      });
+      await inFolder({ ledger, progress, options, ...run }, async (folder) => {
+        const path = join(folder, "store.cairn");
+        const store = await open(path, { compression });
+        for (const key of keys) store.set(key, "12345678");
+        await store.flush();
+        const closing = await span(() => store.close());
+        ledger.add(id("close, CPU", "ms"), closing.cpuNs / 1e6);
+        await collectGarbage();
+        let opened: typeof store | undefined;
+        const opening = await span(async () => {
+          opened = await open(path, { readOnly: true });
+        });
+        const { keyCount, checkpointBytes, checkpointKeyCount } = (opened as typeof store).stats();
+        if (keyCount !== keys.size || checkpointKeyCount !== keys.size) throw new Error("keys are missing");
+        await opened?.close();
+        ledger.add(id("opening, CPU", "ms"), opening.cpuNs / 1e6);
+        ledger.add(id("checkpoint, each key", "bytes"), checkpointBytes / keys.size);
+      });
     }
   }
 }

@@ -35,6 +35,8 @@ interface Kind {
   checkpoints?: boolean;
   /** Whether values are compressed: those of some length are, then, something that gets half as small. */
   compressed?: boolean;
+  /** Whether keys are so long that blocks of checkpoints are packed. */
+  longKeys?: boolean;
   /** Whether each operation comes with new records and a turn of the event loop, so that the file grows ahead. */
   grows?: boolean;
   /** Whether it is emptied and compacted again and again, so that the file shrinks and grows. */
@@ -127,6 +129,18 @@ const KINDS: readonly Kind[] = [
     checkpoints: true,
     compressed: true,
   },
+  {
+    name: "a compacted file with packed checkpoints",
+    growable: true,
+    size: 0,
+    compacts: true,
+    ballast: 0,
+    operations: 60,
+    share: 0.07,
+    checkpoints: true,
+    compressed: true,
+    longKeys: true,
+  },
 ];
 /** A checkpoint whenever a segment is full. */
 const OFTEN = { logBytes: 1, liveThousandths: 0, stepBlocks: 1 };
@@ -164,9 +178,12 @@ async function run(seed: number, kind: Kind) {
     progress.acknowledged = Math.max(progress.acknowledged, count);
     mark();
   };
-  const keyCount = 4 + Math.floor(random() * 40);
+  const keyCount = (kind.longKeys === true ? 24 : 4) + Math.floor(random() * 40);
   const large = random() < 0.4;
-  const key = (): string => `key:${Math.floor(random() * keyCount)}`;
+  const key = (): string => {
+    const n = Math.floor(random() * keyCount);
+    return kind.longKeys === true ? `${n}:`.padEnd(500, `${n} `) : `key:${n}`;
+  };
   let serial = 0;
   const value = (): string => {
     serial += 1;
@@ -448,10 +465,30 @@ function superblocksFlown(device: RecordingDevice): number {
   return device.events.filter((event) => event.type === "write" && event.isAsync && event.offset < MIB).length;
 }
 
-async function crashEverywhere(
-  seed: number,
-  kind: Kind,
-): Promise<{ mounted: number; freed: number; checkpoints: number; cuts: number; flown: number }> {
+/** Summaries of packed checkpoints that were written. */
+function packedSummaries(device: RecordingDevice): number {
+  let count = 0;
+  for (const event of device.events) {
+    if (event.type !== "write" || event.offset < MIB) continue;
+    const view = new DataView(event.bytes.buffer, event.bytes.byteOffset, event.bytes.byteLength);
+    for (let at = 56; at + 8 <= view.byteLength; at += 4096) {
+      if (view.getUint32(at, true) === 0x504b4343 && view.getUint32(at + 4, true) === 2) count++;
+    }
+  }
+  return count;
+}
+
+/** What crashing a run came to. */
+interface Crashed {
+  mounted: number;
+  freed: number;
+  checkpoints: number;
+  cuts: number;
+  flown: number;
+  packed: number;
+}
+
+async function crashEverywhere(seed: number, kind: Kind): Promise<Crashed> {
   const { device, history, freed, checkpoints } = await run(seed, kind);
   const random = randomFrom(seed ^ 0x5eed);
   const images = new CrashImages(new Uint8Array(kind.size), device.events);
@@ -479,7 +516,8 @@ async function crashEverywhere(
       mounted += 1;
     }
   }
-  return { mounted, freed, checkpoints, cuts: cuts.length, flown: superblocksFlown(device) };
+  const flown = superblocksFlown(device);
+  return { mounted, freed, checkpoints, cuts: cuts.length, flown, packed: packedSummaries(device) };
 }
 
 const { CAIRN_SEED, CAIRN_CRASH_RUNS } = process.env;
@@ -494,6 +532,7 @@ for (const kind of KINDS) {
     let checkpoints = 0;
     let cuts = 0;
     let flown = 0;
+    let packed = 0;
     for (let i = 0; i < RUNS; i++) {
       const result = await crashEverywhere(SEED + i, kind);
       mounted += result.mounted;
@@ -501,12 +540,14 @@ for (const kind of KINDS) {
       checkpoints += result.checkpoints;
       cuts += result.cuts;
       flown += result.flown;
+      packed += result.packed;
     }
     expect(mounted).toBeGreaterThan(20 * RUNS);
     // Segments were used anew, or no crash could have met it.
     if (kind.compacts) expect(freed).toBeGreaterThan(2 * RUNS);
     if (kind.checkpoints === true) expect(checkpoints).toBeGreaterThan(2 * RUNS);
     if (kind.grows === true || (kind.checkpoints === true && kind.growable)) expect(flown).toBeGreaterThan(2 * RUNS);
+    if (kind.longKeys === true) expect(packed).toBeGreaterThan(2 * RUNS);
     if (kind.breathes === true) expect(cuts).toBeGreaterThan(2 * RUNS);
   }, 600_000);
 }

@@ -5,6 +5,7 @@ import type { StoreEvent, StoreProgress } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
 import { openTiny, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { checkpointBlocks } from "./kept-checkpoints.ts";
 import { expectSame, MapModel } from "./map-model.ts";
 import { Random } from "./random.ts";
 
@@ -121,31 +122,6 @@ describe(`checkpoints, seed ${seed}`, () => {
     return { device, model, proven };
   }
 
-  /** Offsets of the blocks of the kept checkpoints: of the newer one, of the older one. */
-  function blocksOf(image: Uint8Array): [number[], number[]] {
-    const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-    const copies = [0, 1, 2, 3].map((copy) => copy * 262_144);
-    const newest = copies.reduce((best, at) =>
-      view.getBigUint64(at + 72, true) > view.getBigUint64(best + 72, true) ? at : best,
-    );
-    const chain = (which: number): number[] => {
-      const at = newest + 176 + which * 32;
-      const offsets: number[] = [];
-      let segment = view.getUint32(at + 4, true);
-      let last = view.getUint16(at + 2, true);
-      let generation = view.getBigUint64(at + 8, true);
-      while (generation !== 0n) {
-        const start = MIB + segment * 16 * BLOCK;
-        for (let block = last; block >= 0; block--) offsets.unshift(start + block * BLOCK);
-        generation = view.getBigUint64(start + 56 + 16, true);
-        segment = view.getUint32(start + 56 + 24, true);
-        last = 15;
-      }
-      return offsets;
-    };
-    return [chain(0), chain(1)];
-  }
-
   const DAMAGES: [string, (image: Uint8Array, at: number, random: Random) => void][] = [
     ["a bit flipped", (image, at, random) => (image[at + random.below(BLOCK)]! ^= 1 << random.below(8))],
     ["zeroed", (image, at) => image.fill(0, at, at + BLOCK)],
@@ -157,7 +133,7 @@ describe(`checkpoints, seed ${seed}`, () => {
     const random = new Random(seed);
     const { device, model, proven } = await twoKept(true);
     const image = device.image();
-    const [newer, older] = blocksOf(image);
+    const [newer, older] = checkpointBlocks(image);
     expect(newer.length).toBeGreaterThan(17);
     expect(older.length).toBeGreaterThan(8);
     for (const [name, damage] of DAMAGES) {
@@ -197,7 +173,7 @@ describe(`checkpoints, seed ${seed}`, () => {
     const copy = ImageDevice.of(device.image());
     const opened = await openTiny(copy, MANUAL, 16, { auto: false });
     expectSame(opened, model);
-    const [newer, older] = blocksOf(copy.image());
+    const [newer, older] = checkpointBlocks(copy.image());
     for (const at of [newer[3]!, older[2]!]) copy.bytes[at + 100]! ^= 4;
     const { faults } = await opened.verify();
     expect(faults.map(({ kind, place }) => [kind, place?.offset])).toEqual([
@@ -221,7 +197,7 @@ describe(`checkpoints, seed ${seed}`, () => {
       await store.compact({ full: true });
       store.flushSync();
       const image = device.image();
-      const [newer, older] = blocksOf(image);
+      const [newer, older] = checkpointBlocks(image);
       for (const damage of [0, 1]) {
         // From the newer one, then from the older one.
         if (damage && (newer.length === 0 || older.length === 0)) continue;

@@ -502,6 +502,76 @@ describe(`damaged stored forms, CAIRN_SEED=${seed}`, () => {
     expect(corrupt).toBeGreaterThan(8);
   });
 
+  test("verify names each value that does not decompress, and nothing else", async () => {
+    for (const size of [900, 5000, 40_000, 140_000, 1_100_000]) {
+      const device = new ImageDevice();
+      // The largest one lies in several records.
+      const opener = size > 1_000_000 ? openTiny : open;
+      const store = await opener(device, { ...SMALL, ...LZ4, durability: "manual" });
+      store.set("before", text(2000, 1));
+      store.set(keyOf(size), text(size, 2));
+      store.set("behind", text(2000, 3));
+      await store.close();
+      const bytes = device.image();
+      const name = keyOf(size);
+      const key = Buffer.from(bytes.buffer).indexOf(name, SEGMENTS_OFFSET);
+      // Of a value of several pieces in one record it is the second piece.
+      const first = size > 65_536 ? new DataView(bytes.buffer).getUint32(key + name.length, true) : 0;
+      const start = size > 1_000_000 ? Math.ceil(size / 65_536) * 4 : first;
+      // A count of literals that does not end.
+      const wrong = storedPlace(key + name.length, start);
+      bytes.fill(255, wrong, wrong + 12);
+      sealAgain(bytes, wrong - (wrong % BLOCK));
+      for (const image of [device.image(), bytes]) {
+        const opened = await opener(ImageDevice.of(image), { ...SMALL, readOnly: true });
+        const { faults } = await opened.verify();
+        await opened.close();
+        if (image !== bytes) {
+          expect(faults).toEqual([]);
+          continue;
+        }
+        expect(faults.map(({ kind }) => kind)).toEqual(["value"]);
+        expect(new TextDecoder().decode(faults[0]?.key)).toBe(keyOf(size));
+        const head = key - (faults[0]?.place?.offset as number);
+        expect(head).toBeGreaterThan(0);
+        expect(head).toBeLessThan(64);
+      }
+    }
+  });
+
+  test("verify reads large values in steps, and what is written meanwhile is no fault", async () => {
+    const random = new Random(seed + 2);
+    const store = await open(new ImageDevice(), { ...LZ4, memoryBytes: 64 * 1_048_576, durability: "manual" });
+    const large = "0123456789abcdef".repeat(1_048_576);
+    for (let i = 0; i < 6; i++) store.set(`large ${i}`, `${i}${large}`);
+    for (let i = 0; i < 300; i++) store.set(`small ${i}`, text(random.between(300, 3000), i));
+    store.flushSync();
+    const quiet = await store.verify();
+    expect(quiet.faults).toEqual([]);
+    const snapshot = store.snapshot();
+    let steps = 0;
+    const onProgress = ({ phase }: { phase: string }): void => {
+      if (phase === "index") steps++;
+      const i = random.below(6);
+      if (random.chance(0.3)) store.set(`large ${i}`, `${steps}${large}`);
+      if (random.chance(0.3)) store.delete(`large ${random.below(6)}`);
+      store.set(`small ${random.below(300)}`, text(random.between(300, 3000), steps));
+    };
+    expect((await store.verify({ onProgress })).faults).toEqual([]);
+    // 96 MiB: more than one step, or it was not left.
+    expect(steps).toBeGreaterThan(4);
+    snapshot.close();
+    await store.close();
+  });
+
+  /** Where byte `at` of a stored form lies that begins at `start` and runs over the payloads of blocks. */
+  function storedPlace(start: number, at: number): number {
+    const here = BLOCK - (start % BLOCK);
+    if (at < here) return start + at;
+    const rest = at - here;
+    return start + here + Math.floor(rest / (BLOCK - 56)) * BLOCK + 56 + (rest % (BLOCK - 56));
+  }
+
   /** How many values, or openings, were refused. With `exact`, what is given is what was written. */
   async function readAll(bytes: Uint8Array, exact: boolean): Promise<number> {
     let store: Store<string, Uint8Array>;

@@ -181,6 +181,40 @@ describe(`LZ4, seed ${SEED}`, () => {
     expect(refused).toBeGreaterThan(1000);
   });
 
+  test("a block that grows is never larger than it said, and reads as what was added", () => {
+    const random = new Random(SEED + 5);
+    for (let round = 0; round < 400; round++) {
+      const raw = input(random, 1 + random.below(round < 40 ? 32_768 : 5000));
+      bytes.set(raw, EXCHANGE);
+      units.lz4GrowBegin(TABLE, EXCHANGE, TARGET);
+      let end = 0;
+      while (end < raw.length) {
+        end = Math.min(raw.length, end + 1 + random.below(random.below(2) === 0 ? 40 : 3000));
+        const before = units.lz4GrownSize(TABLE, EXCHANGE + end);
+        if (random.below(3) > 0) units.lz4Grow(TABLE, EXCHANGE + end);
+        const after = units.lz4GrownSize(TABLE, EXCHANGE + end);
+        if (after > before) throw new Error(`${after} bytes, and ${before} before matches were found`);
+      }
+      const said = units.lz4GrownSize(TABLE, EXCHANGE + end);
+      bytes.fill(0xa5, TARGET + said, TARGET + said + 2 * SLACK);
+      const size = units.lz4GrowEnd(TABLE, EXCHANGE + end);
+      expect(size).toBe(said);
+      for (let i = SLACK; i < 2 * SLACK; i++) same(bytes[TARGET + said + i], 0xa5, "a byte behind the slack");
+      const block = bytes.slice(TARGET, TARGET + size);
+      expect(Buffer.compare(reference(block), raw)).toBe(0);
+      expect(Buffer.compare(decompress(block, raw.length)!, raw)).toBe(0);
+    }
+  });
+
+  test("a block that grows in one piece is as small as one that is written at once, within a hundredth", () => {
+    const words = ascii(Array.from({ length: 300 }, (_, i) => `{"user":${i * 7919},"name":"name ${i}"}`).join(","));
+    bytes.set(words, EXCHANGE);
+    units.lz4GrowBegin(TABLE, EXCHANGE, TARGET);
+    units.lz4Grow(TABLE, EXCHANGE + words.length);
+    const size = units.lz4GrowEnd(TABLE, EXCHANGE + words.length);
+    expect(size).toBeLessThan(1.01 * compress(words)!.length);
+  });
+
   test("noise is refused or read, within its bounds", () => {
     const random = new Random(SEED + 4);
     for (let round = 0; round < 4000; round++) {

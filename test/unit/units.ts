@@ -60,6 +60,10 @@ export interface Units {
   xxh64(pointer: number, size: number, seed: bigint): bigint;
   lz4Compress(source: number, size: number, target: number, room: number, table: number): number;
   lz4Decompress(source: number, size: number, target: number, rawSize: number): number;
+  lz4GrowBegin(growing: number, source: number, target: number): void;
+  lz4Grow(growing: number, end: number): void;
+  lz4GrownSize(growing: number, end: number): number;
+  lz4GrowEnd(growing: number, end: number): number;
 
   keyHash(key: number, size: number, seed: bigint): bigint;
   keyHashList(keys: number, stride: number, sizes: number, count: number, seed: bigint, out: number): void;

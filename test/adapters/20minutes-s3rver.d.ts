@@ -1,10 +1,11 @@
-/** What the tests use of `s3rver`, a server that speaks S3, which brings no types. */
-declare module "s3rver" {
+/** What the tests use of `@20minutes/s3rver`, a server that speaks S3, which brings no types. */
+declare module "@20minutes/s3rver" {
   export default class S3rver {
     constructor(options: {
       address: string;
       port: number;
       silent: boolean;
+      allowMismatchedSignatures: boolean;
       directory: string;
       configureBuckets: { name: string; configs: unknown[] }[];
     });
