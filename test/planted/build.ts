@@ -1,15 +1,16 @@
 /** The build with all planted bugs: the simulation over the sources of store and hosts, and the core, both with every bug. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { main as compile } from "assemblyscript/asc";
 import { build } from "esbuild";
-import { plantedSource } from "./bug.ts";
+import { changesOf, plantedSource } from "./bug.ts";
 import { BUGS } from "./bugs.ts";
+import { withNamedChecks } from "./checks.ts";
+import { hostSource } from "./host-source.ts";
 
 /** Stands for a source of the core that only this build has: which bug is on is a constant that the host imports to it. */
 const SWITCH = "assembly/planted.ts";
 const SWITCH_TEXT = `@external("env", "planted")\nexport declare const planted: i32;\n`;
-
 /** Where a build lies. */
 export interface PlantedBuild {
   binary: string;
@@ -33,12 +34,12 @@ export async function buildPlanted(root: string, folder: string): Promise<Plante
       {
         name: "planted-bugs",
         setup({ onLoad }) {
-          onLoad({ filter: /[\\/](store|hosts)[\\/].*\.ts$/ }, ({ path }) => {
+          onLoad({ filter: /[\\/](store|hosts)[\\/][^\\/]+\.ts$/ }, ({ path }) => {
             const file = relative(root, path).split(sep).join("/");
-            const text = readFileSync(path, "utf8");
-            const condition = (number: number): string =>
-              `((globalThis as { planted?: number }).planted === ${number})`;
-            return { contents: plantedSource(file, text, BUGS, condition), loader: "ts" };
+            return { contents: hostSource(file, readFileSync(path, "utf8")), loader: "ts" };
+          });
+          onLoad({ filter: /[\\/]simulation[\\/][^\\/]+\.ts$/ }, ({ path }) => {
+            return { contents: withNamedChecks(basename(path), readFileSync(path, "utf8")), loader: "ts" };
           });
         },
       },
@@ -49,6 +50,7 @@ export async function buildPlanted(root: string, folder: string): Promise<Plante
 
 async function coreWithBugs(root: string): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
+  const changed = new Set(BUGS.flatMap(changesOf).map(({ file }) => file));
   const words = ["assembly/index.ts", "--target", "release", "--outFile", "planted.wasm", "--textFile", "planted.wat"];
   const { error, stderr } = await compile(words, {
     readFile(name, base) {
@@ -61,7 +63,7 @@ async function coreWithBugs(root: string): Promise<Uint8Array> {
       } catch {
         return null;
       }
-      if (!BUGS.some((bug) => bug.file === file)) return text;
+      if (!changed.has(file)) return text;
       const place = relative(dirname(file), SWITCH.replace(/\.ts$/, "")).split(sep).join("/");
       return `import { planted } from "${place}";\n${plantedSource(file, text, BUGS, (number) => `(planted == ${number})`)}`;
     },
