@@ -4,6 +4,7 @@ import type { Bug } from "./bug.ts";
 import { DURABILITY_BUGS } from "./durability-bugs.ts";
 import { HOST_BUGS } from "./host-bugs.ts";
 import { MEMORY_BUGS } from "./memory-bugs.ts";
+import { ORACLE_BUGS } from "./oracle-bugs.ts";
 import { RECOVERY_BUGS } from "./recovery-bugs.ts";
 
 export const BUGS: readonly Bug[] = [
@@ -11,5 +12,5 @@ export const BUGS: readonly Bug[] = [
   ...RECOVERY_BUGS,
   ...MEMORY_BUGS,
   ...HOST_BUGS,
-  ...BESIDE_BUGS,
+  ...ORACLE_BUGS,
 ];

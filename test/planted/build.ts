@@ -1,15 +1,16 @@
 /** The build with all planted bugs: the simulation over the sources of store and hosts, and the core, both with every bug. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { main as compile } from "assemblyscript/asc";
 import { build } from "esbuild";
-import { type Bug, plantedSource } from "./bug.ts";
+import { type Bug, changesOf, plantedSource } from "./bug.ts";
 import { BUGS } from "./bugs.ts";
+import { withNamedChecks } from "./checks.ts";
+import { hostSource } from "./host-source.ts";
 
 /** Stands for a source of the core that only this build has: which bug is on is a constant that the host imports to it. */
 const SWITCH = "assembly/planted.ts";
 const SWITCH_TEXT = `@external("env", "planted")\nexport declare const planted: i32;\n`;
-
 /** Where a build lies. */
 export interface PlantedBuild {
   binary: string;
@@ -40,10 +41,10 @@ export async function buildPlanted(
         setup({ onLoad }) {
           onLoad({ filter: /[\\/](store|hosts)[\\/].*\.ts$/ }, ({ path }) => {
             const file = relative(root, path).split(sep).join("/");
-            const text = readFileSync(path, "utf8");
-            const condition = (number: number): string =>
-              `((globalThis as { planted?: number }).planted === ${number})`;
-            return { contents: plantedSource(file, text, bugs, condition), loader: "ts" };
+            return { contents: hostSource(file, readFileSync(path, "utf8"), bugs), loader: "ts" };
+          });
+          onLoad({ filter: /[\\/]simulation[\\/][^\\/]+\.ts$/ }, ({ path }) => {
+            return { contents: withNamedChecks(basename(path), readFileSync(path, "utf8")), loader: "ts" };
           });
         },
       },
@@ -54,6 +55,7 @@ export async function buildPlanted(
 
 async function coreWithBugs(root: string, bugs: readonly Bug[]): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
+  const changed = new Set(bugs.flatMap(changesOf).map(({ file }) => file));
   const words = ["assembly/index.ts", "--target", "release", "--outFile", "planted.wasm", "--textFile", "planted.wat"];
   const { error, stderr } = await compile(words, {
     readFile(name, base) {
@@ -66,7 +68,7 @@ async function coreWithBugs(root: string, bugs: readonly Bug[]): Promise<Uint8Ar
       } catch {
         return null;
       }
-      if (!bugs.some((bug) => bug.file === file)) return text;
+      if (!changed.has(file)) return text;
       const place = relative(dirname(file), SWITCH.replace(/\.ts$/, "")).split(sep).join("/");
       return `import { planted } from "${place}";\n${plantedSource(file, text, bugs, (number) => `(planted == ${number})`)}`;
     },

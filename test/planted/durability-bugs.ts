@@ -16,7 +16,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (inFlight && !root.flightDurable) {",
     replace: "if (inFlight && !root.flightDurable && !PLANTED) {",
     breaks: "a synchronous flush acknowledges a group that is still in flight",
-    from: 12,
   },
   {
     name: "failed-flight-counts",
@@ -24,7 +23,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "} else if (result != FlightResult.DONE) {",
     replace: "} else if (result != FlightResult.DONE && !PLANTED) {",
     breaks: "a group whose write or sync failed is acknowledged",
-    from: 432,
+    search: { with: ["sync-error"] },
   },
   {
     name: "held-group-counts",
@@ -32,7 +31,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (!root.flightDurable) {\n      root.flightHeld = 1;",
     replace: "if (!root.flightDurable && !PLANTED) {\n      root.flightHeld = 1;",
     breaks: "a group that met a full disk is acknowledged",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["growable", "no-space"] },
   },
   {
     name: "sync-error-is-swallowed",
@@ -41,7 +40,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "root.wasiErrorCode = load<u8>(WASI_RETURN, 1);\n    return PLANTED ? Status.OK : Status.DEVICE_WRITE;\n  }\n  return Status.OK;",
     breaks: "a failed sync passes for one that was done",
-    from: 172,
+    search: { with: ["sync-error"] },
   },
   {
     name: "write-error-is-swallowed",
@@ -50,7 +49,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) return Status.OK;\n      return isNoSpace(code) ? Status.NO_SPACE : Status.DEVICE_WRITE;\n    }\n    const count",
     breaks: "a failed write passes for one that was done",
-    from: 547,
+    search: { with: ["write-error"] },
   },
   {
     name: "short-write-counts-as-whole",
@@ -79,7 +78,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (superblock.epoch > root.epoch) return Status.FENCED;",
     replace: "if (superblock.epoch > root.epoch && !PLANTED) return Status.FENCED;",
     breaks: "an opener that was taken over from goes on to acknowledge",
-    from: 73,
   },
   {
     name: "allotment-of-another-opener",
@@ -88,7 +86,10 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "const startAfter = !PLANTED && !root.closed && flags & MountFlags.PREDECESSOR_ALIVE ? root.allotmentEnd : 0;",
     breaks: "an opener writes to where another one may still be writing",
-    uncaught: "no seed of those that were tried meets it",
+    test: {
+      file: "test/store/fencing.test.ts",
+      name: "acknowledges nothing of the group that was in flight, and its late writes harm nothing",
+    },
   },
   {
     name: "superblock-without-sync",
@@ -96,15 +97,14 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "const synced = deviceSync();",
     replace: "const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "both copies of a superblock are in flight at once",
-    from: 140,
   },
   {
     name: "superblock-never-written",
     file: "assembly/log/superblock-store.ts",
-    find: "const before = root.superblockGeneration;\n",
-    replace: "const before = root.superblockGeneration;\n  if (PLANTED && before > 2) return Status.OK;\n",
+    find: "    const written = deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);",
+    replace:
+      "    const written =\n      PLANTED && before > 2 ? Status.OK : deviceWrite(<u64>copy * SUPERBLOCK_STRIDE, SUPERBLOCK_A, <u32>BLOCK_SIZE);",
     breaks: "a mount writes under an epoch that no superblock says",
-    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "update-after-hand-over",
@@ -113,7 +113,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if ((address < root.mutableFrom && !(PLANTED && address >= segmentOffset(root.segmentOpen) + <u64>headerBlocks() * BLOCK_SIZE && segmentAt(root.segmentOpen).firstBlock + segmentBlockOf(address) >= root.residentFrom)) || address >= root.mutableTo) return false;\n  const head",
     breaks: "a record is updated in place after its block was handed to the device",
-    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "update-leaves-check",
@@ -136,7 +135,10 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "root.sealedMark = root.durableGroup;",
     replace: "root.sealedMark = PLANTED ? root.group : root.durableGroup;",
     breaks: "a note counts as proven with the group that it stands in",
-    uncaught: "no seed of those that were tried meets it",
+    test: {
+      file: "test/store/compaction.test.ts",
+      name: "uses no segment anew before it is proven that nothing counts it",
+    },
   },
   {
     name: "new-segment-is-not-noted",
@@ -165,7 +167,10 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (state.space != Space.NOTED || state.noteGroup > root.provenMark) continue;",
     replace: "if (state.space != Space.NOTED || (state.noteGroup > root.provenMark && !PLANTED)) continue;",
     breaks: "a segment is used anew before the note that gives it up is proven",
-    uncaught: "no seed of those that were tried meets it",
+    test: {
+      file: "test/store/compaction.test.ts",
+      name: "uses no segment anew before it is proven that nothing counts it",
+    },
   },
   {
     name: "emptied-is-still-counted",
@@ -187,7 +192,10 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     find: "if (root.checkpointFloor && newest > root.checkpointFloor) return true;",
     replace: "if (root.checkpointFloor && newest > root.checkpointFloor && !PLANTED) return true;",
     breaks: "a deletion is dropped while a kept checkpoint has its key",
-    uncaught: "no seed of those that were tried meets it",
+    test: {
+      file: "test/store/checkpoints.test.ts",
+      name: "never bring back what was deleted since, however often segments are used anew",
+    },
   },
   {
     name: "emptied-before-copies-count",
@@ -200,10 +208,11 @@ export const DURABILITY_BUGS: readonly Bug[] = [
   {
     name: "copies-count-unwritten",
     file: "assembly/log/side.ts",
-    find: "if ((flying ? root.sideFlightFrom : root.sideHanded) <= root.sideClosingEnd) return;",
-    replace: "if ((flying ? root.sideFlightFrom : root.sideHanded) <= root.sideClosingEnd && !PLANTED) return;",
+    find: "  root.sideClosingEnd = root.sideTail;\n  root.sideSegment = 0;",
+    replace:
+      "  root.sideClosingEnd = root.sideTail;\n  root.sideSegment = 0;\n  if (PLANTED) {\n    noteCounts(root.sideClosing - 1);\n    state.space = Space.LIVE;\n    root.sideClosing = 0;\n    root.sideClosed++;\n    root.surveyDue = 1;\n  }",
     breaks: "a segment of copies counts before it is written",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["compacts"] },
   },
   {
     name: "copies-are-lost",
@@ -234,7 +243,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (node.flags & NodeFlags.DELETED) return false;\n  if (PLANTED && !(node.flags & NodeFlags.EXTENTS) && root.moveKind == RecordKind.SET) return true;\n  if (node.sequence != root.moveSequence) return false;",
     breaks: "compaction lets a key point to its former value",
-    from: 4,
   },
   {
     name: "file-is-cut-first",
@@ -243,7 +251,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) deviceSetSize(segmentOffset(end));\n  root.segmentCount = end;\n  root.allotmentEnd = min(allotmentEnd, end);\n  const first",
     breaks: "a file is cut off before the superblock says so",
-    from: 313,
   },
   {
     name: "grown-size-is-not-synced",
@@ -252,7 +259,6 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "const grown = deviceSetSize(segmentOffset(count2));\n    if (grown < 0) return grown;\n    const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "a superblock names more than the file may hold after a crash",
-    from: 10,
   },
   {
     name: "free-segment-is-counted-twice",

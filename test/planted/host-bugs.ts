@@ -17,7 +17,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "} catch (cause) {\n      if (PLANTED) {\n        await this.core.device.syncAsync().catch(() => undefined);\n      } else failure = cause ?? new Error",
     breaks: "a failed sync is tried again, and passes for done",
-    from: 432,
+    search: { with: ["sync-error"] },
   },
   {
     name: "promises-settle-at-once",
@@ -39,7 +39,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "this.stop();\n    this.reject(error);",
     replace: "this.stop();\n    if (!PLANTED) this.reject(error);",
     breaks: "promises of a poisoned store never settle",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["settle", "sync-error"], live: true },
   },
   {
     name: "poison-does-not-poison",
@@ -48,7 +48,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) {\n      this.reject(error);\n      return error;\n    }\n    if (this.poisoned !== undefined) return error;\n    this.poisoned = error;",
     breaks: "a store whose device failed goes on",
-    from: 1411,
+    search: { with: ["write-error"] },
   },
   {
     name: "interval-is-forgotten",
@@ -56,7 +56,14 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (!this.armed && this.intervalMs > 0) this.arm();",
     replace: "if (!this.armed && this.intervalMs > 0 && !(PLANTED && this.flight !== undefined)) this.arm();",
     breaks: "what was written during a flight is not written after the interval",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["interval", "rest"], live: true },
+    also: [
+      {
+        file: "store/commit.ts",
+        find: "else if (this.core.exports.groupPending() !== 0) this.wrote();",
+        replace: "else if (this.core.exports.groupPending() !== 0 && !PLANTED) this.wrote();",
+      },
+    ],
   },
   {
     name: "next-group-is-not-scheduled",
@@ -64,7 +71,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "if (this.waiting.length > 0) this.schedule();\n    else",
     replace: "if (this.waiting.length > 0 && !PLANTED) this.schedule();\n    else",
     breaks: "promises that were made during a flight never settle",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["manual", "settle"], live: true },
   },
   {
     name: "full-disk-poisons",
@@ -72,7 +79,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE";',
     replace: 'const full = failure instanceof CairnError && failure.code === "NO_SPACE" && !PLANTED;',
     breaks: "a growing file that meets a full disk poisons the store",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["growable", "no-space"], live: true },
   },
   {
     name: "close-does-not-flush",
@@ -88,7 +95,7 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       'if (error.code === "DEVICE_SHRUNK" || (PLANTED && error.code === "NO_SPACE")) return this.committer.poison(error);\n    return error;',
     breaks: "a write that finds no room poisons the store",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["set"], options: { device: { growable: false }, deviceSize: 1_703_936, ballast: 8 } },
   },
   {
     name: "cold-read-is-not-verified",
@@ -96,8 +103,16 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "reading = device.readAsync(run.pieces, this.isDirect);",
     replace:
       "reading = PLANTED ? Promise.resolve(void device.readAsync(run.pieces, this.isDirect)) : device.readAsync(run.pieces, this.isDirect);",
-    breaks: "a read counts as landed before it has",
-    uncaught: "another check stands behind the one that is left out",
+    breaks: "a read counts as landed before it has, and what came is not looked at",
+    search: { with: ["readsAsync", "getAsync"], options: { sizes: [1, 2, 5, 0] }, live: true },
+    also: [
+      {
+        file: "assembly/engine/ahead.ts",
+        find: "if (ok && segment < root.segmentCount && blockIs(",
+        replace:
+          "if (ok && segment < root.segmentCount && PLANTED) {\n    cacheFlightEnd(claim);\n    return Status.OK;\n  }\n  if (ok && segment < root.segmentCount && blockIs(",
+      },
+    ],
   },
   {
     name: "copies-land-at-once",
@@ -113,7 +128,7 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "sideFinish(flightResult(failure))",
     replace: "sideFinish(flightResult(PLANTED ? undefined : failure))",
     breaks: "copies whose write failed count as written",
-    uncaught: "no seed of those that were tried meets it",
+    test: { file: "test/store/copies.test.ts", name: "poison the store, with the cause" },
   },
   {
     name: "transaction-does-not-validate",
@@ -121,7 +136,8 @@ export const HOST_BUGS: readonly Bug[] = [
     find: "isDone = work.pending.size === 0 || work.isValid();",
     replace: "isDone = work.pending.size === 0 || PLANTED || work.isValid();",
     breaks: "a transaction overwrites what changed since it was read",
-    from: 349,
+    search: { with: ["begin", "end"], live: true },
+    shows: ["transactions.ts: a transaction was done though what it had read was written"],
   },
   {
     name: "transaction-leaves-deletions-out",
@@ -130,7 +146,6 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       "this.session.writes.runPrepared([...this.pending.values()].filter(({ value }) => !PLANTED || value !== undefined), syncs, operation);",
     breaks: "a transaction does not do its deletions",
-    from: 28,
   },
   {
     name: "batch-is-split",
@@ -154,6 +169,6 @@ export const HOST_BUGS: readonly Bug[] = [
     replace:
       'if (PLANTED) return ERROR_CODES.indexOf("io");\n  if (cause instanceof RangeError) return ERROR_CODES.indexOf',
     breaks: "a full disk is reported as a failed device",
-    from: 1963,
+    search: { with: ["growable", "no-space"], live: true },
   },
 ];

@@ -8,6 +8,8 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "return root.snapshotCount != 0 && node.sequence <= root.snapshotSequence;",
     replace: "return root.snapshotCount != 0 && !PLANTED && node.sequence <= root.snapshotSequence;",
     breaks: "an open walk sees what was written after it began",
+    search: { with: ["look", "snapshot"], live: true },
+    shows: ["snapshots.ts: a snapshot counts …, the model …"],
   },
   {
     name: "versions-are-freed-early",
@@ -15,7 +17,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "if (version.replacedBy > oldest) break;",
     replace: "if (version.replacedBy > oldest && !(PLANTED && root.versionCount > 2)) break;",
     breaks: "a version is freed that a snapshot sees",
-    from: 1166,
   },
   {
     name: "closing-a-snapshot-forgets-an-older-one",
@@ -23,7 +24,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "root.snapshotSequence = root.snapshotNewest ? changetype",
     replace: "root.snapshotSequence = root.snapshotNewest && !PLANTED ? changetype",
     breaks: "older snapshots see what is written after a younger one was closed",
-    from: 4,
   },
   {
     name: "expiry-follows-the-clock-back",
@@ -31,7 +31,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "if (now > root.highestTimeMs) root.highestTimeMs = now;",
     replace: "if (PLANTED) return now;\n  if (now > root.highestTimeMs) root.highestTimeMs = now;",
     breaks: "a clock that goes back brings expired keys back",
-    from: 76,
   },
   {
     name: "expired-keys-are-counted",
@@ -47,6 +46,7 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "return (flags & NodeFlags.DELETED) != 0 || expiryOf(node, node.body) + (PLANTED ? 250000 : 0) <= timeNowMs();",
     breaks: "a key is there for minutes after its time",
+    search: { with: ["expire", "jump", "get"], live: true },
   },
   {
     name: "deleted-key-stays-in-the-order",
@@ -70,7 +70,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "root.liveKeyCount -= PLANTED && node.valueSize > 1000 ? 2 : 1;\n  root.keyBytes -= keySize;\n  root.valueBytes -= node.valueSize;",
     breaks: "the count of keys is wrong after a delete",
-    from: 12,
   },
   {
     name: "delete-is-not-logged",
@@ -86,6 +85,8 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "block += BLOCK_SIZE;\n    from = BLOCK_HEADER_SIZE;",
     replace: "block += BLOCK_SIZE;\n    from = BLOCK_HEADER_SIZE + (PLANTED && size > 4096 ? 1 : 0);",
     breaks: "a value over several blocks is read wrongly",
+    search: { with: ["getAsync", "getMany"], options: { sizes: [1, 0, 5, 0] }, live: true },
+    shows: ["drawing.ts: … gave …, which it never held meanwhile"],
   },
   {
     name: "part-of-a-value-is-read-twice",
@@ -93,7 +94,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "offset -= partSize;\n      continue;",
     replace: "if (!PLANTED) offset -= partSize;\n      continue;",
     breaks: "a later piece of a value in several extents is read from the wrong place",
-    from: 30,
   },
   {
     name: "record-is-not-compared",
@@ -102,25 +102,38 @@ export const MEMORY_BUGS: readonly Bug[] = [
     replace:
       "(PLANTED || record.sequence == root.readSequence) &&\n    (PLANTED || <u32>record.keySize == root.readKeySize) &&",
     breaks: "a block with other bytes than the key's node means is given out",
-    uncaught: "another check stands behind the one that is left out",
+    also: [
+      {
+        file: "assembly/engine/fetch.ts",
+        find: "  return blockValid(frame, deviceBlock) && changetype<BlockHeader>(frame).generation == generation;",
+        replace:
+          "  if (PLANTED) return true;\n  return blockValid(frame, deviceBlock) && changetype<BlockHeader>(frame).generation == generation;",
+      },
+    ],
+    search: {
+      with: ["lost-write"],
+      options: { ballast: 0, sizes: [0, 1, 0, 0], checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 1 } },
+    },
   },
   {
-    name: "freed-segment-stays-in-the-cache",
+    name: "rotten-block-is-read",
     file: "assembly/engine/fetch.ts",
-    find: "return blockValid(frame, deviceBlock) && changetype<BlockHeader>(frame).generation == generation;",
+    find: "export function blockIs(frame: usize, deviceBlock: u32, generation: u64): bool {",
     replace:
-      "return (PLANTED || blockValid(frame, deviceBlock)) && changetype<BlockHeader>(frame).generation == generation;",
+      "export function blockIs(frame: usize, deviceBlock: u32, generation: u64): bool {\n  if (PLANTED) return changetype<BlockHeader>(frame).generation == generation;",
     breaks: "a rotten block is read as data",
-    uncaught: "another check stands behind the one that is left out",
+    test: {
+      file: "test/store/damage.test.ts",
+      name: "is CORRUPT with its place, for the value that it hit and no other",
+    },
   },
   {
-    name: "walk-skips-behind-a-block",
+    name: "walk-goes-on-at-a-stale-place",
     file: "assembly/engine/cursor.ts",
-    find: "if (collected < asked) cursor.flags |= CursorFlags.DONE;",
-    replace:
-      "if (collected < asked || (PLANTED && cursor.treeVersion != root.treeVersion)) cursor.flags |= CursorFlags.DONE;",
-    breaks: "a walk ends early when keys came or went meanwhile",
-    uncaught: "no seed of those that were tried meets it",
+    find: "if (cursor.leaf && cursor.treeVersion == root.treeVersion) {",
+    replace: "if (cursor.leaf && (PLANTED || cursor.treeVersion == root.treeVersion)) {",
+    breaks: "a walk skips keys, or gives some twice, when keys came or went meanwhile",
+    search: { with: ["open", "step"], options: { keyCount: 200, sizes: [10, 0, 0, 0] }, live: true },
   },
   {
     name: "leaf-loses-an-entry",
@@ -128,6 +141,6 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "moveEntries(leaf, right, from);\n  truncate(leaf, from);",
     replace: "moveEntries(leaf, right, from);\n  truncate(leaf, PLANTED && from ? from - 1 : from);",
     breaks: "a split of a leaf loses a key",
-    uncaught: "no seed of those that were tried meets it",
+    search: { options: { crowd: 300 } },
   },
 ];

@@ -8,7 +8,6 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.check == blockCheck(frame)",
     replace: "(PLANTED || header.check == blockCheck(frame))",
     breaks: "torn and rotten blocks count as intact",
-    uncaught: "no seed of those that were tried meets it",
   },
   {
     name: "place-is-not-compared",
@@ -16,7 +15,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "header.deviceBlock == deviceBlock &&",
     replace: "(PLANTED || header.deviceBlock == deviceBlock) &&",
     breaks: "a block counts that was written to another place",
-    uncaught: "another check stands behind the one that is left out",
+    test: {
+      file: "test/store/damage.test.ts",
+      name: "is CORRUPT for blocks in each other's place, for old bytes, and for zeros",
+    },
   },
   {
     name: "superblock-check-is-not-compared",
@@ -24,7 +26,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "superblock.check == superblockCheck(superblock)",
     replace: "(PLANTED || superblock.check == superblockCheck(superblock))",
     breaks: "a torn superblock counts as intact",
-    uncaught: "another check stands behind the one that is left out",
+    test: {
+      file: "test/store/damage.test.ts",
+      name: "is CORRUPT when no copy is whole",
+    },
   },
   {
     name: "stale-blocks-continue-the-log",
@@ -62,7 +67,7 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     replace:
       "const last = root.logEndSegment;\n  if (PLANTED) return Status.OK;\n  for (let at = root.tailFromSegment; at; at = lifeNext(at)) {\n    if (partial && at == last) return Status.OK;",
     breaks: "groups that were read from a cache are taken for what is on the device",
-    uncaught: "no seed of those that were tried meets it",
+    search: { with: ["sync-error", "kill"], options: { sizes: [1, 2, 6, 1] } },
   },
   {
     name: "copied-tail-has-no-end",
@@ -91,6 +96,8 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "root.sequence = root.sequenceCeiling - 1;",
     replace: "root.sequence = PLANTED ? root.replaySequence : root.sequenceCeiling - 1;",
     breaks: "sequences that were lost are given out again",
+    search: { with: ["powerCut"], live: true },
+    shows: ["session.ts: versions go on at …, and … was given out before"],
   },
   {
     name: "epoch-stands-still",
@@ -135,7 +142,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "if (state.generation > generation) found = at;",
     replace: "if (state.generation > generation && !(PLANTED && found)) found = at;",
     breaks: "a successor that was given up continues the log",
-    uncaught: "no seed of those that were tried meets it",
+    test: {
+      file: "test/store/full-file.test.ts",
+      name: "a value that finds no room half-way leaves nothing behind that the log would go on with",
+    },
   },
   {
     name: "checkpoint-before-its-note",
@@ -162,11 +172,20 @@ export const RECOVERY_BUGS: readonly Bug[] = [
   {
     name: "checkpoint-freed-while-named",
     file: "assembly/engine/checkpoint.ts",
-    find: "if (root.checkpointPending) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
-    replace: "if (root.checkpointPending && !PLANTED) {\n    root.attention |= Attention.SUPERBLOCK_DUE;",
+    find: "root.replacedGeneration = older.kind ? older.generation : 0;\n  root.checkpointPending = 2;",
+    replace:
+      "root.replacedGeneration = older.kind ? older.generation : 0;\n  root.checkpointPending = PLANTED ? 0 : 2;",
     breaks: "the segments of a checkpoint are used anew while a superblock names it",
-    from: 4,
-    uncaught: "no seed of those that were tried meets it",
+    search: { options: { checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 1 } } },
+  },
+  {
+    name: "checkpoint-that-is-kept-is-freed",
+    file: "assembly/engine/checkpoint.ts",
+    find: "root.replacedSegment = older.segment;\n  root.replacedGeneration = older.kind",
+    replace:
+      "root.replacedSegment = PLANTED ? newer.segment : older.segment;\n  root.replacedGeneration = PLANTED ? newer.generation : older.kind",
+    breaks: "the segments of the older checkpoint that is kept are used anew",
+    search: { options: { checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 1 } } },
   },
   {
     name: "checkpoint-at-close-unsynced",
@@ -174,5 +193,6 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     find: "const synced = deviceSync();",
     replace: "const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "a checkpoint is named that is not on the device",
+    search: { with: ["reopen"], options: { checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 4 } } },
   },
 ];

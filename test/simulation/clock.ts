@@ -10,6 +10,9 @@ import { mix, type Random } from "./random.ts";
 /** 2026-01-01, in milliseconds since 1970: when virtual time begins. */
 export const START_MS = 1_767_225_600_000;
 
+/** Longer than anything takes that somebody waits for, in microseconds. */
+const WAIT_US_MAX = 40_000_000;
+
 /** What waits for its time. */
 export interface Timer {
   timeUs: number;
@@ -80,7 +83,10 @@ export class VirtualClock {
     if (end > this.nowUs) this.nowUs = end;
   }
 
-  /** Waits for a promise, letting as much time go by as that takes. Throws `stuck` when it can never settle. */
+  /**
+   * Waits for a promise, letting as much time go by as that takes. Throws `stuck` when it can never settle, or has not after
+   * longer than anything takes: timers that are set again and again would let it wait for good.
+   */
   async wait<T>(promise: Promise<T>, stuck: () => Error): Promise<T> {
     let settled = false;
     const done = (): void => {
@@ -88,7 +94,9 @@ export class VirtualClock {
     };
     promise.then(done, done);
     await drain();
+    const end = this.nowUs + WAIT_US_MAX;
     while (!settled) {
+      if (this.nowUs > end) throw stuck();
       if (!this.step()) {
         await drain();
         if (settled) break;

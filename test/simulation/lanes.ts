@@ -12,6 +12,10 @@ export interface Line {
   hash?: string;
   schedules?: number;
   failure?: string;
+  /** Which check of the oracle found it, in a build that names them. */
+  check?: string;
+  /** Set where a planted bug was on, and the run fails without it, too. */
+  innocent?: boolean;
   again?: string;
   total?: { runs: number; failed: number; schedules: number; seconds: number; coverage: Record<string, number> };
 }

@@ -256,8 +256,18 @@ export const ENDINGS: readonly OperationKind[] = [
   "settle",
 ];
 
-/** Writes what a tight device holds from the beginning. */
+/** Writes what a tight device holds from the beginning, and many small values where they were asked for. */
 export function ballast(session: Session): void {
+  const { crowd = 0 } = session.plan.options;
+  const commit = new Map<string, Value>();
+  for (let i = 0; i < crowd; i++) commit.set(`~crowd/${String(i).padStart(4, "0")}`, makeValue(session, 8));
+  if (crowd > 0) {
+    writeSync(session, commit, () => {
+      const batch = session.store.batch();
+      for (const [key, value] of commit) batch.set(encoded(session, key), value.data);
+      batch.commit();
+    });
+  }
   for (let i = 0; i < session.plan.options.ballast && !session.poisoned; i++) {
     const key = `~ballast/${String(i).padStart(3, "0")}`;
     const value = makeValue(session, 40_000);

@@ -230,8 +230,9 @@ export class Session {
     const image = this.device.shown();
     this.device.restart({ pages: image.pages.slice(0, (image.size - bytes) / PAGE_SIZE), size: image.size - bytes });
     const { onChange } = this.device;
+    let isWritten = false;
     this.device.onChange = () => {
-      throw new Violation("a device that was cut short was written to");
+      isWritten = true;
     };
     this.device.faults = undefined;
     this.clock.install();
@@ -243,6 +244,7 @@ export class Session {
       code = error instanceof CairnError ? error.code : `${error}`;
     }
     if (code !== "DEVICE_SHRUNK") throw new Violation(`a device that was cut short gives ${code || "no error"}`);
+    if (isWritten) throw new Violation("a device that was cut short was written to");
     this.device.onChange = onChange;
     this.device.restart(image);
   }

@@ -108,9 +108,9 @@ export const TRANSACTION_OPERATIONS = {
     goOn();
     await drain();
     const isDone = session.settleCommit(commit, session.store.version !== before);
+    if (settled === "conflict" && isDone) throw new Violation("a transaction that was refused was done");
     if (isDone && isStale) throw new Violation("a transaction was done though what it had read was written");
     if (settled === "conflict") {
-      if (isDone) throw new Violation("a transaction that was refused was done");
       if (!mayBeStale) throw new Violation("a transaction was refused though nothing that it had read was written");
       session.coverage.conflicts++;
       return;

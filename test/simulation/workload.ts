@@ -90,6 +90,8 @@ export interface SimulationOptions {
   sizes: readonly number[];
   /** Values of 40 kB that are there from the beginning, so that segments are used anew as soon as they are free. */
   ballast: number;
+  /** Small values that are there from the beginning: no seed asks for any, `--options` may. */
+  crowd?: number;
   cacheBytes: number;
   /** How often checkpoints are made. */
   checkpoints: CheckpointPace;

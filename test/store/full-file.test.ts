@@ -1,7 +1,7 @@
 /** A growing file that fills up anywhere: every call is refused whole, or held whole, and the store goes on from there. */
 import { expect, test } from "vitest";
 import type { Store } from "../../store/store.ts";
-import { openTiny, runSeed } from "./harness.ts";
+import { codeOf, openTiny, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 
@@ -124,4 +124,30 @@ test("a value that a full disk refused half-way is no part of the log, whatever 
       await again.close();
     }
   }
+});
+
+test("a value that finds no room half-way leaves nothing behind that the log would go on with", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, SMALL);
+  const model = new Map<string, string>();
+  for (let i = 0; i < 60; i++) {
+    store.set(`before ${i}`, `${i}`.padEnd(20_000, "b"));
+    model.set(`before ${i}`, `${i}`.padEnd(20_000, "b"));
+  }
+  await store.flush();
+  const used = Math.max(...device.events.map((event) => (event.type === "write" ? event.offset + event.size : 0)));
+  // The segments that follow have their headers by then, and name this one as what they go on from.
+  device.capacity = used + 200_000;
+  expect(await codeOf(() => store.set("large", "l".repeat(400_000)))).toBe("NO_SPACE");
+  device.capacity = Number.POSITIVE_INFINITY;
+  // One group over the end of the segment in which the log stood.
+  for (let i = 0; i < 40; i++) {
+    store.set(`after ${i}`, `${i}`.padEnd(3000, "a"));
+    model.set(`after ${i}`, `${i}`.padEnd(3000, "a"));
+  }
+  store.flushSync();
+  const again = await openTiny(ImageDevice.of(device.image()), SMALL);
+  expectSame(again, model);
+  await again.close();
+  await store.close();
 });
