@@ -8,7 +8,6 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (trailer.highestTimeMs > root.highestTimeMs) root.highestTimeMs",
     replace: "if (!PLANTED && trailer.highestTimeMs > root.highestTimeMs) root.highestTimeMs",
     breaks: "what had expired comes back after a crash, when the clock was set back",
-    from: 2644,
   },
   {
     name: "reader-does-not-look-again",
@@ -16,7 +15,6 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (root.readOnly && (status == Status.CORRUPT",
     replace: "if (!PLANTED && root.readOnly && (status == Status.CORRUPT",
     breaks: "a reader takes a segment that its writer uses anew for damage",
-    from: 4235,
   },
   {
     name: "refresh-stays-where-it-was",
@@ -24,7 +22,6 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "    this.core = core;\n    const { committer",
     replace: "    if (!PLANTED) this.core = core;\n    const { committer",
     breaks: "a reader that moved on shows what it showed before",
-    from: 1903,
   },
   {
     name: "pinned-segment-is-freed",
@@ -32,6 +29,5 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (state.pins) {",
     replace: "if (!PLANTED && state.pins) {",
     breaks: "a segment is used anew that a backup still reads",
-    from: 3084,
   },
 ];

@@ -12,5 +12,6 @@ export const BUGS: readonly Bug[] = [
   ...RECOVERY_BUGS,
   ...MEMORY_BUGS,
   ...HOST_BUGS,
+  ...BESIDE_BUGS,
   ...ORACLE_BUGS,
 ];
