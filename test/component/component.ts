@@ -80,7 +80,8 @@ export async function jco(): Promise<any> {
 /** Where the component is found transpiled: all test files of a build share it. */
 function transpiledFolder(): string {
   const hash = createHash("sha256");
-  const sources = ["build/component-core.wasm", "scripts/component.mjs", "wit/world.wit", "wit/store.wit"];
+  const scripts = ["scripts/component.mjs", "scripts/component-names.mjs"];
+  const sources = ["build/component-core.wasm", ...scripts, "wit/world.wit", "wit/store.wit"];
   const wit = readdirSync(join(ROOT, "wit/deps"), { recursive: true, encoding: "utf8" }).filter((name) =>
     /\.wit$/.test(name),
   );

@@ -1,0 +1,116 @@
+/**
+ * `npm run coverage`: compiles the engine with a counter at each branch, without optimisation, runs the suites on Node over it, and
+ * prints which branches were taken. Fails below 95 %.
+ *
+ *   npm run coverage -- [--keep] [--seeds N] [--list FILE] [--write] [test/folder, test/file ...]
+ *
+ * `--keep` adds to what earlier runs over the same sources took; with `--keep --none` nothing is run. `--seeds` is how many
+ * of the simulation are run (default 60; 0 with suites of one's own). `--write` writes docs/coverage.md.
+ */
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { compile, instrumentAll } from "../test/coverage/instrument.mjs";
+import { REASONS } from "../test/coverage/reasons.mjs";
+import { figures, reportPage, reportText, shareOf } from "../test/coverage/report.mjs";
+import { leb, withNames } from "./component-names.mjs";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const FOLDER = join(ROOT, "build/coverage");
+const SHARE_LEAST = 0.95;
+/** Folders of tests; those that a state of the repository does not have are left out. */
+const SUITES = ["unit", "store", "hosts", "crash", "every-call", "fuzz", "cli", "component"]
+  .map((name) => `test/${name}`)
+  .filter((name) => existsSync(join(ROOT, name)));
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    keep: { type: "boolean", default: false },
+    none: { type: "boolean", default: false },
+    write: { type: "boolean", default: false },
+    seeds: { type: "string" },
+  },
+});
+
+const instrumented = instrumentAll(ROOT);
+const { branches } = instrumented;
+const hitsFile = join(FOLDER, "hits");
+const listFile = join(FOLDER, "branches.json");
+const list = JSON.stringify(branches);
+if (values.keep && contentOf(listFile) !== list) {
+  console.error("coverage: --keep: the sources have changed since the earlier run; run it without --keep");
+  process.exit(2);
+}
+if (!values.keep) {
+  rmSync(FOLDER, { recursive: true, force: true });
+  mkdirSync(FOLDER, { recursive: true });
+  await buildAll();
+  writeFileSync(listFile, list);
+  writeFileSync(hitsFile, new Uint8Array(branches.length));
+}
+
+const env = {
+  ...process.env,
+  CAIRN_COVERAGE: FOLDER,
+  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import=${pathToFileURL(join(ROOT, "test/coverage/preload.mjs"))}`,
+};
+let failed = false;
+if (!values.none) {
+  const suites = positionals.length > 0 ? positionals : SUITES;
+  const words = ["scripts/test.mjs", "--runtime", "node", ...suites, "--testTimeout=900000", "--hookTimeout=900000"];
+  failed = start(words) !== 0;
+  const seeds = values.seeds ?? (positionals.length > 0 ? "0" : "60");
+  if (seeds !== "0") failed = start(["scripts/simulate.mjs", "--seed", "1", "--count", seeds]) !== 0 || failed;
+}
+
+const hits = readFileSync(hitsFile);
+console.log(reportText(branches, hits, REASONS));
+if (values.write) writeFileSync(join(ROOT, "docs/coverage.md"), reportPage(branches, hits, REASONS));
+if (failed) console.log("\nsome tests failed: what stands behind the failure may be missing here");
+process.exitCode = !failed && shareOf(figures(branches, hits).all) >= SHARE_LEAST ? 0 : 1;
+
+/** The binaries that are exchanged, and those that they are exchanged for. */
+async function buildAll() {
+  const original = readFileSync(join(ROOT, "build/cairn.wasm"));
+  copyFileSync(join(ROOT, "build/cairn.wasm"), join(FOLDER, "index.original.wasm"));
+  copyFileSync(join(ROOT, "build/cairn.units.wasm"), join(FOLDER, "units.original.wasm"));
+  const index = await compile(ROOT, "assembly/index.ts", ["--target", "debug"], instrumented);
+  writeFileSync(join(FOLDER, "index.wasm"), withTextModule(index, original));
+  const units = await compile(ROOT, "assembly/units.ts", ["--target", "debug"], instrumented);
+  writeFileSync(join(FOLDER, "units.wasm"), units);
+  const component = await compile(ROOT, "assembly/component/index.ts", ["--target", "component"], instrumented);
+  writeFileSync(join(FOLDER, "component.wasm"), withNames(component));
+}
+
+/**
+ * A binary with the custom section that the product's has.
+ *
+ * @param {Uint8Array} binary
+ * @param {Uint8Array} original
+ */
+function withTextModule(binary, original) {
+  const SECTION_NAME = "cairn.text";
+  const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(Buffer.from(original)), SECTION_NAME);
+  if (section === undefined) throw new Error(`build/cairn.wasm has no section ${SECTION_NAME}: npm run build`);
+  const name = Buffer.from(SECTION_NAME);
+  const content = [...leb(name.length), ...name, ...new Uint8Array(section)];
+  return Buffer.concat([binary, Buffer.from([0, ...leb(content.length), ...content])]);
+}
+
+/** @param {string[]} words */
+function start(words) {
+  return spawnSync(process.execPath, words, { cwd: ROOT, stdio: "inherit", env }).status;
+}
+
+/** @param {string} path */
+function contentOf(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
