@@ -281,7 +281,7 @@ export async function compile(root, entry, options, { branches, texts }) {
       entry,
       ...options,
       "--optimizeLevel",
-      "0",
+      "2",
       "--shrinkLevel",
       "0",
       "--debug",
