@@ -32,9 +32,14 @@ export class ImageDevice implements BlockDevice {
   /** A device that holds a copy of an image. */
   static of(image: Uint8Array, growable = true): ImageDevice {
     const device = new ImageDevice(0, growable);
-    device.bytes = image.slice();
-    device.used = image.length;
+    device.take(image);
     return device;
+  }
+
+  /** Takes over an image, as what the device holds. */
+  protected take(image: Uint8Array): void {
+    this.bytes = image.slice();
+    this.used = image.length;
   }
 
   /** Takes calls again after it was closed. */
