@@ -433,6 +433,162 @@ const SCENARIOS = {
     next.close();
     return { cause, after, found };
   },
+
+  /** Keys, names and values that are too large, and what is no number: tags and codes, in the order of the calls. */
+  refusedCalls(component) {
+    const { buckets, atomics, batch } = interfacesOf(component);
+    const large = "k".repeat(2046);
+    const one = buckets.open("one");
+    const least = buckets.open("");
+    const big = new Uint8Array(64 * 1024 * 1024 + 1);
+    const cas = atomics.Cas.new(one, "cas");
+    const late = atomics.Cas.new(one, "late");
+    one.set("text", bytes("12a"));
+    const numbers = ["", "-", "1".repeat(21), "9223372036854775808"].map((number, i) => {
+      one.set(`number ${i}`, bytes(number));
+      return failureOf(() => atomics.increment(one, `number ${i}`, 1n))?.tag;
+    });
+    const keys = [
+      () => one.get(large),
+      () => one.set(large, bytes("")),
+      () => one.delete(large),
+      () => one.exists(large),
+      () => one.listKeys(large),
+      () => atomics.increment(one, large, 1n),
+      () => atomics.Cas.new(one, large),
+      () => batch.getMany(one, ["text", large]),
+      () =>
+        batch.setMany(one, [
+          ["a", bytes("a")],
+          [large, bytes("")],
+        ]),
+      () => batch.deleteMany(one, ["text", large]),
+      () => buckets.open("n".repeat(2048)),
+    ].map((call) => failureOf(call)?.tag);
+    const values = [
+      () => one.set("big", big),
+      () =>
+        batch.setMany(one, [
+          ["a", bytes("a")],
+          ["big", big],
+        ]),
+      () => atomics.swap(cas, big),
+    ].map((call) => failureOf(call)?.tag);
+    batch.setMany(one, []);
+    batch.deleteMany(one, []);
+    least.set("k", bytes("of the least bucket"));
+    const absent = one.get("absent") ?? null;
+    one[Symbol.dispose]();
+    return { numbers, keys, values, absent, late: late.current() ?? null, empty: least.listKeys(undefined).keys };
+  },
+
+  /** Ranges, keys and durabilities of the store that the other scenarios leave out. */
+  edges(component, { name }) {
+    const { Store } = interfacesOf(component);
+    const path = `/data/${name}`;
+    const manual = Store.open(`//data///${name}`.slice(1), { ...OPTIONS, durability: "manual" });
+    const key = bytes("k");
+    const long = new Uint8Array(2049);
+    manual.set(key, bytes("v"));
+    manual.set(bytes("large"), new Uint8Array(300_000).fill(7));
+    manual.flush();
+    const refused = [
+      () => manual.has(long),
+      () => manual.get(long),
+      () => manual.delete(long),
+      () => manual.deleteDurable(long),
+      () => manual.putDurable(long, key),
+      () => manual.scan({ ...EVERYTHING, prefix: long }),
+      () => manual.scan({ ...EVERYTHING, lower: { tag: "included", val: long } }),
+      () => manual.scan({ ...EVERYTHING, upper: { tag: "excluded", val: long } }),
+      () => manual.count({ ...EVERYTHING, prefix: long }),
+      () => manual.scan({ ...EVERYTHING, lower: { tag: "excluded", val: new Uint8Array(2048).fill(255) } }).next(1),
+    ].map((call) => failureOf(call)?.code ?? null);
+    const all = manual.scan({ ...EVERYTHING, prefix: new Uint8Array(0) });
+    const entries = [...all.next(10), ...all.next(10)].map((/** @type {any} */ entry) => entry.value.length);
+    const open = manual.scan(EVERYTHING);
+    manual.close();
+    open[Symbol.dispose]();
+    const closed = [
+      () => manual.scan(EVERYTHING),
+      () => manual.count(EVERYTHING),
+      () => manual.stats(),
+      () => manual.delete(key),
+      () => manual.has(key),
+    ].map((call) => failureOf(call)?.code);
+    manual[Symbol.dispose]();
+    const reader = Store.open(path, { ...OPTIONS, readOnly: true });
+    reader.flush();
+    const readOnly = failureOf(() => reader.putDurable(key, key))?.code;
+    const missing = [failureOf(() => reader.get(bytes("absent"))), failureOf(() => Store.open(path, OPTIONS))?.code];
+    reader.close();
+    return { refused, entries, closed, readOnly, missing };
+  },
+
+  /**
+   * Fails each call of the file system in turn, with an error code of WASI: the code of each refusal, and what was acknowledged
+   * and is not there afterwards.
+   */
+  async failing(component, { name, error, stride, first, method }) {
+    const { filesystem } = await import(new URL("nodejs/index.js", SHIM).href);
+    const { Store } = interfacesOf(component);
+    const { prototype } = filesystem.types.Descriptor;
+    let count = 0;
+    let failsAt = Number.POSITIVE_INFINITY;
+    for (const each of Object.getOwnPropertyNames(prototype)) {
+      const call = Object.getOwnPropertyDescriptor(prototype, each)?.value;
+      if (each === "constructor" || typeof call !== "function" || (method !== undefined && each !== method)) continue;
+      prototype[each] = function (/** @type {any[]} */ ...given) {
+        if (count++ === failsAt) throw error;
+        return call.apply(this, given);
+      };
+    }
+    /** @type {Map<string, string>} */
+    const durable = new Map();
+    const codes = new Set();
+    const lost = [];
+    let lives = 0;
+    for (let at = first; ; at += stride) {
+      count = 0;
+      failsAt = at;
+      const path = `/data/${name}-${lives % 3 === 0 ? lives : "again"}`;
+      if (lives % 3 === 0) durable.clear();
+      const note = (/** @type {() => unknown} */ call) => {
+        const failure = failureOf(call);
+        if (failure !== null) codes.add(failure.code ?? failure.tag);
+        return failure === null;
+      };
+      /** @type {any} */
+      let store;
+      note(() => {
+        store = Store.open(path, { ...OPTIONS, durability: lives % 2 === 0 ? "interval" : "sync" });
+      });
+      if (store !== undefined) {
+        for (let i = 0; i < 12; i++) {
+          const value = `${lives} ${i} `.repeat(i % 4 === 3 ? 40_000 : 50);
+          if (note(() => store.putDurable(bytes(`${path} ${i}`), bytes(value)))) durable.set(`${path} ${i}`, value);
+          else durable.delete(`${path} ${i}`);
+        }
+        note(() => store.get(bytes(`${path} 3`)));
+        note(() => store.deleteDurable(bytes("absent")));
+        note(() => {
+          const cursor = store.scan(EVERYTHING);
+          while (cursor.next(5).length > 0);
+        });
+        note(() => store.flush());
+        note(() => store.close());
+      }
+      const reached = count > at;
+      failsAt = Number.POSITIVE_INFINITY;
+      const again = Store.open(path, OPTIONS);
+      for (const [key, value] of durable) {
+        if (key.startsWith(`${path} `) && text(again.get(bytes(key))) !== value) lost.push(key);
+      }
+      again.close();
+      lives++;
+      if (!reached) return { lives, codes: [...codes].sort(), lost };
+    }
+  },
 };
 
 const run = SCENARIOS[scenario];

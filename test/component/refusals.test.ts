@@ -204,4 +204,40 @@ describe.skipIf(missing)("a WASI", () => {
       expect(result.found).toEqual(["kept", null]);
     },
   );
+
+  test.each(RUNTIMES)("on %s: keys and values that are too large, and what is no number", async (runtime) => {
+    const { numbers, keys, values, absent, late, empty } = await run(runtime, "refusedCalls");
+    expect(numbers).toEqual(["other", "other", "other", "other"]);
+    expect(keys).toEqual([...Array(10).fill("other"), "no-such-store"]);
+    expect(values.length).toBe(3);
+    expect(values.every((tag: string) => tag !== undefined)).toBe(true);
+    expect([absent, late, empty]).toEqual([null, null, ["k"]]);
+  });
+
+  test.each(RUNTIMES)("on %s: ranges and calls at their edges", async (runtime) => {
+    const { refused, entries, closed, readOnly, missing } = await run(runtime, "edges", {
+      name: `edges-${runtime}.cairn`,
+    });
+    expect(refused).toEqual([...Array(9).fill("key-size"), null]);
+    expect(entries).toEqual([1, 300_000]);
+    expect(closed).toEqual(Array(5).fill("closed"));
+    expect([readOnly, missing]).toEqual(["read-only", [null, "locked"]]);
+  });
+
+  test.each([
+    ["io", undefined, 23],
+    ["insufficient-space", undefined, 37],
+    ["io", "openAt", 3],
+    ["access", "openAt", 5],
+    ["insufficient-space", "openAt", 4],
+    ["read-only", "openAt", 2],
+    ["io", "stat", 5],
+    ["insufficient-space", "write", 5],
+  ])("a file system that fails with %s (%s): nothing that was durable is lost", async (error, method, stride) => {
+    const name = `failing-${error}-${method}`;
+    const found = await run("node", "failing", { name, error, method, stride, first: 0 });
+    expect(found.lost).toEqual([]);
+    expect(found.lives).toBeGreaterThan(2);
+    expect(found.codes.length).toBeGreaterThan(0);
+  });
 });
