@@ -254,6 +254,75 @@ test("a store that was closed, or poisoned, takes no write of any kind", async (
   }
 });
 
+test("a memory that is used up refuses whatever needs more of it, serves what is there, and goes on when it is given back", async () => {
+  const device = new ImageDevice();
+  const core = await coreOver(device, ((await leastPages(new Uint8Array(0))) + 8) * PAGE);
+  const { exports } = core;
+  expect(initialize(core)).toBe(OK);
+  expect(exports.format(core.handle, ENGINE, 16, GROWABLE)).toBe(OK);
+  expect(exports.probe(core.handle)).toBe(1);
+  expect(exports.mount(core.handle, core.handle, ENGINE, GROWABLE | COMPRESSION)).toBe(OK);
+  const [LOWER, UPPER] = [1, 2];
+  let keys = 0;
+  let status = OK;
+  for (; status >= 0; keys++) {
+    status = set(core, `key ${keys}`.padEnd(1000 + (keys % 7) * 100, "k"), "v".repeat(keys % 100));
+    if (keys % 100 === 99) expect(exports.flushSync()).toBe(OK);
+  }
+  expect(status).toBe(OUT_OF_MEMORY);
+  expect(keys).toBeGreaterThan(1000);
+  expect(exports.batchBegin(10_000, 1e7, 1e7, 1000, 1000, false)).toBe(OUT_OF_MEMORY);
+  // What a write leaves to others, cursors and views take, down to the last byte.
+  const cursors: number[] = [];
+  core.bytes.fill(107, core.keyA, core.keyA + 2048);
+  core.bytes.fill(120, core.keyB, core.keyB + 2048);
+  for (const [flags, size] of [
+    [LOWER | UPPER, 2048],
+    [LOWER | UPPER, 900],
+    [LOWER, 500],
+    [UPPER, 200],
+    [LOWER, 60],
+    [0, 0],
+  ] as const) {
+    for (;;) {
+      const cursor = exports.cursorOpen(flags, size, size, 0);
+      if (cursor < 0) {
+        expect(cursor).toBe(OUT_OF_MEMORY);
+        break;
+      }
+      cursors.push(cursor);
+    }
+  }
+  expect(cursors.length).toBeGreaterThan(100);
+  const views: number[] = [];
+  for (let view = exports.viewOpen(); view >= 0; view = exports.viewOpen()) views.push(view);
+  const last = cursors.at(-1) as number;
+  core.bytes.fill(107, core.keyA, core.keyA + 2048);
+  expect(exports.cursorSeek(last, 2048)).toBe(OUT_OF_MEMORY);
+  expect(exports.viewOpen()).toBe(OUT_OF_MEMORY);
+  expect(exports.feedOpen()).toBe(OUT_OF_MEMORY);
+  expect(exports.historyConfigure(1000, 0)).toBe(OUT_OF_MEMORY);
+  expect(exports.verifyBegin()).toBe(OUT_OF_MEMORY);
+  exports.checkpointConfigure(true, 0, 0, 2);
+  expect(exports.checkpointStep()).toBeGreaterThanOrEqual(OK);
+  expect(exports.writeBegin(putKey(core, "large"), 3_000_000, 0)).toBe(OUT_OF_MEMORY);
+  const gone = "key 5".padEnd(1500, "k");
+  expect(exports.remove(putKey(core, gone))).toBe(OUT_OF_MEMORY);
+  expect(exports.compactBegin()).toBeGreaterThanOrEqual(OUT_OF_MEMORY);
+  for (let i = 0; i < 5; i++) expect(exports.compactStep(2, 0, 1000)).toBeGreaterThanOrEqual(OUT_OF_MEMORY);
+  expect(exports.get(putKey(core, gone))).toBe(1);
+  for (const view of views) exports.viewClose(view);
+  for (const cursor of cursors) exports.cursorClose(cursor);
+  exports.maintain();
+  expect(exports.remove(putKey(core, gone))).toBe(1);
+  expect(exports.feedOpen()).toBe(OK);
+  exports.feedClose();
+  expect(exports.verifyBegin()).toBe(OK);
+  exports.verifyEnd();
+  expect(exports.stat(0)).toBe(keys - 2);
+  expect(exports.close()).toBe(OK);
+});
+
 test("blocks of a backup that are not what they were are CORRUPT, with their place", async () => {
   const device = new ImageDevice();
   const store = await openTiny(device);
