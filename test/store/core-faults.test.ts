@@ -39,6 +39,29 @@ async function contentsOf(image: Uint8Array): Promise<Map<string, string>> {
 }
 
 describe(`a core whose device fails, seed ${seed}`, () => {
+  for (const compression of [false, true]) {
+    test(`loses nothing when a call of its opening fails${compression ? ": a compressed image" : ""}`, async () => {
+      const image = await richImage(new Random(seed), compression ? "lz4" : "none");
+      const present = await contentsOf(image);
+      const whole = CountedDevice.over(image, true);
+      await Life.run(whole, present, new Random(seed), 0, compression);
+      const stride = Math.ceil(Number(CAIRN_FAULTS_STRIDE) / 6);
+      for (let call = seed % stride; call < whole.calls; call += stride) {
+        for (const fault of FAULTS) {
+          const device = CountedDevice.over(image, true);
+          Object.assign(device, { failsAt: call, fault, lasting: call % 2 === 0 });
+          try {
+            const left = await Life.run(device, present, new Random(seed), 0, compression);
+            device.failsAt = Number.POSITIVE_INFINITY;
+            await check(device, left);
+          } catch (error) {
+            throw new Error(`call ${call}, ${fault}: ${(error as Error).message}`, { cause: error });
+          }
+        }
+      }
+    });
+  }
+
   for (const start of ["a new file", "twenty segments", "an image", "a compressed image"] as const) {
     test(`loses nothing that was durable: ${start}`, async () => {
       const isFresh = start === "a new file" || start === "twenty segments";

@@ -12,7 +12,8 @@ import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 
 const seed = runSeed();
-const { CAIRN_FORGERIES = "120" } = process.env;
+/** One in so many of the fields is forged, and so many images at random; with 1, all fields. */
+const { CAIRN_FORGED_SHARE = "23", CAIRN_FORGERIES = "24" } = process.env;
 const OPTIONS = { ...FORGED_OPTIONS, durability: "manual", compaction: { auto: false } } as const;
 
 /** What may be said of an image that was tampered with. */
@@ -205,6 +206,98 @@ function forge(random: Random, forgery: Forgery): string {
   return `${place}, byte ${byte}`;
 }
 
+/** A forgery of one field: where its block lies, and how it is sealed. */
+interface Place {
+  name: string;
+  at: number;
+  field: number;
+  bytes: number;
+  isCheckpoint: boolean;
+}
+
+/** Fields of an image's blocks: of every structure, of records and entries of each kind once. */
+function placesOf(forgery: Forgery): Place[] {
+  const places: Place[] = [];
+  const add = (name: string, at: number, fields: Iterable<readonly [number, number]>, isCheckpoint = false): void => {
+    for (const [field, bytes] of fields) places.push({ name, at, field, bytes, isCheckpoint });
+  };
+  const behind = (from: number, fields: readonly (readonly [number, number])[]) =>
+    fields.map(([field, bytes]) => [from + field, bytes] as const);
+  const kinds = new Set<string>();
+  for (let segment = 0; segment < forgery.segmentCount; segment++) {
+    const start = forgery.segmentAt(segment);
+    const kind = forgery.kindOf(segment);
+    if (kind < 1 || kind > 3) continue;
+    if (segment % 3 === 0 || !kinds.has(`segment ${kind}`)) {
+      kinds.add(`segment ${kind}`);
+      add(`header of a segment of kind ${kind}`, start, behind(AT.payload, FIELDS_OF_SEGMENT));
+      for (const block of [1, 2, 9]) add(`block ${block} of kind ${kind}`, start + block * BLOCK, FIELDS_OF_BLOCK);
+    }
+    if (kind === 3) continue;
+    for (let block = 1; block < SEGMENT_BLOCKS; block++) {
+      const at = start + block * BLOCK;
+      for (const record of forgery.recordsOf(at)) {
+        const what = `record of kind ${forgery.view.getUint8(record + 6)}, flags ${forgery.view.getUint8(record + 7) & ~12}`;
+        const name = `${what}, in a segment of kind ${kind}`;
+        if (record + 28 > at + BLOCK || kinds.has(name)) continue;
+        kinds.add(name);
+        add(name, at, behind(record - at, FIELDS_OF_RECORD));
+      }
+    }
+  }
+  for (const which of [0, 1]) {
+    const blocks = forgery.checkpointBlocks(which);
+    const summary = blocks.at(-1);
+    if (summary === undefined) continue;
+    add("summary of a checkpoint", summary, behind(AT.payload, FIELDS_OF_SUMMARY), true);
+    add("summary of a checkpoint", summary, FIELDS_OF_BLOCK, true);
+    for (const at of [blocks[0], blocks[1], blocks.at(-2)]) {
+      if (at === undefined || at === summary) continue;
+      const head = Array.from({ length: 56 }, (_, i) => [AT.payload + i, 1] as const);
+      add("entries of a checkpoint", at, [...head, [AT.used, 2], [AT.flags, 2]], true);
+    }
+    for (const at of blocks.slice(0, -1)) {
+      // Where a value has several parts, and where what is known of segments begins.
+      for (let i = AT.payload + 8; i < BLOCK - 32; i++) {
+        const word = forgery.view.getUint32(at + i, true);
+        const isExtents = (word & 0xffff) === 4 && word >>> 16 > 1 && word >>> 16 < 20;
+        const isSegment = (word & 0xffff00ff) === 32 && ((word >>> 8) & 255) < 3 && ((word >>> 8) & 255) > 0;
+        if (!isExtents && !isSegment) continue;
+        add(
+          isExtents ? "parts" : "segment",
+          at,
+          Array.from({ length: 32 }, (_, j) => [i + j, 1] as const),
+          true,
+        );
+        break;
+      }
+    }
+  }
+  return places;
+}
+
+/** Forges a field to each of some values, in a copy of the image. */
+function* forgeriesOf(image: Uint8Array, places: readonly Place[]): Generator<[string, Forgery]> {
+  const [share, first] = [Number(CAIRN_FORGED_SHARE), seed % Number(CAIRN_FORGED_SHARE)];
+  let number = 0;
+  for (const { name, at, field, bytes, isCheckpoint } of places) {
+    for (const value of [0, 1, 2, 3]) {
+      if (number++ % share !== first) continue;
+      const forgery = new Forgery(image);
+      const change = (block: DataView): void => {
+        for (let i = 0; i < bytes; i++) {
+          const byte = block.getUint8(field + i);
+          const forged = [0, 255, i === 0 ? byte + 1 : byte, i === bytes - 1 ? byte ^ 64 : byte][value] as number;
+          block.setUint8(field + i, forged);
+        }
+      };
+      if (isCheckpoint) forgery.changeCheckpoint(at, change);
+      else forgery.change(at, change);
+      yield [`${name}, field ${field}, value ${value}`, forgery];
+    }
+  }
+}
+
 describe(`forged images, seed ${seed}`, () => {
   for (const compression of ["none", "lz4"] as const) {
     test(`are refused, or told to be damaged, or read: nothing traps, nothing hangs (compression ${compression})`, async () => {
@@ -226,6 +319,43 @@ describe(`forged images, seed ${seed}`, () => {
       // Some hit what counts, and some do not.
       expect(opened).toBeGreaterThan(count / 10);
       expect(opened).toBeLessThan(count);
+    });
+  }
+
+  for (const compression of ["none", "lz4"] as const) {
+    test(`are refused or read, whichever field of whichever structure says what it should not (${compression})`, async () => {
+      const image = await richImage(new Random(seed), compression);
+      const whole = new Forgery(image);
+      const places = placesOf(whole);
+      expect(places.length).toBeGreaterThan(300);
+      const live = ImageDevice.of(image);
+      const store = await openTiny(live, { ...OPTIONS, cacheBytes: 0 });
+      const before = live.image();
+      const keys = [...store.keys()];
+      for (const [what, forgery] of forgeriesOf(image, places)) {
+        try {
+          for (const readOnly of [true, false]) {
+            const opened = await attempt(() => openTiny(ImageDevice.of(forgery.image), { ...OPTIONS, readOnly }));
+            await attempt(() => opened?.count());
+            await attempt(() => opened?.close());
+          }
+        } catch (error) {
+          throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+        }
+      }
+      // Beneath a store that is open: it tells of the damage, or does not read what is damaged.
+      for (const [what, forgery] of forgeriesOf(before, places)) {
+        live.bytes.set(forgery.image);
+        try {
+          await store.verify();
+          for (const key of keys) await attempt(() => store.get(key));
+        } catch (error) {
+          throw new Error(`${what}, beneath a store: ${(error as Error).message}`, { cause: error });
+        }
+      }
+      live.bytes.set(before);
+      expect((await store.verify()).faults).toEqual([]);
+      await store.close();
     });
   }
 

@@ -544,6 +544,15 @@ describe(`ordered index, seed ${SEED}`, () => {
     pair.units.treeFirst();
     const first = pair.units.treePositionLeaf() >>> 0;
     const second = words[(first >> 2) + 2]!;
+    // Words of the root view; see assembly/root.ts.
+    const rootView = (offset: number): number => 0x400 + offset;
+    const [top, height, leafFirst, leafLast, nodeCount, separatorBytes, finger] = [
+      96, 100, 104, 108, 112, 120, 132,
+    ].map(rootView) as [number, number, number, number, number, number, number];
+    expect(words[height >> 2]).toBe(pair.units.treeHeight());
+    expect(words[nodeCount >> 2]).toBe(pair.units.treeNodeCount());
+    const inner = words[top >> 2]!;
+    const separator = words[(inner + 536) >> 2]!;
     const faults: [string, number, (value: number) => number][] = [
       ["count", second, (value) => value - 1],
       ["level", second, (value) => value + 0x10000],
@@ -555,6 +564,19 @@ describe(`ordered index, seed ${SEED}`, () => {
       ["head", second + 64, (value) => value ^ 1],
       ["entry", second + 704, () => words[(second + 708) >> 2]!],
       ["key in another leaf", second + 704, () => words[(first + 704) >> 2]!],
+      ["more entries than fit", second, (value) => value | 0x3ff],
+      ["no entries", second, (value) => value & 0xffff0000],
+      ["a separator that is too low", separator + 8, () => 0],
+      ["a separator that is too high", separator + 8, () => 0xffffffff],
+      ["no height", height, () => 0],
+      ["a height that cannot be", height, () => 1000],
+      ["another height", height, (value) => value + 1],
+      ["fewer nodes", nodeCount, (value) => value - 1],
+      ["more nodes", nodeCount, (value) => value + 1],
+      ["more bytes of separators", separatorBytes, (value) => value + 8],
+      ["another first leaf", leafFirst, () => second],
+      ["another last leaf", leafLast, () => second],
+      ["a finger that is no leaf", finger, () => inner],
     ];
     for (const [what, at, change] of faults) {
       const value = words[at >> 2]!;

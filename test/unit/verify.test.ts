@@ -186,3 +186,31 @@ test("takes no more memory than it says, and none when there is none", () => {
   expect(units.verifyBegin()).toBe(-9);
   expect(units.chunksUsed()).toBe(used);
 });
+
+test("separators, sizes of keys and older versions that are spoilt are told of", () => {
+  const instance = engine();
+  const { units, view, nodes } = instance;
+  const leaf = units.treeLeafFirst() >>> 0;
+  const second = view.getUint32(leaf + LEAF_NEXT, true);
+  const node = nodes[100] as number;
+  // Words of the root view; see assembly/root.ts.
+  const ROOT = 0x400;
+  const inner = view.getUint32(ROOT + 96, true);
+  expect(view.getUint32(ROOT + 100, true)).toBe(units.treeHeight());
+  const separator = view.getUint32(inner + 536, true);
+  const spoilt: readonly (readonly [string, number, (word: number) => number])[] = [
+    ["a separator", separator + 8, () => 0xffffffff],
+    ["a lower separator", separator + 8, () => 1],
+    ["the key size of a node", node + 12, () => 0],
+    ["an older version nowhere", node + 20, () => 12],
+    ["an older version beyond the end", node + 20, () => 0xfffffff8],
+    ["an older version of a store that has none", node + 20, () => nodes[101] as number],
+  ];
+  for (const [what, at, change] of spoilt) {
+    const word = view.getUint32(at, true);
+    view.setUint32(at, change(word) >>> 0, true);
+    expect(faultsOf(instance).length, what).toBeGreaterThan(0);
+    view.setUint32(at, word, true);
+  }
+  expect(faultsOf(instance)).toEqual([]);
+});
