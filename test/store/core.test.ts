@@ -1,113 +1,30 @@
 /**
- * The core by its exports alone, as no store calls it: with memories of every size, in the wrong order, with numbers that make no
+ * The core by its exports alone, as no store calls it: in the wrong order, with numbers that make no
  * sense. It answers with a status, and stays what it was.
  */
 import { expect, test } from "vitest";
-import { Core } from "../../store/core.ts";
-import { host, openTiny } from "./harness.ts";
+import {
+  COMPRESSED,
+  COMPRESSION,
+  CORRUPT,
+  coreOver,
+  ENGINE,
+  GROWABLE,
+  INVALID_ARGUMENT,
+  initialize,
+  KEY_SIZE,
+  MIB,
+  mounted,
+  NO_SPACE,
+  OK,
+  POISONED,
+  putKey,
+  REENTRANT,
+  set,
+  VALUE_SIZE,
+} from "./bare-core.ts";
+import { openTiny } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
-
-const OK = 0;
-const CORRUPT = -4;
-const NO_SPACE = -8;
-const OUT_OF_MEMORY = -9;
-const KEY_SIZE = -10;
-const VALUE_SIZE = -11;
-const POISONED = -14;
-const INVALID_ARGUMENT = -16;
-
-const PAGE = 65_536;
-const MIB = 1_048_576;
-const ENGINE = 1;
-const GROWABLE = 2;
-const READ_ONLY = 1;
-const COMPRESSION = 64;
-const WRITE_BUFFER = 262_144;
-const CACHE = 262_144;
-/** Flags of calls; see assembly/engine/dual.ts. */
-const COMPRESSED = 256;
-
-async function coreOver(device: ImageDevice, memoryBytes: number = 16 * MIB): Promise<Core> {
-  return Core.create(await host(), device, memoryBytes);
-}
-
-function initialize({ exports, memory }: Core): number {
-  return exports.initialize(memory.buffer.byteLength, WRITE_BUFFER, CACHE, 0);
-}
-
-/** A core over a fresh store of small segments. */
-async function mounted(device = new ImageDevice(), flags = GROWABLE): Promise<Core> {
-  const core = await coreOver(device);
-  expect(initialize(core)).toBe(OK);
-  expect(core.exports.format(core.handle, ENGINE, 16, flags)).toBe(OK);
-  expect(core.exports.probe(core.handle)).toBe(1);
-  expect(core.exports.mount(core.handle, core.handle, ENGINE, flags)).toBe(OK);
-  return core;
-}
-
-function putKey(core: Core, key: string): number {
-  core.bytes.set(new TextEncoder().encode(key), core.keyA);
-  return key.length;
-}
-
-function set(core: Core, key: string, value: string): number {
-  core.bytes.set(new TextEncoder().encode(value), core.exchangeIn);
-  return core.exports.set(putKey(core, key), value.length, 0);
-}
-
-test("a memory that is too small for the core is refused, page by page, until it is large enough", async () => {
-  const statuses: number[] = [];
-  for (let pages = 44; statuses.at(-1) !== OK; pages++) {
-    expect(pages).toBeLessThan(400);
-    statuses.push(initialize(await coreOver(new ImageDevice(), pages * PAGE)));
-  }
-  expect(new Set(statuses.slice(0, -1))).toEqual(new Set([OUT_OF_MEMORY]));
-  expect(statuses.length).toBeGreaterThan(10);
-});
-
-test("a memory that is too small for a store is refused when it is mounted, and the device keeps every byte", async () => {
-  for (const [compression, checkpoint] of [
-    ["none", true],
-    ["lz4", false],
-  ] as const) {
-    const image = await manyKeys(compression, checkpoint);
-    const least = await leastPages(image);
-    for (const flags of [GROWABLE | READ_ONLY, GROWABLE | COMPRESSION]) {
-      let refused = 0;
-      for (let pages = least; ; pages += 7) {
-        const device = ImageDevice.of(image);
-        const core = await coreOver(device, pages * PAGE);
-        expect(initialize(core)).toBe(OK);
-        expect(core.exports.probe(core.handle)).toBe(1);
-        const status = core.exports.mount(core.handle, core.handle, ENGINE, flags);
-        if (status === OK) break;
-        expect(status).toBe(OUT_OF_MEMORY);
-        refused++;
-        expect(refused).toBeLessThan(200);
-      }
-      expect(refused).toBeGreaterThan(0);
-    }
-  }
-});
-
-/** A store that was closed, with more keys than the least memory holds; some of their values have several parts. */
-async function manyKeys(compression: "none" | "lz4", checkpoint: boolean): Promise<Uint8Array> {
-  const device = new ImageDevice();
-  const pace = checkpoint ? { logBytes: 1, liveThousandths: 0 } : { stepBlocks: 0 };
-  const options = { writeBufferBytes: 1_048_576, durability: "manual", compression } as const;
-  const store = await openTiny(device, options, 64, pace);
-  for (let i = 0; i < 18_000; i++) store.set(`key ${i}`.padEnd(100 + (i % 60), "k"), "v".repeat(i % 90));
-  for (let i = 0; i < 5; i++) store.set(`large ${i}`, `${i}`.repeat(400_000));
-  await store.close();
-  return device.image();
-}
-
-/** Pages with which the core can be initialised. */
-async function leastPages(image: Uint8Array): Promise<number> {
-  let pages = 44;
-  while (initialize(await coreOver(ImageDevice.of(image), pages * PAGE)) !== OK) pages++;
-  return pages;
-}
 
 test("reports on flights that were never begun are refused", async () => {
   const { exports } = await mounted();
@@ -254,73 +171,111 @@ test("a store that was closed, or poisoned, takes no write of any kind", async (
   }
 });
 
-test("a memory that is used up refuses whatever needs more of it, serves what is there, and goes on when it is given back", async () => {
-  const device = new ImageDevice();
-  const core = await coreOver(device, ((await leastPages(new Uint8Array(0))) + 8) * PAGE);
+test("in the midst of a batch, or of a value in pieces, nothing else is begun", async () => {
+  const core = await mounted();
   const { exports } = core;
-  expect(initialize(core)).toBe(OK);
-  expect(exports.format(core.handle, ENGINE, 16, GROWABLE)).toBe(OK);
-  expect(exports.probe(core.handle)).toBe(1);
-  expect(exports.mount(core.handle, core.handle, ENGINE, GROWABLE | COMPRESSION)).toBe(OK);
-  const [LOWER, UPPER] = [1, 2];
-  let keys = 0;
-  let status = OK;
-  for (; status >= 0; keys++) {
-    status = set(core, `key ${keys}`.padEnd(1000 + (keys % 7) * 100, "k"), "v".repeat(keys % 100));
-    if (keys % 100 === 99) expect(exports.flushSync()).toBe(OK);
-  }
-  expect(status).toBe(OUT_OF_MEMORY);
-  expect(keys).toBeGreaterThan(1000);
-  expect(exports.batchBegin(10_000, 1e7, 1e7, 1000, 1000, false)).toBe(OUT_OF_MEMORY);
-  // What a write leaves to others, cursors and views take, down to the last byte.
-  const cursors: number[] = [];
-  core.bytes.fill(107, core.keyA, core.keyA + 2048);
-  core.bytes.fill(120, core.keyB, core.keyB + 2048);
-  for (const [flags, size] of [
-    [LOWER | UPPER, 2048],
-    [LOWER | UPPER, 900],
-    [LOWER, 500],
-    [UPPER, 200],
-    [LOWER, 60],
-    [0, 0],
-  ] as const) {
-    for (;;) {
-      const cursor = exports.cursorOpen(flags, size, size, 0);
-      if (cursor < 0) {
-        expect(cursor).toBe(OUT_OF_MEMORY);
-        break;
-      }
-      cursors.push(cursor);
-    }
-  }
-  expect(cursors.length).toBeGreaterThan(100);
-  const views: number[] = [];
-  for (let view = exports.viewOpen(); view >= 0; view = exports.viewOpen()) views.push(view);
-  const last = cursors.at(-1) as number;
-  core.bytes.fill(107, core.keyA, core.keyA + 2048);
-  expect(exports.cursorSeek(last, 2048)).toBe(OUT_OF_MEMORY);
-  expect(exports.viewOpen()).toBe(OUT_OF_MEMORY);
-  expect(exports.feedOpen()).toBe(OUT_OF_MEMORY);
-  expect(exports.historyConfigure(1000, 0)).toBe(OUT_OF_MEMORY);
-  expect(exports.verifyBegin()).toBe(OUT_OF_MEMORY);
-  exports.checkpointConfigure(true, 0, 0, 2);
-  expect(exports.checkpointStep()).toBeGreaterThanOrEqual(OK);
-  expect(exports.writeBegin(putKey(core, "large"), 3_000_000, 0)).toBe(OUT_OF_MEMORY);
-  const gone = "key 5".padEnd(1500, "k");
-  expect(exports.remove(putKey(core, gone))).toBe(OUT_OF_MEMORY);
-  expect(exports.compactBegin()).toBeGreaterThanOrEqual(OUT_OF_MEMORY);
-  for (let i = 0; i < 5; i++) expect(exports.compactStep(2, 0, 1000)).toBeGreaterThanOrEqual(OUT_OF_MEMORY);
-  expect(exports.get(putKey(core, gone))).toBe(1);
-  for (const view of views) exports.viewClose(view);
-  for (const cursor of cursors) exports.cursorClose(cursor);
-  exports.maintain();
-  expect(exports.remove(putKey(core, gone))).toBe(1);
+  exports.hostFlies();
+  exports.compactConfigure(true, 100);
+  exports.checkpointConfigure(true, 0, 0, 1);
+  expect(set(core, "key", "value")).toBeGreaterThanOrEqual(OK);
+  const idle = (): void => {
+    expect(exports.compactStep(0, 0, 1000)).toBe(0);
+    expect(exports.checkpointStep()).toBe(0);
+    expect(exports.superblockBegin()).toBe(0);
+    expect(exports.shrink(0)).toBe(0);
+    expect(exports.shrink(2)).toBe(0);
+    expect(exports.expirySweep()).toBe(0);
+    expect(exports.backupBegin()).toBe(REENTRANT);
+  };
+  expect(exports.batchBegin(2, 1000, 1000, 10, 100, false)).toBe(OK);
+  idle();
+  expect(set(core, "more", "value")).toBeGreaterThanOrEqual(OK);
+  exports.batchEnd();
+  expect(exports.writeBegin(putKey(core, "large"), 300_000, 0)).toBeGreaterThanOrEqual(OK);
+  expect(exports.writePart(100_000)).toBe(2);
+  idle();
+  expect(exports.writePart(100_000)).toBe(2);
+  expect(exports.writePart(100_000)).toBe(1);
+  expect(exports.stat(0)).toBe(3);
+  expect(exports.close()).toBe(OK);
+});
+
+test("what asks of a store without keys, of keys that are not there, and twice, is answered", async () => {
+  const core = await mounted();
+  const { exports } = core;
+  const size = putKey(core, "absent");
+  const view = exports.viewOpen();
+  expect(exports.rangeChanged(0, 0, 0, view)).toBe(0);
+  expect(exports.rangeChanged(1, size, 0, view)).toBe(0);
+  expect(exports.changesSet(0, 0, 0, 0, 10)).toBe(0);
+  expect(exports.partAhead(size, 0, 0, 0)).toBe(0);
+  expect(exports.getAhead(size, 0, 0)).toBe(0);
+  expect(exports.entryOpenAt(size, view)).toBe(0);
+  expect(exports.feedOpen()).toBe(OK);
   expect(exports.feedOpen()).toBe(OK);
   exports.feedClose();
-  expect(exports.verifyBegin()).toBe(OK);
-  exports.verifyEnd();
-  expect(exports.stat(0)).toBe(keys - 2);
+  for (const bytes of [1000, 2000, 0]) expect(exports.historyConfigure(bytes, 0)).toBe(OK);
+  for (let i = 0; i < 1500; i++) expect(set(core, `key ${i}`, `value ${i}`)).toBeGreaterThanOrEqual(OK);
+  expect(set(core, "middling", "m".repeat(20_000))).toBeGreaterThanOrEqual(OK);
+  expect(exports.flushSync()).toBe(OK);
+  // Written since the view was opened: not there for it.
+  const known = putKey(core, "key 7");
+  expect(exports.entryOpenAt(known, view)).toBe(0);
+  expect(exports.getAt(known, view)).toBe(0);
+  expect(exports.partAhead(known, 0, view, 0)).toBe(0);
+  expect(exports.partAhead(known, 3, 0, 0)).toBe(1);
+  expect(exports.partAhead(known, 100, 0, 0)).toBe(INVALID_ARGUMENT);
+  expect(exports.rangeChanged(0, 0, 0, view)).toBe(1);
+  const later = exports.viewOpen();
+  expect(exports.rangeChanged(0, 0, 0, later)).toBe(0);
+  expect(exports.changesSet(0, 0, 0, 0, 1e9)).toBeGreaterThan(0);
+  for (const each of [view, later]) exports.viewClose(each);
+  for (let i = 0; i < 400; i++) expect(exports.remove(putKey(core, `key ${i}`))).toBe(1);
+  expect(exports.flushSync()).toBe(OK);
+  const since = exports.viewOpen();
+  let deletions = 0;
+  for (let segment = 0; segment < exports.stat(14); segment++) {
+    for (let block = 0; block !== -1 && block !== 0xffffffff; ) {
+      deletions += exports.changesDeleted(segment, block, 0, since);
+      block = (core.words[core.result + 1] as number) >>> 0;
+    }
+    expect(exports.changesDeleted(segment, 1 << 20, 0, since)).toBe(0);
+  }
+  expect(deletions).toBe(400);
+  exports.viewClose(since);
+  const cursor = exports.cursorOpen(0, 0, 0, 0);
+  while (exports.cursorNext(cursor, 500, 1) > 0 && core.words[core.result + 2] !== 1);
+  expect(exports.cursorAhead(cursor, 10, 0)).toBe(0);
+  exports.cursorClose(cursor);
   expect(exports.close()).toBe(OK);
+});
+
+test("a checkpoint is made without a host that flies, and of a store without keys", async () => {
+  const device = new ImageDevice();
+  const core = await mounted(device);
+  const { exports } = core;
+  exports.checkpointConfigure(true, 0, 0, 1);
+  for (const keys of [600, 0]) {
+    for (let i = 0; i < keys; i++) expect(set(core, `key ${i}`.padEnd(200, "k"), "v")).toBeGreaterThanOrEqual(OK);
+    if (keys === 0) for (let i = 0; i < 600; i++) exports.remove(putKey(core, `key ${i}`.padEnd(200, "k")));
+    const made = exports.stat(80);
+    for (let i = 0; exports.stat(80) === made; i++) {
+      expect(i).toBeLessThan(10_000);
+      expect(exports.checkpointStep()).toBeGreaterThanOrEqual(OK);
+      // What is written to the log pays for it.
+      expect(set(core, `more ${i % 10}`, "m".repeat(4000))).toBeGreaterThanOrEqual(OK);
+      if (i % 5 === 0) expect(exports.flushSync()).toBe(OK);
+    }
+  }
+  for (let i = 0; i < 10; i++) exports.remove(putKey(core, `more ${i}`));
+  expect(exports.stat(0)).toBe(0);
+  expect(exports.close()).toBe(OK);
+  const again = await coreOver(device.reopen());
+  expect(initialize(again)).toBe(OK);
+  expect(again.exports.probe(again.handle)).toBe(1);
+  expect(again.exports.mount(again.handle, again.handle, ENGINE, GROWABLE)).toBe(OK);
+  expect(again.exports.stat(0)).toBe(0);
+  expect(again.exports.close()).toBe(OK);
 });
 
 test("blocks of a backup that are not what they were are CORRUPT, with their place", async () => {
@@ -337,6 +292,6 @@ test("blocks of a backup that are not what they were are CORRUPT, with their pla
   expect(core.exports.stat(33)).toBe(256 * 4096);
   expect(set(core, "more", "value")).toBeGreaterThanOrEqual(OK);
   // What is not on the device is in no backup.
-  expect(core.exports.backupBegin()).toBe(-15);
+  expect(core.exports.backupBegin()).toBe(REENTRANT);
   expect(core.exports.rebuildRecord(20, 16 * 4096)).toBe(INVALID_ARGUMENT);
 });

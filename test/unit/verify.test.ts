@@ -190,8 +190,6 @@ test("takes no more memory than it says, and none when there is none", () => {
 test("separators, sizes of keys and older versions that are spoilt are told of", () => {
   const instance = engine();
   const { units, view, nodes } = instance;
-  const leaf = units.treeLeafFirst() >>> 0;
-  const second = view.getUint32(leaf + LEAF_NEXT, true);
   const node = nodes[100] as number;
   // Words of the root view; see assembly/root.ts.
   const ROOT = 0x400;
