@@ -265,7 +265,7 @@ export function arm(branch: i32): void {
 }
 
 /**
- * Compiles an entry point of the engine with counters, without optimisation.
+ * Compiles an entry point of the engine with counters, optimised as far as makes it quick.
  *
  * @param {string} root
  * @param {string} entry
