@@ -15,7 +15,7 @@ describe("planted bugs", { timeout: TIMEOUT_MS }, () => {
   let planted: PlantedBuild;
   beforeAll(async () => {
     planted = await buildPlanted(path("."), folder, FUZZ_BUGS, "test/fuzz/program.ts");
-  });
+  }, TIMEOUT_MS);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   const hunt = (number: number, words: readonly string[] = []) =>
