@@ -23,10 +23,26 @@ const INTERRUPT_RETRY_COUNT = 100;
 /** Writes in flight at once. Linux writes one file's pages under one lock, and the thread pool has four threads. */
 const WRITE_CONCURRENCY = 2;
 
+/** What Deno says of an error to which it gives no code, EFBIG and EDQUOT among them. */
+const OS_ERROR = /\(os error (\d+)\)/;
+/** Of Linux, those that are told apart here. */
+const ERRNO_NAMES: Record<number, string> = {
+  4: "EINTR",
+  5: "EIO",
+  11: "EAGAIN",
+  22: "EINVAL",
+  27: "EFBIG",
+  28: "ENOSPC",
+  95: "EOPNOTSUPP",
+  122: "EDQUOT",
+};
+
 /** The `errno` name of an error of `node:fs`, such as `"ENOSPC"`, or the empty string. */
 export function errnoOf(cause: unknown): string {
   const code = (cause as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : "";
+  if (typeof code === "string") return code;
+  const [, number] = (cause instanceof Error && OS_ERROR.exec(cause.message)) || [];
+  return number === undefined ? "" : (ERRNO_NAMES[Number(number)] ?? "");
 }
 
 /** The message of anything that was thrown. */
