@@ -25,10 +25,14 @@ const WRITE_CONCURRENCY = 2;
 
 /** Numbers on Linux of errors for which a runtime's `node:fs` has no name: Node for EDQUOT, Deno for several. */
 const ERRNO_NAMES: Readonly<Record<string, string>> = {
+  "4": "EINTR",
   "5": "EIO",
+  "11": "EAGAIN",
   "16": "EBUSY",
+  "22": "EINVAL",
   "27": "EFBIG",
   "28": "ENOSPC",
+  "95": "EOPNOTSUPP",
   "122": "EDQUOT",
 };
 

@@ -5,7 +5,7 @@
  *   program BINARY [--only calls|memory] [--workload NAME] [--at N] [--kind NAME] [--lasts NAME] [--stride N] [--offset N]
  *                  [--progress FILE] [--seconds N]
  *
- * With `--seconds` what is left when they are over is left out: of each workload the same share.
+ * With `--seconds` what is left when they are over is left out, but for the first few: of each workload the same share.
  * `--stride 7` takes every seventh pair of a call and a fault of each workload, from `--offset` on. Into the file `--progress` goes
  * what is being tried: what a program that hangs was at.
  */
@@ -24,6 +24,8 @@ import { MEMORY_WORKLOADS, WORKLOADS } from "./workloads.ts";
 const realNow = performance.now.bind(performance);
 /** Failures of one workload that are told of: more of them say no more. */
 const TOLD_MAX = 12;
+/** So many are tried however long they take. */
+const TRIALS_LEAST = 20;
 /** Chunks below what a run needs, where the memories begin that are tried. */
 const CHUNKS_BELOW = 70;
 
@@ -50,6 +52,7 @@ const start = realNow();
 const total = {
   workloads: 0,
   calls: 0,
+  pairs: 0,
   trials: 0,
   memories: 0,
   refusals: 0,
@@ -69,6 +72,8 @@ interface Subject {
 interface SubjectLine {
   workload: string;
   calls: number;
+  /** Pairs of a call and a fault, and how many of them were tried. */
+  pairs: number;
   trials: number;
   failed: number;
   seconds: number;
@@ -103,12 +108,22 @@ async function failEach(asked: readonly Subject[]): Promise<void> {
   const lines: SubjectLine[] = [];
   for (const subject of asked) {
     note(subject.name);
-    const line: SubjectLine = { workload: subject.name, calls: 0, trials: 0, failed: 0, seconds: 0, failures: [] };
+    const line: SubjectLine = {
+      workload: subject.name,
+      calls: 0,
+      pairs: 0,
+      trials: 0,
+      failed: 0,
+      seconds: 0,
+      failures: [],
+    };
     lines.push(line);
     try {
       const counted = await subject.count();
       line.calls = counted.calls.length;
-      for (const fault of faultsOf(counted.calls)) trials.push({ subject, counted, fault, line });
+      const faults = faultsOf(counted.calls);
+      line.pairs = faults.length;
+      for (const fault of faults) trials.push({ subject, counted, fault, line });
     } catch (error) {
       line.failed++;
       line.failures.push({ failure: `without a fault: ${told(error)}` });
@@ -118,10 +133,11 @@ async function failEach(asked: readonly Subject[]): Promise<void> {
   const key = (i: number): number => mix(i * 2 + 1 + Number(values.offset) * 65_537);
   const order = trials.map((_, i) => i);
   if (isTimed) order.sort((a, b) => key(a) - key(b));
+  let done = 0;
   for (const i of order) {
     const { subject, counted, fault, line } = trials[i] as (typeof trials)[number];
     const began = realNow();
-    if (began - start > Number(values.seconds) * 1000) break;
+    if (done++ >= TRIALS_LEAST && began - start > Number(values.seconds) * 1000) break;
     const words = `--workload "${subject.name}" --at ${fault.at} --kind ${fault.kind} --lasts ${fault.lasts}`;
     note(words);
     line.trials++;
@@ -137,6 +153,7 @@ async function failEach(asked: readonly Subject[]): Promise<void> {
   for (const line of lines) {
     total.workloads++;
     total.calls += line.calls;
+    total.pairs += line.pairs;
     total.trials += line.trials;
     total.failed += line.failed;
     console.log(JSON.stringify(line));
@@ -154,7 +171,7 @@ async function refuseEach(workload: Workload): Promise<object> {
   let failed = 0;
   let tried = 0;
   for (const size of sizes) {
-    if (realNow() - start > Number(values.seconds) * 1000) break;
+    if (tried > 0 && realNow() - start > Number(values.seconds) * 1000) break;
     tried++;
     const words = `--only memory --workload "${workload.name}" --at ${size}`;
     note(words);

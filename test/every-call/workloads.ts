@@ -435,6 +435,8 @@ export const WORKLOADS: readonly Workload[] = [
     run: async (life) => {
       let version = 0;
       for (const isFull of [true, false]) {
+        // Without a first one there is nothing to add to.
+        if (!isFull && version === 0) return;
         await life.later("backup", async (store) => {
           const stream = store.backup(isFull ? {} : { since: version });
           const reader = stream.getReader();
