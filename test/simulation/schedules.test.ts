@@ -41,7 +41,7 @@ test(`${CAIRN_SCHEDULES} crash schedules hold what the store promises`, { timeou
     for (const { total } of lines) {
       for (const [name, count] of Object.entries(total?.coverage ?? {})) coverage[name] = (coverage[name] ?? 0) + count;
     }
-    const rare = ["refusedForSpace", "poisoned", "expired", "conflicts", "cuts", "takeOvers"];
+    const rare = ["refusedForSpace", "poisoned", "expired", "conflicts", "cuts", "takeOvers", "readersExpired"];
     const never = Object.entries(coverage).filter(([name, count]) => count === 0 && !rare.includes(name));
     expect(never).toEqual([]);
   } finally {
