@@ -249,6 +249,11 @@ export function cursorClose(handle: u32): void {
   cursorFree(handle);
 }
 
+/** Somebody has seen this time, in milliseconds since 1970: it is not earlier from now on. */
+export function timeReach(ms: f64): void {
+  root.highestTimeMs = max(root.highestTimeMs, <u64>ms);
+}
+
 /** Makes the present group worth writing for its mark alone, so that what an earlier note no longer counts becomes free. */
 export function markDue(): void {
   groupTouch();

@@ -277,6 +277,8 @@ export class Root {
   /** The open block of its segment, bytes used of it. */
   sideBlock: u32 = 0;
   sideUsed: u32 = 0;
+  /** Bytes of the records that it was given. */
+  sidePlaced: u32 = 0;
   /** Numbers of blocks, from 1: the open one; the first that was neither written nor put in flight. */
   sideTail: u64 = 0;
   sideHanded: u64 = 0;
@@ -301,6 +303,8 @@ export class Root {
   compactThousandths: u32 = 0;
   compactActive: u32 = 0;
   compactCredit: i64 = 0;
+  /** Of `bytesAppended`, what has paid for compaction; notes never do. */
+  bytesPaid: u64 = 0;
   /** Bytes that it reads for each byte of the log, in thousandths. */
   compactFactor: u32 = 0;
   /** Mean of the segments that are on their way to be free. */

@@ -58,13 +58,11 @@ export interface PreparedOperation {
   /** `undefined` deletes. */
   value: string | Uint8Array | undefined;
   /** What the write asks for beside its value. */
-  words?: WriteWords;
+  words?: WriteWords | undefined;
 }
 
 /** An operation with whose key it is. */
-export interface ScopedOperation extends PreparedOperation {
-  scope: Scope;
-}
+export type ScopedOperation = PreparedOperation & { scope: Scope };
 
 const RECORD_HEADER_SIZE = 16;
 const INLINE_VALUE_SIZE_MAX = 128;
@@ -72,12 +70,13 @@ const INLINE_VALUE_SIZE_MAX = 128;
 const WORDS_SIZE_MAX = 16;
 const KNOWN = ["type", "key", "value", "sub"];
 
-/** Checks one operation and encodes it. */
-export function prepare(
+/** Checks one operation on the keys of `scope` and encodes it. */
+export function prepare<S extends { keys: Format; values: Format }>(
   operation: unknown,
   index: number,
-  { keys, values }: { keys: Format; values: Format },
-): PreparedOperation {
+  scope: S,
+): PreparedOperation & { scope: S } {
+  const { keys, values } = scope;
   const where = `operation ${index}`;
   if (typeof operation !== "object" || operation === null)
     throw invalid(`${where} must be an object { type, key, value }.`);
@@ -89,8 +88,8 @@ export function prepare(
     throw invalid(`the type of ${where} must be "set", "put", "delete" or "del".`);
   }
   const words = readWriteOptions(given, "batch", deletes ? DELETE_OPTIONS : WRITE_OPTIONS, KNOWN);
-  const prepared = { key, value: deletes ? undefined : encodeOf(values, given["value"], given["key"], "batch") };
-  return words === undefined ? prepared : { ...prepared, words };
+  const value = deletes ? undefined : encodeOf(values, given["value"], given["key"], "batch");
+  return { scope, key, value, words };
 }
 
 /** What a batch asks for, in bytes, none of it less than it will be. */

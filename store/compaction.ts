@@ -69,8 +69,11 @@ const DEFAULT_MS = 10;
 /** How long a step takes at most, and what it is granted at least, where little is left of `maxMs`. */
 const STEP_MS = 0.5;
 const STEP_LEAST_MS = 0.25;
-/** Settlings that may be needed to close the last segment, to empty it and to free it. */
-const LOWER_SETTLE_MAX = 4;
+/**
+ * Settlings that may be needed behind the last move: for what was emptied before, to close what was filled last, to empty its
+ * sources and to free them. What writes that go on meanwhile leave to be settled is no reason to go on for ever.
+ */
+const SETTLE_MAX = 4;
 /** Milliseconds of steps after which the event loop turns. */
 const TURN_MS = 1;
 
@@ -154,9 +157,10 @@ export class Compactor {
   private async steps(mode: number, maxMs: number, told: () => void): Promise<boolean> {
     let spentMs = 0;
     let turnMs = 0;
-    // Settlings in a row that freed nothing.
+    // Settlings in a row; of these, how many freed nothing.
+    let settlings = 0;
     let fruitless = 0;
-    const most = mode === COMPACT_LOWER ? LOWER_SETTLE_MAX : 1;
+    const most = mode === COMPACT_LOWER ? SETTLE_MAX : 1;
     for (;;) {
       const start = performance.now();
       const result = this.step(mode, Math.min(STEP_MS, Math.max(STEP_LEAST_MS, maxMs - spentMs)));
@@ -172,8 +176,10 @@ export class Compactor {
         continue;
       }
       if (result === COMPACT_MOVED) {
+        settlings = 0;
         fruitless = 0;
-      } else if (result === COMPACT_SETTLE && fruitless < most) {
+      } else if (result === COMPACT_SETTLE && fruitless < most && settlings < SETTLE_MAX) {
+        settlings++;
         const freed = await this.settle(mode);
         if (freed === undefined) return false;
         fruitless = freed ? 0 : fruitless + 1;

@@ -81,6 +81,7 @@ export interface CoreExports {
   hostFlies(): void;
   shrink(mode: number): number;
   markDue(): void;
+  timeReach(ms: number): void;
   cursorOpen(flags: number, lowerSize: number, upperSize: number, view: number): number;
   cursorClose(handle: number): void;
   cursorNext(handle: number, count: number, mode: number): number;
@@ -147,6 +148,8 @@ export interface CoreHost {
   };
   /** A memory of so many pages of 64 KiB, all zeros, which nothing else uses. Absent: a new one. */
   memory?(pages: number): WebAssembly.Memory;
+  /** An instance of the module with these imports, as good as new. Absent: a new one. */
+  instance?(imports: WebAssembly.Imports): WebAssembly.Instance;
   /** The runtime's fastest way from memory to strings, where it has one. */
   text?: (memory: WebAssembly.Memory) => TextAccess;
   /**
@@ -366,7 +369,7 @@ export class Core {
     const bound = host.bind(device, memory, (a, b, c, d) => (late.exports as CoreExports).cabi_realloc(a, b, c, d));
     const reads: ReadWatch = { landed: undefined };
     const imports = watchesReads ? watchReads(bound.imports, reads) : bound.imports;
-    const instance = await WebAssembly.instantiate(host.module, imports);
+    const instance = host.instance?.(imports) ?? (await WebAssembly.instantiate(host.module, imports));
     late.exports = instance.exports as unknown as CoreExports;
     return new Core(host, device, memory, late.exports, bound, reads);
   }

@@ -30,6 +30,7 @@ import { Writes } from "./writes.ts";
 /** Steps of freeing older versions, 64 each, that a write which found no memory takes before it is refused. */
 const FREE_STEPS_MAX = 1024;
 const STAT_VERSION = 3;
+const STAT_HIGHEST_TIME = 31;
 const STAT_EXPIRING = 130;
 /** What is done at once between two turns of the event loop. */
 const TURN_MS = 5;
@@ -184,6 +185,8 @@ export class Session {
     this.ready("refresh");
     const core = await this.ending.remount();
     this.ready("refresh");
+    // What had expired stays so, though the clock went back and the device tells of an earlier time.
+    core.exports.timeReach(this.core.exports.stat(STAT_HIGHEST_TIME));
     this.cursors.supersede();
     // What is in flight into the memory of the former core lands there; who waits for it looks up in the present one.
     this.olderReads = this.olderReads.filter((older) => older.isBusy);

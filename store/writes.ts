@@ -211,8 +211,7 @@ export class Writes {
     if (!Array.isArray(operations)) throw invalid("batch", "the operations must be an array.");
     const prepared: ScopedOperation[] = [];
     for (let i = 0; i < operations.length; i++) {
-      const owner = this.ownerOf(operations[i], scope);
-      const operation = { scope: owner, ...prepare(operations[i], i, owner) };
+      const operation = prepare(operations[i], i, this.ownerOf(operations[i], scope));
       checkSizes(operation, `batch: operation ${i}`, "batch");
       prepared.push(operation);
     }

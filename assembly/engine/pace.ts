@@ -114,10 +114,10 @@ export function victimFind(mode: u32): u32 {
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
     if (!movable(state)) continue;
-    if (mode == CompactMode.FULL && (state.generation > root.compactBefore || isPacked(state))) continue;
+    if (mode == CompactMode.FULL && state.generation > root.compactBefore) continue;
     const kept = keptOf(i, state);
-    // A segment whose records were all moved waits for their copies.
-    if (!kept && state.movedTo) continue;
+    // A segment whose records were all moved waits for their copies; one that was filled by copies gives nothing.
+    if ((!kept && state.movedTo) || isPacked(state, kept)) continue;
     const gain = capacity > kept ? capacity - kept : 0;
     if (gain < least) continue;
     gains += gain;
@@ -171,12 +171,12 @@ function fullGains(): bool {
   let kept: u64 = 0;
   for (let i: u32 = 0; i < root.segmentCount; i++) {
     const state = segmentAt(i);
-    if (state.generation > root.compactBefore || isPacked(state)) continue;
+    if (state.generation > root.compactBefore) continue;
     // What is open will be closed when a full compaction begins.
     const open = state.space == Space.OPEN || state.space == Space.COPYING;
     if (open ? root.compactBefore != u64.MAX_VALUE || !state.liveBytes : !movable(state)) continue;
     const size = keptOf(i, state);
-    if (!size && state.movedTo) continue;
+    if ((!size && state.movedTo) || isPacked(state, size)) continue;
     if (size + BLOCK_PAYLOAD_SIZE > capacity) continue;
     count++;
     kept += size;
@@ -188,9 +188,12 @@ function fullGains(): bool {
   return count > (rest + filled - 1) / filled;
 }
 
-/** Whether a segment of copies holds what it did when nothing more fitted it. */
-function isPacked(state: SegmentState): bool {
-  return state.packed != 0 && <u64>state.packed == state.liveBytes + state.tombstoneBytes;
+/**
+ * Whether a segment of copies was filled until nothing more fitted it, and all of it is among the `kept` bytes that would be
+ * moved: its empty end is no garbage, for its records would leave the same behind them elsewhere.
+ */
+function isPacked(state: SegmentState, kept: u32): bool {
+  return state.packed != 0 && state.packed == kept;
 }
 
 function keptOf(index: u32, state: SegmentState): u32 {

@@ -468,7 +468,10 @@ export function noteAppend(): i32 {
   }
   if (!root.tailOpen || root.tailUsed + RECORD_HEADER_SIZE > BLOCK_PAYLOAD_SIZE) blockNext();
   noteMake();
+  const before = root.bytesAppended;
   logAppendHead(RecordKind.NOTE, 0, root.sequence, 0, 0, size, size, 0);
+  // Compaction brings notes about: they do not pay for more of it.
+  root.bytesPaid += root.bytesAppended - before;
   logBytes(<usize>root.note, size);
   logAlign();
   return Status.OK;
@@ -499,7 +502,9 @@ function blockNext(): void {
     if (root.checkpointWork) root.checkpointCredit += CHECKPOINT_FACTOR;
     if (root.checkpointWork || root.bytesAppended >= root.checkpointDueAt) root.attention |= Attention.CHECKPOINT_DUE;
   }
-  if (root.compactActive) {
+  const unpaid = root.bytesAppended - root.bytesPaid;
+  root.bytesPaid += min<u64>(unpaid, BLOCK_PAYLOAD_SIZE);
+  if (root.compactActive && unpaid) {
     root.compactCredit += ((<i64>root.compactFactor) << BLOCK_SIZE_LOG2) / 1000;
     root.attention |= Attention.COMPACTION_DUE;
   }

@@ -22,7 +22,7 @@
  * 100  u32 stuck                1 an older version pins a record, 2 it cannot be read: compaction passes it by
  * 104  u32 extents              it holds parts of values, while opening
  * 108  u32 header blocks         112  u32 end: blocks of it that count, once it is closed
- * 116  u32 packed               of a segment of copies that was filled to its end: the bytes that were live in it then
+ * 116  u32 packed               of a segment of copies that was filled to its end: the bytes of records that it was given
  * 120  u32 believed             while opening: blocks of it whose records the checkpoint tells of; the others are replayed
  * 124  u32 pins                 backups that still read it: log/pins.ts
  * ```
@@ -277,7 +277,7 @@ function segmentNextFree(): u32 {
 function takeLimit(): u32 {
   if (!root.growable) return root.allotmentEnd;
   const used = segmentsUsed();
-  const room = max(used + max(TURN_SEGMENTS_MIN, used >>> 1), segmentsPeak());
+  const room = max(used + max(TURN_SEGMENTS_MIN, used >>> 2), segmentsPeak());
   return min(root.allotmentEnd, root.allotmentStart + room);
 }
 

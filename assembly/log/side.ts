@@ -87,6 +87,7 @@ export function sidePlace(head: u32, total: u32): u64 {
     sideOpen();
   }
   if (root.sideUsed + head > BLOCK_PAYLOAD_SIZE) blockNext();
+  root.sidePlaced += total;
   const header = changetype<BlockHeader>(sideFrameOf(root.sideTail));
   if (header.first == <u16>NO_RECORD) header.first = <u16>root.sideUsed;
   return (header.deviceBlock << BLOCK_SIZE_LOG2) + BLOCK_HEADER_SIZE + root.sideUsed;
@@ -237,7 +238,7 @@ function sideEnd(full: bool): void {
   const state = segmentAt(root.sideSegment - 1);
   state.end = root.sideBlock + 1;
   state.closedGroup = root.group;
-  state.packed = full ? <u32>state.liveBytes + state.tombstoneBytes : 0;
+  state.packed = full ? root.sidePlaced : 0;
   root.sideClosing = root.sideSegment;
   root.sideClosingEnd = root.sideTail;
   root.sideSegment = 0;
@@ -248,6 +249,7 @@ function sideOpen(): void {
   const former = segmentBegin(index, SegmentKind.COPIES, root.sideTail + 1);
   root.sideSegment = index + 1;
   root.sideOpened++;
+  root.sidePlaced = 0;
   root.sideBlock = 0;
   blockStart();
   const frame = sideFrameOf(root.sideTail);

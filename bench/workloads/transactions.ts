@@ -1,11 +1,14 @@
 /**
- * Transactions, snapshots and first entries, of Cairn alone: nothing beside it has calls of the same kind. CPU time, of random
- * keys; what was written is counted up at the end.
+ * Transactions, batches, snapshots and first entries, of Cairn alone: nothing beside it has calls of the same kind. Random keys;
+ * what was written is counted up at the end. Garbage of what was done before is collected outside the timed spans.
+ *
+ * CPU time, but for batches: that is the time of their calls, after each of which the event loop turns.
  */
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { open, type Store } from "../../hosts/node.ts";
 import { OURS, type Unit } from "../figures.ts";
-import { cpuNs, expectCount } from "../measure.ts";
+import { collectGarbage, cpuNs, expectCount, expectValue, wallNs } from "../measure.ts";
 import { Random } from "../random.ts";
 import { inFolder, type Run } from "../run.ts";
 
@@ -13,11 +16,13 @@ const WORKLOAD = "transactions";
 const VALUE_SIZE = 100;
 const PASS_COUNT = 100_000;
 const KEYS_MAX = 1_000_000;
+const BATCH_SIZE = 1000;
+const BATCH_COUNT = 200;
 
 /** Runs it, for the largest count of records up to a million. */
 export async function runTransactions(run: Run): Promise<void> {
   const records = Math.max(...run.options.records.filter((count) => count <= KEYS_MAX), 10_000);
-  const keys = Array.from({ length: records }, (_, i) => `key:${String((i * 7919) % records).padStart(9, "0")}`);
+  const keys = Array.from({ length: records }, (_, i) => keyOf((i * 7919) % records));
   run.progress.expect(run.options.rounds + 1);
   for (let round = 0; round <= run.options.rounds; round += 1) {
     run.progress.step(`cairn: transactions, ${records} records, round ${round}`);
@@ -51,6 +56,7 @@ async function passes(
   let written = 0;
   const value = `y${"x".repeat(VALUE_SIZE - 1)}`;
   const seen = new Set<string>();
+  await collectGarbage();
   const transactionNs = time(PASS_COUNT, () => {
     const a = key();
     const b = key();
@@ -65,6 +71,9 @@ async function passes(
   if (seen.size === 0 || seen.size > written) throw new Error(`cairn: ${seen.size} keys were written by transactions`);
   add("transaction, 2 reads and 2 writes", "operations/CPU s", 1e9 / transactionNs);
 
+  add("batches of 1,000, records", "operations/s", await batches(store, () => keyOf(random.below(keys.length))));
+
+  await collectGarbage();
   const start = cpuNs();
   for (let i = 0; i < PASS_COUNT / 10; i += 1) {
     await store.transact(async (tx) => {
@@ -74,6 +83,7 @@ async function passes(
   }
   add("transact, 2 reads", "operations/CPU s", ((PASS_COUNT / 10) * 1e9) / (cpuNs() - start));
 
+  await collectGarbage();
   const firstNs = time(PASS_COUNT, () => {
     const walk = store.entries({ gte: key() });
     walk.next();
@@ -81,7 +91,38 @@ async function passes(
   });
   add("first entry of an iterator", "ns", firstNs);
 
+  await collectGarbage();
   const snapshot = store.snapshot();
   add("get through a snapshot", "operations/CPU s", 1e9 / time(PASS_COUNT, () => snapshot.get(key())));
   snapshot.close();
+}
+
+/** A new string each time. */
+function keyOf(record: number): string {
+  return `key:${String(record).padStart(9, "0")}`;
+}
+
+/** Records a second that calls of `batch` take, whose promises are awaited together at the end. */
+async function batches(store: Store, key: () => string): Promise<number> {
+  await collectGarbage();
+  const promises: Promise<boolean[]>[] = [];
+  const lastOf = new Map<string, string>();
+  let ns = 0;
+  for (let i = 0; i < BATCH_COUNT; i += 1) {
+    const operations = Array.from({ length: BATCH_SIZE }, (_, j) => ({
+      type: "set" as const,
+      key: key(),
+      value: `${i}:${j}`.padEnd(VALUE_SIZE, "b"),
+    }));
+    const start = wallNs();
+    promises.push(store.batch(operations));
+    ns += wallNs() - start;
+    const last = operations[BATCH_SIZE - 1];
+    if (last !== undefined) lastOf.set(last.key, last.value);
+    for (const { key: name, value } of operations) if (lastOf.has(name)) lastOf.set(name, value);
+    await setImmediate();
+  }
+  await Promise.all(promises);
+  for (const [name, value] of lastOf) expectValue(OURS, name, store.get(name), value);
+  return (BATCH_COUNT * BATCH_SIZE * 1e9) / ns;
 }

@@ -1,4 +1,5 @@
 /** All planted bugs. A bug's number is its place here, from 1 on. */
+import { BESIDE_BUGS } from "./beside-bugs.ts";
 import type { Bug } from "./bug.ts";
 import { DURABILITY_BUGS } from "./durability-bugs.ts";
 import { HOST_BUGS } from "./host-bugs.ts";
@@ -11,5 +12,6 @@ export const BUGS: readonly Bug[] = [
   ...RECOVERY_BUGS,
   ...MEMORY_BUGS,
   ...HOST_BUGS,
+  ...BESIDE_BUGS,
   ...ORACLE_BUGS,
 ];

@@ -29,7 +29,7 @@ describe.skipIf(RUNTIME !== "node")("planted bugs", () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "cairn-planted-"));
     planted = await buildPlanted(ROOT, folder);
-  });
+  }, 400_000);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   test("each has a name of its own, and its text stands in its source once", () => {
@@ -73,7 +73,7 @@ describe.skipIf(RUNTIME !== "node")("planted bugs", () => {
     expect(result).toMatchObject({ by: undefined, failure: "not caught by 5 seeds" });
   });
 
-  test("each that a seed is known to catch is caught, and one that a test catches", { timeout: 600_000 }, async () => {
+  test("each that a seed is known to catch is caught, and one that a test catches", { timeout: 900_000 }, async () => {
     const names = BUGS.filter(({ name, test: by }) => by === undefined || name === BY_TEST).map(({ name }) => name);
     // One seed each: `npm run test:planted` tries all of them, and hunts for the checks that they show.
     const first = Object.fromEntries(Object.entries(seeds).map(([name, known]) => [name, firstOf(known)]));

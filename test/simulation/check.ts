@@ -4,11 +4,11 @@ import { VirtualClock } from "./clock.ts";
 import { contentsOf, scanOf } from "./contents.ts";
 import { CRASH_MODES } from "./crash.ts";
 import { SimulatedDevice } from "./device.ts";
-import { MemoryPool, openOver, type Store, simulatedHost } from "./host.ts";
-import { type Image, type Pages, pageOf } from "./pages.ts";
+import { type InstancePool, openOver, type Store, simulatedHost } from "./host.ts";
+import { hashOfImage, type Image } from "./pages.ts";
 import { mix, Random } from "./random.ts";
-import { type Found, type Timeline, UNREADABLE } from "./timeline.ts";
-import { hashOf, type Trace } from "./trace.ts";
+import { type Found, type State, type Timeline, UNREADABLE } from "./timeline.ts";
+import type { Trace } from "./trace.ts";
 import { encodeKey, keyOf, sameValue } from "./values.ts";
 import { Violation } from "./violation.ts";
 import { type Plan, SEGMENT_SIZE } from "./workload.ts";
@@ -31,10 +31,14 @@ export interface CrashPoint {
   /** What the clock was off by, and the highest time that it had ever shown, in milliseconds. */
   skewMs: number;
   highestMs: number;
+  /** A time that the store had seen before a commit that was acknowledged as durable: what had expired by then is gone. */
+  durableMs: number;
   /** Which life of the run, which image of it, and how many crashes during recovery. */
   life: number;
   serial: number;
   depth: number;
+  /** Whether no crash left it, but a backup that was restored: then it is no schedule. */
+  isRestored?: boolean;
 }
 
 /** Checks images of one run. */
@@ -44,15 +48,14 @@ export class Oracle {
   /** Recoveries that were crashed. */
   recoveryCrashCount = 0;
   private readonly plan: Plan;
-  private readonly module: WebAssembly.Module;
   private readonly trace: Trace;
-  private readonly pool = new MemoryPool();
+  private readonly pool: InstancePool;
   /** What images of the run were found to hold. */
   private readonly known = new Map<number, { found: Found | "none"; lowMs: number }>();
 
-  constructor(plan: Plan, module: WebAssembly.Module, trace: Trace) {
+  constructor(plan: Plan, trace: Trace, pool: InstancePool) {
     this.plan = plan;
-    this.module = module;
+    this.pool = pool;
     this.trace = trace;
   }
 
@@ -80,7 +83,7 @@ export class Oracle {
       this.judge(before.found, before.lowMs, point);
       return [];
     }
-    this.scheduleCount++;
+    if (point.isRestored !== true) this.scheduleCount++;
     this.pool.takeBack();
     const random = new Random(this.plan.seed).fork(mix(point.life * 0x10001 + point.serial * 8 + point.depth));
     const clock = new VirtualClock();
@@ -112,10 +115,11 @@ export class Oracle {
     const count = this.judge(found, lowMs, point);
     this.trace.add("mounted", count, found.size);
     if (point.isSilent) return crashes;
-    expectWholeCheckpoints(store);
     await this.verify(store, clock);
     await this.mountAgain(device.shown(), found, clock.skewMs, random);
-    if (random.chance(WRITE_SHARE)) await this.writeOn(store, device, found, clock, random);
+    if (random.chance(WRITE_SHARE)) {
+      await this.writeOn(store, device, found, point.timeline.state(count), clock, random);
+    }
     return crashes;
   }
 
@@ -124,7 +128,11 @@ export class Oracle {
     if (found === "none") return -1;
     const { timeline, acked, issued, isSilent } = point;
     const least = isSilent ? 0 : acked;
-    const count = timeline.find(found, least, issued, { lowMs, highMs: Math.max(lowMs, point.highestMs) });
+    const times = {
+      lowMs: isSilent ? lowMs : Math.max(lowMs, point.durableMs),
+      highMs: Math.max(lowMs, point.highestMs),
+    };
+    const count = timeline.find(found, least, issued, times);
     if (count < 0) throw new Violation(timeline.explain(found, least, issued));
     return count;
   }
@@ -134,7 +142,9 @@ export class Oracle {
     // A power cut may leave a copy of the superblock half written; the next one replaces it.
     const faults = report.faults.filter(({ kind }) => kind !== "superblock");
     if (faults.length > 0) throw new Violation(`verify finds ${JSON.stringify(faults.slice(0, 2))}`);
-    const { segmentCount, checkpointSegmentBytes } = store.stats();
+    const stats = store.stats();
+    expectWholeCheckpoints(stats);
+    const { segmentCount, checkpointSegmentBytes } = stats;
     const checkpoints = checkpointSegmentBytes / SEGMENT_SIZE;
     const { segmentsFree, segmentsUsed } = report;
     if (segmentsFree + segmentsUsed + checkpoints !== segmentCount) {
@@ -153,17 +163,31 @@ export class Oracle {
     compare(found, scanOf(store), "mounting again");
   }
 
-  /** What is written after a recovery is there after the next one. */
-  private async writeOn(store: Store, device: SimulatedDevice, found: Found, clock: VirtualClock, random: Random) {
+  /** What is written after a recovery is there after the next one. `state` is what was found, with its expiries. */
+  private async writeOn(
+    store: Store,
+    device: SimulatedDevice,
+    found: Found,
+    state: State,
+    clock: VirtualClock,
+    random: Random,
+  ) {
     clock.install();
     const { binaryKeys, binaryValues } = this.plan.options;
     const after = new Map(found);
+    const expiring = new Map<string, number>();
+    for (const key of found.keys()) {
+      const expiresAt = state.get(key)?.expiresAt;
+      if (expiresAt !== undefined) expiring.set(key, expiresAt);
+    }
+    const fromMs = clock.wallMs();
     try {
       for (let i = 0; i < 3; i++) {
         const key = keyOf(random.below(50));
         const value = binaryValues ? new Uint8Array([1, 2, i]) : `after ${i}`;
         store.set(encodeKey(key, binaryKeys), value);
         after.set(key, value);
+        expiring.delete(key);
       }
     } catch (error) {
       if (this.plan.options.device.growable || !(error instanceof CairnError) || error.code !== "NO_SPACE") throw error;
@@ -174,12 +198,18 @@ export class Oracle {
     }
     if (random.chance(0.3)) await clock.wait(store.compact({ full: true }), () => new Violation("compact never ends"));
     store.flushSync();
+    const toMs = clock.wallMs();
     const image = device.crashed("none", random);
     const next = new VirtualClock();
     next.skewMs = clock.skewMs;
     next.install();
     const later = await this.open(this.deviceOver(image, next, random), next, random);
-    compare(after, scanOf(later), "after a write and a recovery");
+    const shown = scanOf(later);
+    // The group of what was written tells a time between these two.
+    for (const [key, expiresAt] of expiring) {
+      if (expiresAt <= fromMs || (expiresAt <= toMs && !shown.has(key))) after.delete(key);
+    }
+    compare(after, shown, "after a write and a recovery");
   }
 
   private deviceOver(image: Image, clock: VirtualClock, random: Random): SimulatedDevice {
@@ -189,14 +219,13 @@ export class Oracle {
 
   private open(device: SimulatedDevice, clock: VirtualClock, random: Random): Promise<Store> {
     const { options } = this.plan;
-    const host = simulatedHost(this.module, clock, random, options.shortTransfers, this.pool);
+    const host = simulatedHost(clock, random, options.shortTransfers, this.pool);
     return openOver(device, host, clock, options);
   }
 }
 
 /** What a superblock names as a checkpoint is whole, unless the device lied: it was durable before it was named. */
-export function expectWholeCheckpoints(store: Store): void {
-  const { checkpointFallbackCount } = store.stats();
+export function expectWholeCheckpoints({ checkpointFallbackCount }: ReturnType<Store["stats"]>): void {
   if (checkpointFallbackCount > 0) throw new Violation(`opening met ${checkpointFallbackCount} damaged checkpoints`);
 }
 
@@ -210,29 +239,4 @@ export function compare(expected: Found, found: Found, when: string): void {
       throw new Violation(`${when} gives another state: ${key.slice(0, 24)} differs`);
     }
   }
-}
-
-const hashes = new WeakMap<Uint8Array, number>();
-
-/** A hash of 53 bits over all pages of an image. */
-function hashOfImage({ pages, size }: Image): number {
-  let a = size >>> 12;
-  let b = 0x1234567;
-  for (let i = 0; i < pages.length; i++) {
-    if (pages[i] === undefined) continue;
-    const hash = hashOfPage(pages, i);
-    a = mix(a + hash + i);
-    b = (Math.imul(b, 0x01000193) ^ hash ^ (i << 7)) >>> 0;
-  }
-  return (a & 0x1fffff) * 4_294_967_296 + b;
-}
-
-function hashOfPage(pages: Pages, number: number): number {
-  const page = pageOf(pages, number);
-  let hash = hashes.get(page);
-  if (hash === undefined) {
-    hash = hashOf(page);
-    hashes.set(page, hash);
-  }
-  return hash;
 }

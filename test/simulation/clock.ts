@@ -5,7 +5,7 @@
  * simulation's own process alone.
  */
 import type { WasiSources } from "../../hosts/wasi.ts";
-import type { Random } from "./random.ts";
+import { mix, type Random } from "./random.ts";
 
 /** 2026-01-01, in milliseconds since 1970: when virtual time begins. */
 export const START_MS = 1_767_225_600_000;
@@ -119,6 +119,11 @@ export class VirtualClock {
     };
   }
 
+  /** A number in [0, 1), another one each time. */
+  lot(): number {
+    return mix(this.serialNext++) / 4_294_967_296;
+  }
+
   wallMs(): number {
     return START_MS + this.skewMs + Math.floor(this.nowUs / 1000);
   }
@@ -142,4 +147,6 @@ function installOnce(): void {
   replace(globalThis, "setImmediate", (body: () => void) => clock().at(clock().nowUs, body));
   replace(performance, "now", () => clock().nowUs / 1000);
   replace(Date, "now", () => clock().wallMs());
+  // Pauses before another try have a random length.
+  replace(Math, "random", () => clock().lot());
 }

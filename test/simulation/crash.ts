@@ -5,7 +5,7 @@
  * reverse order. It may garble a sector of a write that was being changed; a sector that is written with the bytes that it
  * already holds keeps them.
  */
-import { type Image, ImageBuilder, PAGE_SIZE, pageOf } from "./pages.ts";
+import { type Image, ImageBuilder, PAGE_SIZE, Page, pageOf } from "./pages.ts";
 import type { Random } from "./random.ts";
 
 /** A page, or a size, that waits for a sync. Pages of one write have one `write`. */
@@ -14,7 +14,7 @@ export interface Pending {
   write: number;
   /** -1 for a size. */
   block: number;
-  page: Uint8Array | undefined;
+  page: Page | undefined;
   size: number;
 }
 
@@ -43,7 +43,7 @@ export function crashImage(state: CacheState, mode: CrashMode, sectorSize: numbe
     if (page === undefined || (block + 1) * PAGE_SIZE > size) continue;
     if (mode === "sectors" || mode === "garble") {
       const share = (Math.abs(write * 7 + 3) % 10) / 9;
-      sectorsOf(builder, block, page, sectorSize, mode === "garble" && random.chance(0.3), share, random);
+      sectorsOf(builder, block, page.bytes, sectorSize, mode === "garble" && random.chance(0.3), share, random);
     } else {
       builder.put(block, page);
     }
@@ -61,7 +61,7 @@ function chosen(state: CacheState, mode: CrashMode, random: Random): readonly Pe
   const all = [...pending];
   for (const [i, { block, source }] of state.flying.entries()) {
     for (let from = 0; from < source.length; from += PAGE_SIZE) {
-      const page = source.slice(from, from + PAGE_SIZE);
+      const page = new Page(source.slice(from, from + PAGE_SIZE));
       all.push({ serial: -1, write: -1 - i, block: block + from / PAGE_SIZE, page, size: 0 });
     }
   }

@@ -18,9 +18,9 @@ import { CairnError } from "../../store/error.ts";
 import type { VirtualClock } from "./clock.ts";
 import { type CacheState, type CrashMode, crashImage, type Pending } from "./crash.ts";
 import type { FaultKind, FaultSchedule, Operation } from "./faults.ts";
-import { type Image, PAGE_SIZE, type Pages, pageOf, readPages } from "./pages.ts";
+import { type Image, PAGE_SIZE, Page, type Pages, pageOf, readPages } from "./pages.ts";
 import type { Random } from "./random.ts";
-import { hashOf, type Trace } from "./trace.ts";
+import type { Trace } from "./trace.ts";
 
 /** What a device is. */
 export interface DeviceKind {
@@ -278,9 +278,9 @@ export class SimulatedDevice implements BlockDevice {
       first = this.random.below(Math.max(1, (this.view.size - source.length) / PAGE_SIZE));
     }
     for (let from = 0; from < source.length; from += PAGE_SIZE) {
-      const page = source.slice(from, from + PAGE_SIZE);
+      const page = new Page(source.slice(from, from + PAGE_SIZE));
       const block = first + from / PAGE_SIZE;
-      this.trace.add("write", block, hashOf(page));
+      this.trace.add("write", block, page.tag);
       this.view.pages[block] = page;
       const serial = this.serialNext++;
       serials.push(serial);
@@ -301,7 +301,7 @@ export class SimulatedDevice implements BlockDevice {
     const flip = (pages: Pages): void => {
       const page = pageOf(pages, block).slice();
       page[bit >>> 3] = (page[bit >>> 3] as number) ^ (1 << (bit & 7));
-      pages[block] = page;
+      pages[block] = new Page(page);
     };
     this.trace.add("rot", block, bit);
     if (this.view.pages[block] === this.platter.pages[block]) flip(this.view.pages);

@@ -3,7 +3,8 @@
  *
  * Time goes by in strides of 100 s, which only `jump` makes; all else takes less than half of one. Expiries lie in the middle
  * of strides, behind every time that was ever shown: so whether a key has expired is never in doubt while a store lives.
- * What a crash leaves of the highest time is: the oracle allows all between the present and the highest time ever shown.
+ * What a crash leaves of the highest time is: the oracle allows all between the present, or what the store had seen before
+ * something that it acknowledged as durable, and the highest time ever shown.
  */
 import { START_MS } from "./clock.ts";
 import { encoded, newValue, pickKey, read, writeSync } from "./drawing.ts";
@@ -36,7 +37,10 @@ export const EXPIRY_OPERATIONS = {
     for (const [key, { expiresAt }] of [...session.model]) {
       if (expiresAt === undefined) continue;
       // The store looks at the clock when it looks at such a key.
-      read(session, () => session.store.has(encoded(session, key)));
+      read(session, () => {
+        session.store.has(encoded(session, key));
+        session.seenMs = Math.max(session.seenMs, now);
+      });
       if (expiresAt <= now) session.model.delete(key);
     }
   },

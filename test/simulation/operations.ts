@@ -1,4 +1,5 @@
 /** What each kind of operation does to the store, and what it must give. */
+import { BACKUP_OPERATIONS } from "./backups.ts";
 import {
   type Encoded,
   encoded,
@@ -17,6 +18,7 @@ import {
 import { EXPIRY_OPERATIONS } from "./expiry.ts";
 import { LIFE_OPERATIONS } from "./lives.ts";
 import type { Random } from "./random.ts";
+import { READER_OPERATIONS } from "./readers.ts";
 import type { Session } from "./session.ts";
 import { SNAPSHOT_OPERATIONS } from "./snapshots.ts";
 import { TRANSACTION_OPERATIONS } from "./transactions.ts";
@@ -28,8 +30,10 @@ type Body = (session: Session, random: Random) => void | Promise<void>;
 
 /** Every operation by its kind. */
 export const OPERATIONS: Record<OperationKind, Body> = {
+  ...BACKUP_OPERATIONS,
   ...EXPIRY_OPERATIONS,
   ...LIFE_OPERATIONS,
+  ...READER_OPERATIONS,
   ...SNAPSHOT_OPERATIONS,
   ...TRANSACTION_OPERATIONS,
 

@@ -13,6 +13,8 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type Asked, askedPlan } from "./asked.ts";
+import { expectDetermined } from "./determined.ts";
+import { InstancePool } from "./host.ts";
 import { run } from "./run.ts";
 import { shrink } from "./shrink.ts";
 import { checkOf } from "./violation.ts";
@@ -39,8 +41,11 @@ const { values, positionals } = parseArgs({
     options: { type: "string" },
   },
 });
-const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
+expectDetermined();
 const planted = Number(values.planted);
+const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
+/** By the number of the planted bug, which an instance gets when it is made. */
+const pools = new Map<number, InstancePool>();
 const end = realNow() + Number(values.minutes ?? 1e6) * 60_000;
 const isCounted = values.minutes === undefined && values.schedules === "Infinity";
 const count = isCounted ? Number(values.count) : Number.POSITIVE_INFINITY;
@@ -78,8 +83,7 @@ for (let seed = BigInt(values.seed); total.runs < count && total.schedules < sch
   let again: string | undefined;
   if (failure !== undefined) {
     total.failed++;
-    (globalThis as { planted?: number }).planted = planted;
-    const smallest = values["no-shrink"] ? plan : await shrink(plan, module, dense);
+    const smallest = values["no-shrink"] ? plan : await shrink(plan, poolWith(planted), dense);
     again = command(smallest, dense);
   }
   const check = failure === undefined ? undefined : checkOf(result.error);
@@ -99,8 +103,15 @@ process.exitCode = total.failed > 0 ? 1 : 0;
 
 /** Runs a plan with a planted bug on; 0 for none. */
 function runWith(bug: number, plan: Plan, dense: boolean): ReturnType<typeof run> {
+  return run(plan, poolWith(bug), { dense, live: values.live });
+}
+
+/** Instances with a planted bug on, which is the one from now on. */
+function poolWith(bug: number): InstancePool {
   (globalThis as { planted?: number }).planted = bug;
-  return run(plan, module, { dense, live: values.live });
+  const pool = pools.get(bug) ?? new InstancePool(module);
+  pools.set(bug, pool);
+  return pool;
 }
 
 /** The plan of the first seed from this one on that has what is looked for. */

@@ -1,8 +1,10 @@
 /** A run from its plan: the session, then the oracle over everything that a crash could have left. */
 
+import { restoredImage } from "./backups.ts";
 import { Oracle } from "./check.ts";
 import { drain } from "./clock.ts";
 import { RUN_US_MAX } from "./expiry.ts";
+import type { InstancePool } from "./host.ts";
 import { ballast, ENDINGS, OPERATIONS } from "./operations.ts";
 import { Random } from "./random.ts";
 import { type Coverage, Session } from "./session.ts";
@@ -32,16 +34,20 @@ export interface RunOptions {
   listener?: (what: string, numbers: readonly number[]) => void;
 }
 
-/** Runs a plan. Never throws what the store did wrong: that is in the result. */
-export async function run(plan: Plan, module: WebAssembly.Module, options: RunOptions = {}): Promise<RunResult> {
+/** Runs a plan, over instances of a pool that no other run uses meanwhile. Never throws what the store did wrong: that is in the result. */
+export async function run(plan: Plan, pool: InstancePool, options: RunOptions = {}): Promise<RunResult> {
+  pool.takeBack();
   const trace = new Trace();
   trace.listener = options.listener;
-  const session = new Session(plan, module, trace, options.dense ?? false);
-  const oracle = new Oracle(plan, module, trace);
+  const session = new Session(plan, trace, options.dense ?? false, pool);
+  const oracle = new Oracle(plan, trace, pool);
   let error: unknown;
   try {
     await live(session);
-    if (!options.live) for (const point of session.points) await oracle.check(point);
+    if (!options.live) {
+      for (const point of session.points) await oracle.check(point);
+      await checkBackups(session, oracle);
+    }
   } catch (thrown) {
     error = thrown;
   }
@@ -55,6 +61,18 @@ export async function run(plan: Plan, module: WebAssembly.Module, options: RunOp
     failure,
     error,
   };
+}
+
+/** Whatever was backed up can be restored, and holds what it should, as any image does that a crash leaves. */
+async function checkBackups(session: Session, oracle: Oracle): Promise<void> {
+  const { isSilent, highestMs, clock, device } = session;
+  if (isSilent) return;
+  for (const [i, backup] of session.backups.entries()) {
+    const { timeline, least, most, life } = backup;
+    const image = await restoredImage(backup, device.growable ? 0 : device.size());
+    const known = { timeline, acked: least, issued: most, isSilent, skewMs: clock.skewMs, highestMs, durableMs: 0 };
+    await oracle.check({ image, ...known, life, serial: 100_000 + i, depth: 0, isRestored: true });
+  }
 }
 
 async function live(session: Session): Promise<void> {

@@ -3,16 +3,18 @@
  * crash could leave at any moment is put aside for the oracle.
  */
 import { CairnError } from "../../store/error.ts";
+import type { TakenBackup } from "./backups.ts";
 import { type CrashPoint, expectWholeCheckpoints } from "./check.ts";
 import { drain, START_MS, VirtualClock } from "./clock.ts";
 import { contentsOf } from "./contents.ts";
 import { CRASH_MODES, type CrashMode } from "./crash.ts";
 import { SimulatedDevice } from "./device.ts";
 import { FaultSchedule } from "./faults.ts";
-import { openOver, type Store, simulatedHost } from "./host.ts";
+import { type InstancePool, openOver, type Store, simulatedHost } from "./host.ts";
 import { Lifeline } from "./lifeline.ts";
 import { blankImage, PAGE_SIZE } from "./pages.ts";
 import { Random } from "./random.ts";
+import type { OpenReader } from "./readers.ts";
 import { apply, type Commit, type State, Timeline } from "./timeline.ts";
 import type { Trace } from "./trace.ts";
 import type { OpenTransaction } from "./transactions.ts";
@@ -55,6 +57,9 @@ export interface Coverage {
   checkpoints: number;
   cuts: number;
   takeOvers: number;
+  readers: number;
+  readerReads: number;
+  backups: number;
 }
 
 /** See the head of this file. */
@@ -73,8 +78,15 @@ export class Session {
   walks: OpenWalk[] = [];
   snapshots: OpenSnapshot[] = [];
   transaction: OpenTransaction | undefined;
+  readers: OpenReader[] = [];
+  readonly backups: TakenBackup[] = [];
+  /** The commit that a later one, which is durable, proves: a reader shows no state before it. */
+  proven = 0;
   /** The highest time that the clock has ever shown, in milliseconds since 1970. */
   highestMs = START_MS;
+  /** A time that the store has seen; and one that a commit which was acknowledged has taken to the device. */
+  seenMs = 0;
+  durableMs = 0;
   /** Whether the store takes no calls any more. */
   poisoned = false;
   /** Whether a device without room has refused something in this life. */
@@ -106,12 +118,19 @@ export class Session {
     checkpoints: 0,
     cuts: 0,
     takeOvers: 0,
+    readers: 0,
+    readerReads: 0,
+    backups: 0,
   };
   private line: Lifeline | undefined;
   /** Those of all stores that are not dead: one that was taken over from lives on for a while. */
   private lines: Lifeline[] = [];
-  private readonly module: WebAssembly.Module;
-  private readonly random: Random;
+  readonly pool: InstancePool;
+  readonly random: Random;
+  /** What `seenMs` was when a commit was announced, by its number. */
+  private readonly seenAtMs: number[] = [];
+  /** What `acked` was then. */
+  private readonly ackedAt: number[] = [];
   private readonly captureShare: number;
   private readonly pointsMax: number;
   private failure: unknown;
@@ -119,9 +138,9 @@ export class Session {
   /** The highest version that a write was given. */
   private versionHighest = 0;
 
-  constructor(plan: Plan, module: WebAssembly.Module, trace: Trace, dense: boolean) {
+  constructor(plan: Plan, trace: Trace, dense: boolean, pool: InstancePool) {
     this.plan = plan;
-    this.module = module;
+    this.pool = pool;
     this.trace = trace;
     this.random = new Random(plan.seed).fork(5);
     this.captureShare = dense ? 1 : this.random.pick([0.3, 0.6, 1]);
@@ -138,11 +157,12 @@ export class Session {
     this.device.faults = new FaultSchedule(this.plan.faults, this.life);
     for (let attempt = 1; ; attempt++) {
       try {
-        const host = simulatedHost(this.module, this.clock, this.random, this.plan.options.shortTransfers);
+        const { shortTransfers } = this.plan.options;
+        const host = simulatedHost(this.clock, this.random, shortTransfers, this.pool);
         this.line = new Lifeline(this.device);
         this.lines.push(this.line);
         const predecessorAlive = takesOver && attempt === 1;
-        this.store = await openOver(this.line, host, this.clock, this.plan.options, predecessorAlive);
+        this.store = await openOver(this.line, host, this.clock, this.plan.options, { predecessorAlive });
         this.recovered();
         return;
       } catch (error) {
@@ -190,6 +210,7 @@ export class Session {
     this.walks = [];
     this.snapshots = [];
     this.transaction = undefined;
+    this.readers = [];
     this.pending = [];
     this.isClosing = false;
     this.life++;
@@ -209,7 +230,7 @@ export class Session {
     };
     this.device.faults = undefined;
     this.clock.install();
-    const host = simulatedHost(this.module, this.clock, this.random, false);
+    const host = simulatedHost(this.clock, this.random, false, this.pool);
     let code = "";
     try {
       await openOver(this.device, host, this.clock, this.plan.options);
@@ -225,6 +246,8 @@ export class Session {
   /** A commit is about to be tried: its number. It is settled by `settleCommit`, with nothing else in between. */
   announce(commit: Commit): number {
     this.issued = this.timeline.add(commit);
+    this.seenAtMs[this.issued] = this.seenMs;
+    this.ackedAt[this.issued] = this.acked;
     return this.issued;
   }
 
@@ -283,6 +306,8 @@ export class Session {
   acknowledge(count: number): void {
     if (count <= this.acked) return;
     this.acked = count;
+    this.durableMs = Math.max(this.durableMs, this.seenAtMs[count] ?? 0);
+    this.proven = Math.max(this.proven, this.ackedAt[count] ?? 0);
     this.coverage.acknowledged++;
     this.trace.add("acknowledged", count);
   }
@@ -374,7 +399,7 @@ export class Session {
     }
   }
 
-  private struck(kind: "no-space" | "write-error" | "sync-error" | "read-error"): boolean {
+  struck(kind: "no-space" | "write-error" | "sync-error" | "read-error"): boolean {
     return this.device.faults?.struck.has(kind) ?? false;
   }
 
@@ -404,8 +429,9 @@ export class Session {
     this.wasFull = false;
     const found = contentsOf(this.store, this.isSilent);
     const least = this.isSilent ? 0 : this.acked;
-    const lowMs = this.clock.wallMs();
-    const count = this.timeline.find(found, least, this.issued, { lowMs, highMs: Math.max(lowMs, this.highestMs) });
+    const nowMs = this.clock.wallMs();
+    const lowMs = this.isSilent ? nowMs : Math.max(nowMs, this.durableMs);
+    const count = this.timeline.find(found, least, this.issued, { lowMs, highMs: Math.max(nowMs, this.highestMs) });
     if (count < 0) throw new Violation(this.timeline.explain(found, least, this.issued));
     this.timeline = this.timeline.from(count);
     this.model = this.timeline.state(count);
@@ -414,13 +440,14 @@ export class Session {
       this.model.delete(key);
       this.coverage.expired++;
     }
-    if (!this.isSilent) expectWholeCheckpoints(this.store);
+    if (!this.isSilent) expectWholeCheckpoints(this.store.stats());
     const { version } = this.store;
     if (version < this.versionHighest && !this.isSilent) {
       throw new Violation(`versions go on at ${version}, and ${this.versionHighest} was given out before`);
     }
     this.acked = count;
     this.issued = count;
+    this.proven = 0;
     if (this.store.stats().recoveredTailBlockCount > 0) this.coverage.recoveredTails++;
     this.trace.add("recovered", count);
   }
@@ -450,10 +477,10 @@ export class Session {
   }
 
   private put(mode: CrashMode): void {
-    const { timeline, acked, issued, life, isSilent, highestMs } = this;
+    const { timeline, acked, issued, life, isSilent, highestMs, durableMs } = this;
     const { skewMs } = this.clock;
     const image = this.device.crashed(mode, this.random);
-    const known = { timeline, acked, issued, isSilent, skewMs, highestMs };
+    const known = { timeline, acked, issued, isSilent, skewMs, highestMs, durableMs };
     this.points.push({ image, ...known, life, serial: this.points.length, depth: 0 });
   }
 }

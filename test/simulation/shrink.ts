@@ -1,14 +1,15 @@
 /** Makes a failing run smaller: first without operations, then without faults, as long as it goes on failing. */
+import type { InstancePool } from "./host.ts";
 import { run } from "./run.ts";
 import type { Plan } from "./workload.ts";
 
 const RUNS_MAX = 150;
 
 /** The smallest plan found that fails as well, looked at after every change of the device. At most 150 runs. */
-export async function shrink(plan: Plan, module: WebAssembly.Module, dense: boolean): Promise<Plan> {
+export async function shrink(plan: Plan, pool: InstancePool, dense: boolean): Promise<Plan> {
   let runs = 0;
   const fails = async (candidate: Plan): Promise<boolean> =>
-    runs++ < RUNS_MAX && (await run(candidate, module, { dense })).failure !== undefined;
+    runs++ < RUNS_MAX && (await run(candidate, pool, { dense })).failure !== undefined;
   const operations = await fewest(plan.operations, (list) => fails({ ...plan, operations: list }));
   const smaller = { ...plan, operations };
   const faults = await fewest(plan.faults, (list) => fails({ ...smaller, faults: list }));

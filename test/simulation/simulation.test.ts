@@ -16,6 +16,7 @@ const SEEDS = [
 const MENDED = {
   "a superblock in flight that came to lie over the successor's hid it: the older store acknowledged a write":
     "37038663",
+  "a full compaction that paid for itself, and a record that expired meanwhile": "37038613",
   "the oracle took a key that came and went for one that a transaction had read": "37038386",
 };
 let folder = "";

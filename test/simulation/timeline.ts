@@ -70,8 +70,10 @@ export class Timeline {
    */
   find(found: Found, least: number, most: number, times: Times): number {
     const state = this.state(least);
+    // Which value a key was found to hold: most of a state is that of the commit before.
+    const known = new Map<string, Value>();
     for (let count = least; ; count++) {
-      if (agree(state, found, times)) return count;
+      if (agree(state, found, times, known)) return count;
       if (count >= Math.min(most, this.end)) return -1;
       apply(state, this.commits[count] as Commit);
     }
@@ -115,7 +117,7 @@ export function apply(state: State, commit: Commit): void {
   }
 }
 
-function agree(state: State, found: Found, { lowMs, highMs }: Times): boolean {
+function agree(state: State, found: Found, { lowMs, highMs }: Times, known: Map<string, Value>): boolean {
   let seen = 0;
   for (const [key, expected] of state) {
     const { expiresAt = Number.POSITIVE_INFINITY } = expected;
@@ -124,7 +126,11 @@ function agree(state: State, found: Found, { lowMs, highMs }: Times): boolean {
       if (expiresAt > highMs) return false;
       continue;
     }
-    if (expiresAt <= lowMs || (value !== UNREADABLE && !sameValue(expected, value))) return false;
+    if (expiresAt <= lowMs) return false;
+    if (known.get(key) !== expected) {
+      if (value !== UNREADABLE && !sameValue(expected, value)) return false;
+      known.set(key, expected);
+    }
     seen++;
   }
   return seen === found.size;

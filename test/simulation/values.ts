@@ -48,9 +48,7 @@ export function sameValue(expected: Value | undefined, found: unknown): boolean 
   if (expected === undefined) return found === undefined;
   const { data } = expected;
   if (typeof data === "string" || !(found instanceof Uint8Array)) return data === found;
-  if (data.length !== found.length) return false;
-  for (let i = 0; i < data.length; i++) if (data[i] !== found[i]) return false;
-  return true;
+  return data.length === found.length && Buffer.compare(data, found) === 0;
 }
 
 /** A key by its number. The order of the strings is that of the encoded keys; some are long, some not ASCII. */

@@ -52,10 +52,14 @@ const WEIGHTS = {
   cutShort: 0.2,
 } as const;
 
+/** Those that some seeds have besides, between the others: what seeds do without them is what they did before there were any. */
+const BESIDE = { openReader: 3, askReader: 6, refreshReader: 3, closeReader: 1, backup: 2 } as const;
+const BESIDE_SHARE = 0.35;
+
 /** Kinds that a run always has: without them nothing would ever be written, or lost. */
 const ALWAYS = ["set", "powerCut"];
 
-export type OperationKind = keyof typeof WEIGHTS;
+export type OperationKind = keyof typeof WEIGHTS | keyof typeof BESIDE;
 
 /** One operation. */
 export interface Operation {
@@ -109,7 +113,7 @@ export const SEGMENT_SIZE = 65_536;
 export function planOf(seed: bigint): Plan {
   const random = new Random(seed);
   const options = optionsOf(random.fork(1));
-  const operations = operationsOf(random.fork(2), options);
+  const operations = withBeside(operationsOf(random.fork(2), options), random.fork(6));
   const faults = random.fork(3).chance(0.35) ? faultsOf(random.fork(4)) : [];
   return { seed, options, operations, faults };
 }
@@ -156,7 +160,7 @@ function optionsOf(random: Random): SimulationOptions {
 }
 
 function operationsOf(random: Random, options: SimulationOptions): Operation[] {
-  const kinds = Object.keys(WEIGHTS) as OperationKind[];
+  const kinds = Object.keys(WEIGHTS) as (keyof typeof WEIGHTS)[];
   const weights = kinds.map((kind) => {
     if (ALWAYS.includes(kind)) return WEIGHTS[kind];
     if (!options.compacts && kind === "compactFull") return 0;
@@ -169,6 +173,20 @@ function operationsOf(random: Random, options: SimulationOptions): Operation[] {
   }
   operations.push({ index: count, kind: "powerCut", label: random.word() });
   return operations;
+}
+
+/** Puts operations of readers and backups between the others. */
+function withBeside(operations: Operation[], random: Random): Operation[] {
+  if (!random.chance(BESIDE_SHARE)) return operations;
+  const kinds = Object.keys(BESIDE) as (keyof typeof BESIDE)[];
+  const weights = kinds.map((kind) => (random.chance(0.25) ? 0 : BESIDE[kind]));
+  if (weights.every((weight) => weight === 0)) return operations;
+  const all = [...operations];
+  for (let n = random.between(5, 40), index = operations.length; n > 0; n--, index++) {
+    const kind = kinds[random.weighted(weights)] as OperationKind;
+    all.splice(random.below(all.length), 0, { index, kind, label: random.word() });
+  }
+  return all;
 }
 
 function faultsOf(random: Random): Fault[] {

@@ -34,6 +34,15 @@ async function seen(store: Store, keys: string[]): Promise<string[]> {
   return there;
 }
 
+/** Where the last block of a checkpoint lies that the newest superblock names: 0 the newer one, 1 the older one. */
+function lastOfCheckpoint(image: Uint8Array, which: number): number {
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
+  const generation = (copy: number): bigint => view.getBigUint64(copy + 72, true);
+  const newest = [0, 1, 2, 3].map((copy) => copy * 262_144).reduce((a, b) => (generation(b) > generation(a) ? b : a));
+  const at = newest + 176 + which * 32;
+  return MIB + (view.getUint32(at + 4, true) * 16 + view.getUint16(at + 2, true)) * 4096;
+}
+
 describe("an expiry", () => {
   test("takes a record away from every call in the millisecond that it names", async () => {
     const clock = new Clock();
@@ -126,6 +135,65 @@ describe("an expiry", () => {
     store = await open(device.reopen());
     expect([...store.keys()]).toEqual(["b"]);
     await store.close();
+  });
+
+  test("is not undone by a crash either, once something that was written later is durable, whichever checkpoint is left", async () => {
+    for (const damaged of [0, 1, 2]) {
+      const clock = new Clock();
+      const options = { durability: "manual", memoryBytes: 16_777_216 } as const;
+      const pace = { logBytes: 1, liveThousandths: 0, auto: false };
+      let device = new ImageDevice();
+      let store = await openTiny(device, options, 16, pace);
+      store.set("a", "1", { expiresIn: 60_000 });
+      for (let round = 0; round < 2; round++) {
+        for (let i = 0; i < 100; i++) store.set(`key ${i}`, `${round}`.padEnd(2000, "v"));
+        clock.turn(1000);
+        await store.close();
+        device = device.reopen();
+        store = await openTiny(device, options, 16, pace);
+        expect(store.get("a")).toBe("1");
+      }
+      expect(store.stats().checkpointCount).toBe(2);
+      clock.turn(100_000);
+      expect(store.get("a")).toBeUndefined();
+      store.set("later", "1");
+      store.flushSync();
+      // The time alone is on the device, and not yet the deletion that follows from it.
+      expect(store.stats().expiringKeyCount).toBe(1);
+      const image = device.image();
+      for (let which = 0; which < damaged; which++) image[lastOfCheckpoint(image, which) + 100]! ^= 1;
+      clock.turn(-150_000);
+      let crashed = ImageDevice.of(image);
+      for (let life = 0; life < 3; life++) {
+        const again = await openTiny(crashed, options, 16, { auto: false });
+        expect(again.stats().checkpointFallbackCount).toBe(life === 0 ? damaged : 0);
+        expect(again.get("later")).toBe("1");
+        expect(again.get("a")).toBeUndefined();
+        expect(again.count()).toBe(101);
+        // Each life ends without a close, and what it has written is durable.
+        again.set("life", `${life}`);
+        again.delete("life");
+        again.flushSync();
+        crashed = ImageDevice.of(crashed.image());
+      }
+      await store.close();
+    }
+  });
+
+  test("is not undone when a reader moves on, while its clock went back", async () => {
+    const clock = new Clock();
+    const device = new ImageDevice();
+    const writer = await open(device);
+    writer.set("a", "1", { expiresIn: 1000 });
+    await writer.close();
+    const reader = await open(device.reopen(), { readOnly: true });
+    expect(reader.get("a")).toBe("1");
+    clock.turn(2000);
+    expect(reader.get("a")).toBeUndefined();
+    clock.turn(-1500);
+    await reader.refresh();
+    expect(reader.get("a")).toBeUndefined();
+    await reader.close();
   });
 
   test("that a jump of the clock brought about destroys nothing that is not on the device", async () => {
