@@ -34,7 +34,7 @@ export async function buildPlanted(root: string, folder: string): Promise<Plante
       {
         name: "planted-bugs",
         setup({ onLoad }) {
-          onLoad({ filter: /[\\/](store|hosts)[\\/][^\\/]+\.ts$/ }, ({ path }) => {
+          onLoad({ filter: /[\\/](store|hosts)[\\/].*\.ts$/ }, ({ path }) => {
             const file = relative(root, path).split(sep).join("/");
             return { contents: hostSource(file, readFileSync(path, "utf8")), loader: "ts" };
           });

@@ -235,4 +235,24 @@ export const ORACLE_BUGS: readonly Bug[] = [
     search: { with: ["openReader", "closeReader"], live: true },
     shows: ["readers.ts: a reader's close never ends"],
   },
+  {
+    name: "backup-waits-for-good",
+    file: "store/backup/stream.ts",
+    find: "          const image = await taken;\n          parts",
+    replace:
+      "          if (PLANTED) await new Promise(() => undefined);\n          const image = await taken;\n          parts",
+    breaks: "a backup never begins",
+    search: { with: ["backup", "readBackup"], live: true },
+    shows: ["backups.ts: a backup never ends"],
+  },
+  {
+    name: "reader-always-expires",
+    file: "assembly/engine/fetch.ts",
+    find: "  let status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);",
+    replace:
+      "  let status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);\n  if (PLANTED && root.readOnly) status = Status.SNAPSHOT_EXPIRED;",
+    breaks: "a reader that moves on is told to move on, again and again",
+    search: { with: ["openReader"], options: { sizes: [1, 3, 1, 0] }, live: true },
+    shows: ["readers.ts: a reader expires … times in a row"],
+  },
 ];

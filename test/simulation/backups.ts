@@ -6,10 +6,12 @@ import { IncomingBackup, Restoration } from "../../store/backup/restore.ts";
 import type { BackupStream } from "../../store/backup/stream.ts";
 import type { BlockDevice, DevicePiece } from "../../store/device.ts";
 import { CairnError } from "../../store/error.ts";
+import { turnOver } from "./drawing.ts";
 import { blankImage, type Image, PAGE_SIZE, Page, readPages } from "./pages.ts";
 import type { Random } from "./random.ts";
 import type { Session } from "./session.ts";
 import type { Timeline } from "./timeline.ts";
+import { Violation } from "./violation.ts";
 
 const BASE_SHARE = 0.5;
 
@@ -25,37 +27,63 @@ export interface TakenBackup {
   life: number;
 }
 
+/** A backup that is on its way: its reader takes its time. */
+export interface OpenBackup {
+  reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** What it is when its last byte has come, but for that. */
+  taken: Omit<TakenBackup, "version" | "most" | "chunks">;
+  version: Promise<number>;
+  chunks: Uint8Array[];
+}
+
 export const BACKUP_OPERATIONS = {
-  /** Takes a backup, of everything or of what came behind an earlier one; its reader takes its time. */
-  backup(session: Session, random: Random): void {
+  /** Begins a backup, of everything or of what came behind an earlier one; one that is on its way is read to its end. */
+  async backup(session: Session, random: Random): Promise<void> {
+    if (session.backup !== undefined) {
+      await read(session, Number.POSITIVE_INFINITY);
+      return;
+    }
+    await turnOver(session, random);
+    if (session.poisoned) return;
     const earlier = session.backups.filter(({ life }) => life === session.life);
     const base = earlier.length > 0 && random.chance(BASE_SHARE) ? random.pick(earlier) : undefined;
     const { issued: least, timeline, life } = session;
-    const pauseMs = random.pick([0, 0.1, 5]);
-    const stream = session.store.backup(base === undefined ? {} : { since: base.version });
-    session.expect(collect(stream, pauseMs, base), (taken) => {
-      if (taken === undefined) return;
-      session.backups.push({ ...taken, base, timeline, least, most: session.issued, life });
-      session.coverage.backups++;
-    });
+    const stream: BackupStream = session.store.backup(base === undefined ? {} : { since: base.version });
+    const taken = { base, timeline, least, life };
+    session.backup = { reader: stream.getReader(), version: stream.version, taken, chunks: [] };
+    // What it pins is what there was by then.
+    await read(session, 1);
+    await turnOver(session, random);
+  },
+
+  async readBackup(session: Session, random: Random): Promise<void> {
+    await read(session, random.between(1, 3));
   },
 };
 
-async function collect(stream: BackupStream, pauseMs: number, base: TakenBackup | undefined) {
-  const chunks: Uint8Array[] = [];
+/** Reads so many chunks of the backup that is on its way. */
+async function read(session: Session, count: number): Promise<void> {
+  const { backup, era } = session;
+  if (backup === undefined) return;
+  const { reader, taken, chunks } = backup;
   try {
-    const reader = stream.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      chunks.push(value);
-      if (pauseMs > 0) await new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
+    for (let n = 0; n < count; n++) {
+      const { done, value } = await session.clock.wait(reader.read(), () => new Violation("a backup never ends"));
+      if (era !== session.era) return;
+      if (!done) {
+        chunks.push(value);
+        continue;
+      }
+      session.backup = undefined;
+      session.backups.push({ ...taken, chunks, version: await backup.version, most: session.issued });
+      session.coverage.backups++;
+      return;
     }
-    return { chunks, version: await stream.version };
   } catch (error) {
+    session.backup = undefined;
     // A store remembers only so many.
-    if (base !== undefined && error instanceof CairnError && error.code === "VERSION_COMPACTED") return undefined;
-    throw error;
+    const isUnknown = error instanceof CairnError && error.code === "VERSION_COMPACTED" && taken.base !== undefined;
+    if (!isUnknown) session.refused(error);
   }
 }
 

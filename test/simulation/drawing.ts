@@ -42,6 +42,27 @@ export function writeSync(session: Session, commit: Commit, call: () => void): v
   session.acknowledge(session.issued);
 }
 
+/** Writes a key more often than the write buffer takes: blocks of a group are on the device before it has an end. */
+export function burst(session: Session, random: Random): void {
+  const key = pickKey(session, random);
+  for (let n = random.between(30, 90); n > 0 && !session.poisoned; n--) {
+    const value = makeValue(session, 3800);
+    writeSync(session, new Map([[key, value]]), () => {
+      session.store.set(encoded(session, key), value.data);
+    });
+  }
+}
+
+/** Now and then turns the log over: segments that were garbage, or become it, are used anew. */
+export async function turnOver(session: Session, random: Random): Promise<void> {
+  if (!random.chance(0.3)) return;
+  for (let n = 0; n < 3 && !session.poisoned; n++) {
+    burst(session, random);
+    session.expect(later(session.store.flush()), () => undefined);
+    await session.clock.advance(session.plan.options.device.latencyUs * 8);
+  }
+}
+
 /** A key that the run uses. */
 export function pickKey(session: Session, random: Random): string {
   const { keyCount, skew, ballast: count } = session.plan.options;

@@ -1,6 +1,7 @@
 /** What each kind of operation does to the store, and what it must give. */
 import { BACKUP_OPERATIONS } from "./backups.ts";
 import {
+  burst,
   type Encoded,
   encoded,
   expectEntry,
@@ -202,16 +203,7 @@ export const OPERATIONS: Record<OperationKind, Body> = {
     });
   },
 
-  burst(session, random) {
-    // More than the write buffer takes: blocks of a group are on the device before it has an end.
-    const key = pickKey(session, random);
-    for (let n = random.between(30, 90); n > 0 && !session.poisoned; n--) {
-      const value = makeValue(session, 3800);
-      writeSync(session, new Map([[key, value]]), () => {
-        session.store.set(encoded(session, key), value.data);
-      });
-    }
-  },
+  burst,
 
   compact(session) {
     session.expect(later(session.store.compact({ maxMs: 1e-9 })), () => undefined);

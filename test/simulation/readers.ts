@@ -5,7 +5,7 @@
 import type { BlockDevice, DeviceTarget } from "../../store/device.ts";
 import { CairnError } from "../../store/error.ts";
 import { contentsOf } from "./contents.ts";
-import { encoded, expectOneOf, pickKey } from "./drawing.ts";
+import { encoded, expectOneOf, pickKey, turnOver } from "./drawing.ts";
 import { openOver, type Store, simulatedHost } from "./host.ts";
 import type { Random } from "./random.ts";
 import type { Session } from "./session.ts";
@@ -13,6 +13,8 @@ import type { State } from "./timeline.ts";
 import { Violation } from "./violation.ts";
 
 const OPEN_MAX = 2;
+/** A reader that cannot be read when it was just opened is moved on so often. */
+const ATTEMPTS_MAX = 6;
 
 /** A reader, the state that it must show, and the commit after which that was. */
 export interface OpenReader {
@@ -75,17 +77,19 @@ class ReadOnlyDevice implements BlockDevice {
 
 export const READER_OPERATIONS = {
   /** Opens a reader: it must show a state between what was proven before and what is written by then. */
-  async openReader(session: Session): Promise<void> {
+  async openReader(session: Session, random: Random): Promise<void> {
     if (session.readers.length >= OPEN_MAX || session.issued === 0) return;
     const { proven, era } = session;
     await reading(session, async () => {
       const { pool, clock, plan } = session;
       const host = simulatedHost(clock, session.random, plan.options.shortTransfers, pool);
       const store = await openOver(new ReadOnlyDevice(session), host, clock, plan.options, { readOnly: true });
-      if (era !== session.era) return;
-      session.readers.push(seen(session, store, proven));
+      const reader = await settled(session, store, proven, era);
+      if (reader === undefined) return;
+      session.readers.push(reader);
       session.coverage.readers++;
     });
+    if (!session.poisoned) await turnOver(session, random);
   },
 
   /** Reads keys through an open reader. */
@@ -93,8 +97,10 @@ export const READER_OPERATIONS = {
     const reader = session.readers[random.below(session.readers.length)];
     if (reader === undefined) return;
     await reading(session, async () => {
+      // What the writer has written since may have taken the place of what is asked for.
+      const changed = [...reader.state.keys()].filter((key) => reader.state.get(key) !== session.model.get(key));
       for (let n = random.between(1, 5); n > 0; n--) {
-        const key = pickKey(session, random);
+        const key = changed.length > 0 && random.chance(0.7) ? random.pick(changed) : pickKey(session, random);
         const value = reader.state.get(key);
         const mayExpire = (value?.expiresAt ?? Number.POSITIVE_INFINITY) <= session.highestMs;
         expectOneOf(key, mayExpire ? [value, undefined] : [value], reader.store.get(encoded(session, key)));
@@ -110,9 +116,11 @@ export const READER_OPERATIONS = {
     if (reader === undefined) return;
     const { proven, era } = session;
     await reading(session, async () => {
-      await session.clock.wait(reader.store.refresh(), () => new Violation("refresh never ends"));
-      if (era !== session.era) return;
-      session.readers[place] = seen(session, reader.store, Math.max(proven, reader.count));
+      await moveOn(session, reader.store);
+      const moved = await settled(session, reader.store, Math.max(proven, reader.count), era);
+      if (moved === undefined) return;
+      if (moved.count > reader.count) session.coverage.readersMoved++;
+      session.readers[place] = moved;
     });
   },
 
@@ -122,6 +130,24 @@ export const READER_OPERATIONS = {
     await session.clock.wait(reader.store.close(), () => new Violation("a reader's close never ends"));
   },
 };
+
+/** What a reader shows, at last: as long as the writer is faster, it is moved on. Nothing when the writer dies meanwhile. */
+async function settled(session: Session, store: Store, least: number, era: number): Promise<OpenReader | undefined> {
+  for (let attempt = 1; era === session.era; attempt++) {
+    try {
+      return seen(session, store, least);
+    } catch (error) {
+      if (!(error instanceof CairnError) || error.code !== "SNAPSHOT_EXPIRED") throw error;
+      if (attempt === ATTEMPTS_MAX) throw new Violation(`a reader expires ${attempt} times in a row`, { cause: error });
+      await moveOn(session, store);
+    }
+  }
+  return undefined;
+}
+
+function moveOn(session: Session, store: Store): Promise<void> {
+  return session.clock.wait(store.refresh(), () => new Violation("refresh never ends"));
+}
 
 /** What a reader shows, which must be a state after commit `least` or a later one. */
 function seen(session: Session, store: Store, least: number): OpenReader {
@@ -144,6 +170,7 @@ async function reading(session: Session, body: () => Promise<void>): Promise<voi
   } catch (error) {
     if (!(error instanceof CairnError)) throw error;
     session.trace.add(`reader ${error.code}`);
+    if (error.code === "SNAPSHOT_EXPIRED") session.coverage.readersExpired++;
     const isExpected = error.code === "SNAPSHOT_EXPIRED" || (error.code === "CORRUPT" && session.isSilent);
     if (!isExpected && !(error.code === "DEVICE_READ" && session.struck("read-error"))) {
       throw new Violation(`a reader: unexpected ${error.code}: ${error.message}`, { cause: error });

@@ -3,7 +3,7 @@
  * crash could leave at any moment is put aside for the oracle.
  */
 import { CairnError } from "../../store/error.ts";
-import type { TakenBackup } from "./backups.ts";
+import type { OpenBackup, TakenBackup } from "./backups.ts";
 import { type CrashPoint, expectWholeCheckpoints } from "./check.ts";
 import { drain, START_MS, VirtualClock } from "./clock.ts";
 import { contentsOf } from "./contents.ts";
@@ -59,6 +59,8 @@ export interface Coverage {
   takeOvers: number;
   readers: number;
   readerReads: number;
+  readersMoved: number;
+  readersExpired: number;
   backups: number;
 }
 
@@ -79,6 +81,7 @@ export class Session {
   snapshots: OpenSnapshot[] = [];
   transaction: OpenTransaction | undefined;
   readers: OpenReader[] = [];
+  backup: OpenBackup | undefined;
   readonly backups: TakenBackup[] = [];
   /** The commit that a later one, which is durable, proves: a reader shows no state before it. */
   proven = 0;
@@ -120,6 +123,8 @@ export class Session {
     takeOvers: 0,
     readers: 0,
     readerReads: 0,
+    readersMoved: 0,
+    readersExpired: 0,
     backups: 0,
   };
   private line: Lifeline | undefined;
@@ -211,6 +216,7 @@ export class Session {
     this.snapshots = [];
     this.transaction = undefined;
     this.readers = [];
+    this.backup = undefined;
     this.pending = [];
     this.isClosing = false;
     this.life++;

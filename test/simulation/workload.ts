@@ -53,7 +53,7 @@ const WEIGHTS = {
 } as const;
 
 /** Those that some seeds have besides, between the others: what seeds do without them is what they did before there were any. */
-const BESIDE = { openReader: 3, askReader: 6, refreshReader: 3, closeReader: 1, backup: 2 } as const;
+const BESIDE = { openReader: 3, askReader: 6, refreshReader: 3, closeReader: 1, backup: 3, readBackup: 6 } as const;
 const BESIDE_SHARE = 0.35;
 
 /** Kinds that a run always has: without them nothing would ever be written, or lost. */
@@ -182,7 +182,7 @@ function withBeside(operations: Operation[], random: Random): Operation[] {
   const weights = kinds.map((kind) => (random.chance(0.25) ? 0 : BESIDE[kind]));
   if (weights.every((weight) => weight === 0)) return operations;
   const all = [...operations];
-  for (let n = random.between(5, 40), index = operations.length; n > 0; n--, index++) {
+  for (let n = random.between(10, 70), index = operations.length; n > 0; n--, index++) {
     const kind = kinds[random.weighted(weights)] as OperationKind;
     all.splice(random.below(all.length), 0, { index, kind, label: random.word() });
   }
