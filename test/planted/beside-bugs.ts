@@ -26,7 +26,7 @@ export const BESIDE_BUGS: readonly Bug[] = [
     replace: "    if (!PLANTED) this.core = core;\n    const { committer",
     breaks: "a reader that moved on shows what it showed before",
     search: { with: ["openReader", "refreshReader"], live: true },
-    shows: ["readers.ts: a reader: …"],
+    shows: ["readers.ts: a reader expires … times in a row"],
   },
   {
     name: "pinned-segment-is-freed",

@@ -245,14 +245,4 @@ export const ORACLE_BUGS: readonly Bug[] = [
     search: { with: ["backup", "readBackup"], live: true },
     shows: ["backups.ts: a backup never ends"],
   },
-  {
-    name: "reader-always-expires",
-    file: "assembly/engine/fetch.ts",
-    find: "  let status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);",
-    replace:
-      "  let status = deviceReadCold(offset, frame, <u32>BLOCK_SIZE);\n  if (PLANTED && root.readOnly) status = Status.SNAPSHOT_EXPIRED;",
-    breaks: "a reader that moves on is told to move on, again and again",
-    search: { with: ["openReader"], options: { sizes: [1, 3, 1, 0] }, live: true },
-    shows: ["readers.ts: a reader expires … times in a row"],
-  },
 ];
