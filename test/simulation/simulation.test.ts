@@ -7,6 +7,8 @@ import { type Command, commandOf, RUNTIME } from "../runtime.ts";
 import { bundleSimulation, type Line, path, simulate } from "./lanes.ts";
 
 const BINARY = path("build/cairn.wasm");
+/** Seconds on a machine that has nothing else to do. */
+const TIMEOUT_MS = 400_000;
 /** Of seeds in which what is left of a dead store once reached the next life, at a moment that runtimes differ in. */
 const SEEDS = [
   [BINARY, "--seed", "1", "--count", "3"],
@@ -37,7 +39,7 @@ async function runsOn(command: Command): Promise<Line[]> {
   return lines;
 }
 
-test("a seed run twice does the same", async () => {
+test("a seed run twice does the same", { timeout: TIMEOUT_MS }, async () => {
   const here = commandOf(RUNTIME) as Command;
   const once = await runsOn(here);
   expect(once.filter(({ failure }) => failure !== undefined)).toEqual([]);
@@ -46,15 +48,19 @@ test("a seed run twice does the same", async () => {
   expect(new Set(once.map(({ hash }) => hash)).size).toBe(7);
 });
 
-test.each(Object.entries(MENDED))("no more: %s", async (_, seed) => {
+test.each(Object.entries(MENDED))("no more: %s", { timeout: TIMEOUT_MS }, async (_, seed) => {
   const [line] = await simulate(commandOf(RUNTIME) as Command, program, [BINARY, "--seed", seed, "--no-shrink"]);
   expect(line?.failure).toBeUndefined();
   expect(line?.schedules).toBeGreaterThan(0);
 });
 
-test.skipIf(RUNTIME !== "node")("a seed does the same on Node, Bun and Deno", async (context) => {
-  const others = (["bun", "deno"] as const).map(commandOf).filter((command) => command !== undefined);
-  if (others.length === 0) context.skip();
-  const here = await runsOn(commandOf("node") as Command);
-  for (const command of others) expect(await runsOn(command)).toEqual(here);
-});
+test.skipIf(RUNTIME !== "node")(
+  "a seed does the same on Node, Bun and Deno",
+  { timeout: TIMEOUT_MS },
+  async (context) => {
+    const others = (["bun", "deno"] as const).map(commandOf).filter((command) => command !== undefined);
+    if (others.length === 0) context.skip();
+    const here = await runsOn(commandOf("node") as Command);
+    for (const command of others) expect(await runsOn(command)).toEqual(here);
+  },
+);
