@@ -8,6 +8,7 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (trailer.highestTimeMs > root.highestTimeMs) root.highestTimeMs",
     replace: "if (!PLANTED && trailer.highestTimeMs > root.highestTimeMs) root.highestTimeMs",
     breaks: "what had expired comes back after a crash, when the clock was set back",
+    search: { with: ["expire", "jump"] },
   },
   {
     name: "reader-does-not-look-again",
@@ -15,6 +16,8 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (root.readOnly && (status == Status.CORRUPT",
     replace: "if (!PLANTED && root.readOnly && (status == Status.CORRUPT",
     breaks: "a reader takes a segment that its writer uses anew for damage",
+    search: { with: ["openReader", "askReader"], live: true },
+    shows: ["readers.ts: a reader: unexpected …: …"],
   },
   {
     name: "refresh-stays-where-it-was",
@@ -22,6 +25,8 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "    this.core = core;\n    const { committer",
     replace: "    if (!PLANTED) this.core = core;\n    const { committer",
     breaks: "a reader that moved on shows what it showed before",
+    search: { with: ["openReader", "refreshReader"], live: true },
+    shows: ["readers.ts: a reader expires … times in a row"],
   },
   {
     name: "pinned-segment-is-freed",
@@ -29,5 +34,6 @@ export const BESIDE_BUGS: readonly Bug[] = [
     find: "if (state.pins) {",
     replace: "if (!PLANTED && state.pins) {",
     breaks: "a segment is used anew that a backup still reads",
+    search: { with: ["backup", "compacts"] },
   },
 ];

@@ -251,6 +251,7 @@ export const DURABILITY_BUGS: readonly Bug[] = [
     replace:
       "if (PLANTED) deviceSetSize(segmentOffset(end));\n  root.segmentCount = end;\n  root.allotmentEnd = min(allotmentEnd, end);\n  const first",
     breaks: "a file is cut off before the superblock says so",
+    search: { with: ["growable", "compacts", "compactFull"] },
   },
   {
     name: "grown-size-is-not-synced",

@@ -31,6 +31,8 @@ export const MEMORY_BUGS: readonly Bug[] = [
     find: "if (now > root.highestTimeMs) root.highestTimeMs = now;",
     replace: "if (PLANTED) return now;\n  if (now > root.highestTimeMs) root.highestTimeMs = now;",
     breaks: "a clock that goes back brings expired keys back",
+    search: { with: ["expire", "jump", "scan"], live: true },
+    shows: ["operations.ts: a scan of … gave …"],
   },
   {
     name: "expired-keys-are-counted",

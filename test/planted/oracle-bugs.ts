@@ -207,4 +207,42 @@ export const ORACLE_BUGS: readonly Bug[] = [
     search: { with: ["count"], live: true },
     shows: ["operations.ts: count is …, the model has …"],
   },
+  {
+    name: "reader-writes",
+    file: "assembly/recovery/mount.ts",
+    find: "  if (root.readOnly) {\n    const finished",
+    replace: "  if (root.readOnly) {\n    if (PLANTED) superblockCommit();\n    const finished",
+    breaks: "a store that is opened for reading alone writes",
+    search: { with: ["openReader"], live: true },
+    shows: ["readers.ts: a reader …"],
+  },
+  {
+    name: "refresh-waits-for-good",
+    file: "store/session.ts",
+    find: "    const core = await this.ending.remount();",
+    replace: "    if (PLANTED) await new Promise(() => undefined);\n    const core = await this.ending.remount();",
+    breaks: "a reader that is to move on never does",
+    search: { with: ["openReader", "refreshReader"], live: true },
+    shows: ["readers.ts: refresh never ends"],
+  },
+  {
+    name: "close-of-a-reader-waits-for-good",
+    file: "store/session.ts",
+    find: "      for (const reads of [...this.olderReads, this.cold]) await reads.idle();",
+    replace:
+      "      if (PLANTED && this.settings.readOnly) await new Promise(() => undefined);\n      for (const reads of [...this.olderReads, this.cold]) await reads.idle();",
+    breaks: "the close of a reader never ends",
+    search: { with: ["openReader", "closeReader"], live: true },
+    shows: ["readers.ts: a reader's close never ends"],
+  },
+  {
+    name: "backup-waits-for-good",
+    file: "store/backup/stream.ts",
+    find: "          const image = await taken;\n          parts",
+    replace:
+      "          if (PLANTED) await new Promise(() => undefined);\n          const image = await taken;\n          parts",
+    breaks: "a backup never begins",
+    search: { with: ["backup", "readBackup"], live: true },
+    shows: ["backups.ts: a backup never ends"],
+  },
 ];

@@ -176,7 +176,10 @@ export const RECOVERY_BUGS: readonly Bug[] = [
     replace:
       "root.replacedGeneration = older.kind ? older.generation : 0;\n  root.checkpointPending = PLANTED ? 0 : 2;",
     breaks: "the segments of a checkpoint are used anew while a superblock names it",
-    search: { options: { checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 1 } } },
+    search: {
+      with: ["growable", "compacts"],
+      options: { sizes: [1, 2, 5, 0], checkpoints: { logBytes: 1, liveThousandths: 0, stepBlocks: 1 } },
+    },
   },
   {
     name: "checkpoint-that-is-kept-is-freed",

@@ -15,7 +15,7 @@ function plantedSources(): Plugin {
     enforce: "pre",
     transform(code, id) {
       const file = relative(ROOT, id).split(sep).join("/");
-      if (!/^(store|hosts)\/[^/]+\.ts$/.test(file)) return undefined;
+      if (!/^(store|hosts)\/.*\.ts$/.test(file)) return undefined;
       return { code: testedSource(file, code).replaceAll('"../cairn.wasm"', JSON.stringify(BINARY)), map: null };
     },
   };

@@ -42,9 +42,9 @@ const { values, positionals } = parseArgs({
   },
 });
 expectDetermined();
-const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
 const planted = Number(values.planted);
-/** An instance has the number of its bug for good: each number has instances of its own. */
+const module = new WebAssembly.Module(readFileSync(positionals[0] as string));
+/** By the number of the planted bug, which an instance gets when it is made. */
 const pools = new Map<number, InstancePool>();
 const end = realNow() + Number(values.minutes ?? 1e6) * 60_000;
 const isCounted = values.minutes === undefined && values.schedules === "Infinity";
@@ -83,8 +83,7 @@ for (let seed = BigInt(values.seed); total.runs < count && total.schedules < sch
   let again: string | undefined;
   if (failure !== undefined) {
     total.failed++;
-    (globalThis as { planted?: number }).planted = planted;
-    const smallest = values["no-shrink"] ? plan : await shrink(plan, poolOf(planted), dense);
+    const smallest = values["no-shrink"] ? plan : await shrink(plan, poolWith(planted), dense);
     again = command(smallest, dense);
   }
   const check = failure === undefined ? undefined : checkOf(result.error);
@@ -104,16 +103,14 @@ process.exitCode = total.failed > 0 ? 1 : 0;
 
 /** Runs a plan with a planted bug on; 0 for none. */
 function runWith(bug: number, plan: Plan, dense: boolean): ReturnType<typeof run> {
-  (globalThis as { planted?: number }).planted = bug;
-  return run(plan, poolOf(bug), { dense, live: values.live });
+  return run(plan, poolWith(bug), { dense, live: values.live });
 }
 
-function poolOf(bug: number): InstancePool {
-  let pool = pools.get(bug);
-  if (pool === undefined) {
-    pool = new InstancePool(module);
-    pools.set(bug, pool);
-  }
+/** Instances with a planted bug on, which is the one from now on. */
+function poolWith(bug: number): InstancePool {
+  (globalThis as { planted?: number }).planted = bug;
+  const pool = pools.get(bug) ?? new InstancePool(module);
+  pools.set(bug, pool);
   return pool;
 }
 

@@ -50,22 +50,29 @@ class ReadOnlyDevice implements BlockDevice {
   }
 
   write(): never {
-    throw new Violation("a reader writes");
+    return this.refuse("writes");
   }
 
   writeAsync(): never {
-    throw new Violation("a reader writes");
+    return this.refuse("writes");
   }
 
   sync(): never {
-    throw new Violation("a reader syncs");
+    return this.refuse("syncs");
   }
 
   syncAsync(): never {
-    throw new Violation("a reader syncs");
+    return this.refuse("syncs");
   }
 
   close(): void {}
+
+  /** The host makes an error code of what a device throws, so the run is told of it besides. */
+  private refuse(what: string): never {
+    const violation = new Violation(`a reader ${what}`);
+    this.session.refusedLater(violation);
+    throw violation;
+  }
 }
 
 export const READER_OPERATIONS = {
@@ -109,7 +116,7 @@ export const READER_OPERATIONS = {
     if (reader === undefined) return;
     const { proven, era } = session;
     await reading(session, async () => {
-      await session.clock.wait(reader.store.refresh(), () => new Violation("refresh never ends"));
+      await moveOn(session, reader.store);
       const moved = await settled(session, reader.store, Math.max(proven, reader.count), era);
       if (moved === undefined) return;
       if (moved.count > reader.count) session.coverage.readersMoved++;
@@ -132,10 +139,14 @@ async function settled(session: Session, store: Store, least: number, era: numbe
     } catch (error) {
       if (!(error instanceof CairnError) || error.code !== "SNAPSHOT_EXPIRED") throw error;
       if (attempt === ATTEMPTS_MAX) throw new Violation(`a reader expires ${attempt} times in a row`, { cause: error });
-      await session.clock.wait(store.refresh(), () => new Violation("refresh never ends"));
+      await moveOn(session, store);
     }
   }
   return undefined;
+}
+
+function moveOn(session: Session, store: Store): Promise<void> {
+  return session.clock.wait(store.refresh(), () => new Violation("refresh never ends"));
 }
 
 /** What a reader shows, which must be a state after commit `least` or a later one. */
