@@ -41,6 +41,7 @@ const PACKAGES = [
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
   { folder: "scripts/planted.mjs", packages: ["esbuild"] },
   { folder: "scripts/simulate.mjs", packages: ["esbuild"] },
+  { folder: "scripts/coverage/", packages: ["assemblyscript"] },
 ];
 
 /** Module specifiers: of `import` and `export … from` and bare `import` at the start of a line; of `import()`, `require()`. */

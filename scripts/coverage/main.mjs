@@ -13,12 +13,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { compile, instrumentAll } from "../test/coverage/instrument.mjs";
-import { REASONS } from "../test/coverage/reasons.mjs";
-import { figures, reportPage, reportText, shareOf } from "../test/coverage/report.mjs";
-import { leb, withNames } from "./component-names.mjs";
+import { leb, withNames } from "../component-names.mjs";
+import { compile, instrumentAll } from "./instrument.mjs";
+import { REASONS } from "./reasons.mjs";
+import { figures, reportPage, reportText, shareOf } from "./report.mjs";
 
-const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const FOLDER = join(ROOT, "build/coverage");
 const SHARE_LEAST = 0.95;
 /** Folders of tests; those that a state of the repository does not have are left out. */
@@ -64,7 +64,7 @@ const env = {
   CAIRN_CRASH_RUNS: "1",
   ...process.env,
   CAIRN_COVERAGE: FOLDER,
-  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import=${pathToFileURL(join(ROOT, "test/coverage/preload.mjs"))}`,
+  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import=${pathToFileURL(join(ROOT, "scripts/coverage/preload.mjs"))}`,
 };
 let failed = false;
 if (!values.none) {
