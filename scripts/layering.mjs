@@ -44,6 +44,7 @@ const PACKAGES = [
   { folder: "scripts/kills.mjs", packages: ["esbuild"] },
   { folder: "scripts/planted.mjs", packages: ["esbuild"] },
   { folder: "scripts/simulate.mjs", packages: ["esbuild"] },
+  { folder: "scripts/coverage/", packages: ["assemblyscript"] },
   { folder: "scripts/tabs.mjs", packages: ["esbuild"] },
 ];
 

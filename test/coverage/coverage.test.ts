@@ -1,7 +1,7 @@
 /** The counters of `npm run coverage`: each way that a program goes is seen, and no other. */
 import { describe, expect, test } from "vitest";
-import { type Branch, compile, countersSource, instrument } from "./instrument.mjs";
-import { figures, nameOf, percentOf, reasonOf, reportText } from "./report.mjs";
+import { type Branch, compile, countersSource, instrument } from "../../scripts/coverage/instrument.mjs";
+import { figures, nameOf, percentOf, reasonOf, reportText } from "../../scripts/coverage/report.mjs";
 
 const SOURCE = `
 const LIMIT: u32 = 5;

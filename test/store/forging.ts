@@ -29,6 +29,12 @@ const ROOT_SIZE = 32;
 const KIND_OF_CHECKPOINT = 3;
 const NO_RECORD = 0xffff;
 
+/** A number that the environment may set; a worker of a browser has none. */
+export function setting(name: string, byDefault: number): number {
+  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
+  return Number(process?.env?.[name] ?? byDefault);
+}
+
 /** An image that is changed here and there, each time with the checks that belong to it. */
 export class Forgery {
   readonly image: Uint8Array;

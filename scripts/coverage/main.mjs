@@ -13,7 +13,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { leb, withNames } from "../../scripts/component-names.mjs";
+import { leb, withNames } from "../component-names.mjs";
 import { compile, instrumentAll } from "./instrument.mjs";
 import { REASONS } from "./reasons.mjs";
 import { figures, reportPage, reportText, shareOf } from "./report.mjs";
@@ -64,7 +64,7 @@ const env = {
   CAIRN_CRASH_RUNS: "1",
   ...process.env,
   CAIRN_COVERAGE: FOLDER,
-  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import=${pathToFileURL(join(ROOT, "test/coverage/preload.mjs"))}`,
+  NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import=${pathToFileURL(join(ROOT, "scripts/coverage/preload.mjs"))}`,
 };
 let failed = false;
 if (!values.none) {

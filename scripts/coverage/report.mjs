@@ -71,7 +71,7 @@ export function reportText(branches, hits, reasons) {
   );
   const missing = branches.filter((_, i) => !hits[i]);
   const unknown = missing.filter((each) => reasonOf(each, reasons) === undefined);
-  lines.push("", `not taken, with a reason (test/coverage/reasons.mjs): ${missing.length - unknown.length}`);
+  lines.push("", `not taken, with a reason (scripts/coverage/reasons.mjs): ${missing.length - unknown.length}`);
   lines.push(`not taken, without a reason: ${unknown.length}`, ...unknown.map((each) => `  ${nameOf(each)}`));
   const stale = reasons.filter((reason) => !missing.some((branch) => isMeant(reason, branch)));
   lines.push(
@@ -93,7 +93,7 @@ export function reportPage(branches, hits, reasons) {
     "# Branches of the engine that the tests do not take",
     "",
     "Written by `npm run coverage -- --write`: [testing.md](testing.md) says how branches are counted. Why a branch is not",
-    "taken stands in `test/coverage/reasons.mjs`.",
+    "taken stands in `scripts/coverage/reasons.mjs`.",
     "",
     `Of ${all.branches} branches ${all.taken} are taken: ${percentOf(all)}.`,
     "",
