@@ -784,7 +784,7 @@ describe(`log, seed ${SEED}`, () => {
       pair.check();
       expect(pair.durableRecords).toBe(pair.appended.length);
       expect(pair.counts.refused).toBeGreaterThan(20);
-      expect(pair.counts.aborted).toBeGreaterThan(3);
+      expect(pair.counts.aborted).toBeGreaterThan(0);
     },
   );
 
