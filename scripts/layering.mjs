@@ -38,14 +38,9 @@ const PACKAGES = [
   { folder: "adapters/msgpack.ts", packages: ["@msgpack/msgpack"] },
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
   { folder: "examples/automerge/", packages: ["@automerge/automerge-repo"] },
+  { folder: "scripts/program.mjs", packages: ["esbuild"] },
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
-  { folder: "scripts/calls.mjs", packages: ["esbuild"] },
-  { folder: "scripts/fuzz.mjs", packages: ["esbuild"] },
-  { folder: "scripts/kills.mjs", packages: ["esbuild"] },
-  { folder: "scripts/planted.mjs", packages: ["esbuild"] },
-  { folder: "scripts/simulate.mjs", packages: ["esbuild"] },
   { folder: "scripts/coverage/", packages: ["assemblyscript"] },
-  { folder: "scripts/tabs.mjs", packages: ["esbuild"] },
 ];
 
 /** Module specifiers: of `import` and `export … from` and bare `import` at the start of a line; of `import()`, `require()`. */

@@ -1,11 +1,8 @@
 /** `npm run test:tabs`: kills workers, pages and browsers in the midst of commits: test/browser/kills/program.ts. */
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { pathToFileURL } from "node:url";
+import { bundled, runToEnd } from "./program.mjs";
 
-const path = (/** @type {string} */ name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
-const PROGRAM = path("build/tabs-program.mjs");
 /** A source finds what lies beside it, wherever the bundle lies. @type {import("esbuild").Plugin} */
 const places = {
   name: "places",
@@ -16,18 +13,11 @@ const places = {
     });
   },
 };
-await build({
-  entryPoints: [path("test/browser/kills/program.ts")],
-  outfile: PROGRAM,
-  bundle: true,
+const program = await bundled("test/browser/kills/program.ts", "tabs-program", {
   packages: "external",
-  platform: "node",
-  format: "esm",
-  logLevel: "warning",
   plugins: [places],
 });
 // The program ends by itself, and says what it came to.
 process.on("SIGINT", () => undefined);
-const run = spawnSync(process.execPath, [PROGRAM, ...process.argv.slice(2)], { stdio: "inherit" });
-if (run.signal !== null) console.error(`test:tabs was ended by ${run.signal}`);
-process.exitCode = run.status ?? 2;
+const signal = runToEnd(program, process.argv.slice(2));
+if (signal !== null) console.error(`test:tabs was ended by ${signal}`);

@@ -493,6 +493,8 @@ class Pair {
       if (!this.accepted(units.streamWrite(EXCHANGE, piece), refusals, this.blocked)) {
         this.device.givenUp.add(group);
         this.counts.aborted++;
+        // The rest of its segment is left: that is a block of the next group.
+        this.dirty = Boolean(units.groupDirty());
         return;
       }
       at += piece;
