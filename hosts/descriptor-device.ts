@@ -8,6 +8,9 @@
  * 3. A descriptor is closed only when nothing is in flight on it: its number could otherwise be given to another file.
  * 4. An uncached write goes past the page cache where that works, else through it: `direct-io.ts` says when. Its sync is
  *    that of every other write.
+ * 5. Writes of both kinds are never in flight together: what begins meanwhile goes the way of what is in flight. Linux keeps
+ *    neighbours in one folio; one that a write through the cache has made dirty cannot be dropped when a direct write beside it
+ *    has landed, and the next sync of the file fails with EIO for that.
  */
 import * as fs from "node:fs";
 import type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
@@ -48,6 +51,8 @@ export abstract class DescriptorDevice implements BlockDevice {
   /** The value of `completedCount` that the last successful sync covers. */
   private syncedCount = 0;
   private inFlightCount = 0;
+  /** Writes in flight, through the page cache and past it. */
+  private readonly flying = { cached: 0, direct: 0 };
   private closed = false;
   private areDescriptorsClosed = false;
   private closeListeners: (() => void)[] = [];
@@ -189,7 +194,7 @@ export abstract class DescriptorDevice implements BlockDevice {
 
   /** Writes all of `source`, past the page cache if `uncached` and possible. Throws the error of `node:fs`. */
   protected put(offset: number, source: Uint8Array, uncached: boolean): void {
-    const descriptor = uncached ? this.direct.descriptorFor(source, false) : -1;
+    const descriptor = this.goesDirect(uncached) ? this.direct.descriptorFor(source, false) : -1;
     if (descriptor >= 0) {
       try {
         writeFully(descriptor, offset, source, BLOCK_SIZE);
@@ -354,22 +359,45 @@ export abstract class DescriptorDevice implements BlockDevice {
 
   /** `put` in the thread pool. */
   private putLater({ offset, source, uncached }: DevicePiece, settled: (cause: unknown) => void): void {
-    const direct = uncached === true ? this.direct.descriptorFor(source, false) : -1;
+    const direct = this.goesDirect(uncached === true) ? this.direct.descriptorFor(source, false) : -1;
+    const cached = (): void => {
+      this.flying.cached += 1;
+      writeFullyLater(this.descriptor, offset, source, 1, (cause) => {
+        this.flying.cached -= 1;
+        settled(cause);
+      });
+    };
     if (direct < 0) {
-      writeFullyLater(this.descriptor, offset, source, 1, settled);
+      cached();
       return;
     }
+    this.flying.direct += 1;
     writeFullyLater(direct, offset, source, BLOCK_SIZE, (cause) => {
+      this.flying.direct -= 1;
       if (cause === undefined || !this.direct.refuses(source, cause)) settled(cause);
-      else writeFullyLater(this.descriptor, offset, source, 1, settled);
+      else cached();
     });
+  }
+
+  /** Whether a write goes past the page cache: where others are in flight, as they do. */
+  private goesDirect(uncached: boolean): boolean {
+    const { cached, direct } = this.flying;
+    return cached > 0 ? false : direct > 0 ? true : uncached;
   }
 
   private async writeChecked(operation: string, pieces: readonly DevicePiece[], size: number): Promise<void> {
     this.inFlightCount += 1;
     for (const piece of pieces) this.writing(piece.offset, piece.source.length);
     try {
-      await writePieces(pieces, (piece, settled) => this.putLater(piece, settled));
+      const put = (piece: DevicePiece, settled: (cause: unknown) => void): void => this.putLater(piece, settled);
+      const cached = pieces.filter(({ uncached }) => uncached !== true);
+      // One after the other, so that each goes its own way.
+      if (cached.length > 0) await writePieces(cached, put);
+      if (cached.length < pieces.length)
+        await writePieces(
+          pieces.filter(({ uncached }) => uncached === true),
+          put,
+        );
       if (size <= SMALL_COMMIT_SIZE_MAX) {
         for (const { offset, source, uncached } of pieces) this.written(offset, source.length, uncached === true);
       }
@@ -391,15 +419,18 @@ export abstract class DescriptorDevice implements BlockDevice {
     if (piece === undefined || pieces.length > 1 || this.completedCount !== this.syncedCount) return false;
     const { offset, source, uncached } = piece;
     if (!this.isAllocated(offset, source.length)) return false;
-    const direct = uncached === true ? this.direct.descriptorFor(source, true) : -1;
+    const direct = this.goesDirect(uncached === true) ? this.direct.descriptorFor(source, true) : -1;
     const descriptor = direct >= 0 ? direct : this.durableDescriptor;
     if (descriptor < 0) return false;
+    const way = direct >= 0 ? "direct" : "cached";
     this.inFlightCount += 1;
+    this.flying[way] += 1;
     this.writing(offset, source.length);
     try {
       const cause = await new Promise<unknown>((resolve) => {
         writeFullyLater(descriptor, offset, source, direct >= 0 ? BLOCK_SIZE : 1, resolve);
       });
+      this.flying[way] -= 1;
       if (cause === undefined) return true;
       this.completedCount += 1;
       if (isOutOfSpace(cause) || (direct >= 0 && this.direct.refuses(source, cause))) return false;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openBlockDevice, RawBlockDevice } from "../../hosts/block-device.ts";
 import type { TargetOptions } from "../../hosts/target.ts";
+import type { DevicePiece } from "../../store/device.ts";
 import { bytesOf, codeOf, errorOf, openTarget, pageAligned, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
@@ -86,6 +87,29 @@ describe("a block device", () => {
     }
     target.release();
     expect((await openTarget(loop, OPTIONS)).release(), "every descriptor is closed").toBeUndefined();
+  });
+
+  test("takes writes through the page cache beside ones past it, in what was read ahead, and syncs them", async () => {
+    const target = await openTarget(loop, OPTIONS);
+    const { device } = target;
+    const whole = new Uint8Array(64 * BLOCK);
+    const memory = pageAligned(new Uint8Array(8 * BLOCK));
+    for (let round = 0; round < 300; round++) {
+      // Neighbours lie in one folio of the cache then.
+      device.read(SIZE / 2, whole);
+      memory.fill(round);
+      const pieceAt = (block: number, uncached: boolean): DevicePiece => ({
+        offset: SIZE / 2 + block * BLOCK,
+        source: memory.subarray((block % 8) * BLOCK, ((block % 8) + 1) * BLOCK),
+        uncached,
+      });
+      const all = Array.from({ length: 24 }, (_, i) => pieceAt(i, i % 2 === 0));
+      await Promise.all([device.writeAsync(all.slice(0, 12)), device.writeAsync(all.slice(12))]);
+      await device.syncAsync();
+    }
+    device.read(SIZE / 2, whole);
+    expect(whole.subarray(0, 24 * BLOCK).every((byte) => byte === 299 % 256)).toBe(true);
+    target.release();
   });
 
   test("is LOCKED for a second opener, open to a reader, and leaves no lock file", async () => {

@@ -59,9 +59,9 @@ export const ORACLE_BUGS: readonly Bug[] = [
   {
     name: "cut-short-is-written-to",
     file: "assembly/recovery/mount.ts",
-    find: "  if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;",
+    find: "  if (<u64>size < segmentOffset(root.segmentCount)) return Status.DEVICE_SHRUNK;\n  if (flags & MountFlags.FENCE",
     replace:
-      "  if (<u64>size < segmentOffset(root.segmentCount)) {\n    if (PLANTED) superblockCommit();\n    return Status.DEVICE_SHRUNK;\n  }",
+      "  if (<u64>size < segmentOffset(root.segmentCount)) {\n    if (PLANTED) superblockCommit();\n    return Status.DEVICE_SHRUNK;\n  }\n  if (flags & MountFlags.FENCE",
     breaks: "a device that was cut short is written to before it is refused",
     search: { with: ["cutShort"], live: true },
     shows: ["session.ts: a device that was cut short was written to"],
@@ -69,9 +69,9 @@ export const ORACLE_BUGS: readonly Bug[] = [
   {
     name: "cut-short-is-opened",
     file: "assembly/recovery/mount.ts",
-    find: "  const size = deviceSize();\n  if (size < 0) return <i32>size;\n  if (<u64>size",
+    find: "  let size = deviceSize();\n  if (size < 0) return <i32>size;\n",
     replace:
-      "  const size = deviceSize();\n  if (size < 0) return <i32>size;\n  if (PLANTED && <u64>size < segmentOffset(root.segmentCount)) {\n    root.segmentCount = <u32>((<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);\n    root.allotmentEnd = min(root.allotmentEnd, root.segmentCount);\n  }\n  if (<u64>size",
+      "  let size = deviceSize();\n  if (size < 0) return <i32>size;\n  if (PLANTED && <u64>size < segmentOffset(root.segmentCount)) {\n    root.segmentCount = <u32>((<u64>size - SEGMENTS_OFFSET) >> root.segmentSizeLog2);\n    root.allotmentEnd = min(root.allotmentEnd, root.segmentCount);\n  }\n",
     breaks: "a device that was cut short is opened",
     search: { with: ["cutShort"], live: true },
     shows: ["session.ts: a device that was cut short gives …"],
