@@ -559,7 +559,7 @@ describe(`damaged stored forms, CAIRN_SEED=${seed}`, () => {
     };
     expect((await store.verify({ onProgress })).faults).toEqual([]);
     // 96 MiB: more than one step, or it was not left.
-    expect(steps).toBeGreaterThan(4);
+    expect(steps).toBeGreaterThan(1);
     snapshot.close();
     await store.close();
   });
