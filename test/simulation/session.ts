@@ -94,6 +94,8 @@ export class Session {
   poisoned = false;
   /** Whether a device without room has refused something in this life. */
   wasFull = false;
+  /** Whether the last write threw. */
+  wasRefused = false;
   /** Whether the device has lied so that nothing more can be said: the run ends. */
   lost = false;
   /** Whether the store is being closed, so that what is under way may end in that. */
@@ -280,6 +282,7 @@ export class Session {
     } catch (error) {
       refused = error;
     }
+    this.wasRefused = refused !== undefined;
     const owes = this.changes(commit);
     const isDone = this.settleCommit(commit, this.store.version !== before);
     if (refused !== undefined) this.refused(refused);
@@ -433,6 +436,8 @@ export class Session {
   private recovered(): void {
     this.poisoned = false;
     this.wasFull = false;
+    // What a life has seen and not made durable the next one does not know.
+    this.seenMs = this.durableMs;
     const found = contentsOf(this.store, this.isSilent);
     const least = this.isSilent ? 0 : this.acked;
     const nowMs = this.clock.wallMs();
