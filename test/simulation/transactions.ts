@@ -5,7 +5,7 @@
  */
 import { CairnError } from "../../store/error.ts";
 import type { Transaction } from "../../store/transaction.ts";
-import { drain } from "./clock.ts";
+import { drain, START_MS } from "./clock.ts";
 import { type Encoded, encoded, expectValue, newBatch, pickKey, writeSync } from "./drawing.ts";
 import type { Random } from "./random.ts";
 import type { Session } from "./session.ts";
@@ -107,7 +107,9 @@ export const TRANSACTION_OPERATIONS = {
     });
     goOn();
     await drain();
-    const isDone = session.settleCommit(commit, session.store.version !== before);
+    // Taking away what has expired moves the version, too; what a refused transaction did then, the next reads show.
+    const isSwept = settled === "conflict" && session.highestMs > START_MS;
+    const isDone = session.settleCommit(commit, !isSwept && session.store.version !== before);
     if (settled === "conflict" && isDone) throw new Violation("a transaction that was refused was done");
     if (isDone && isStale) throw new Violation("a transaction was done though what it had read was written");
     if (settled === "conflict") {
