@@ -1,9 +1,6 @@
 /** Runs of the program in processes of their own, for tests. */
-import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import type { Command } from "../runtime.ts";
-
-const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+import { path, startSimulation } from "../simulation/lanes.ts";
 
 /** A program that takes longer hangs. */
 const RUN_MS_MAX = 240_000;
@@ -39,37 +36,22 @@ export async function bundle(outfile: string): Promise<void> {
 }
 
 /** The lines of the program. Rejects when it does not end by itself, with what it was `at`. */
-export function callsOf(
-  { command, args }: Command,
+export async function callsOf(
+  command: Command,
   program: string,
   words: readonly string[],
   at: () => string,
 ): Promise<readonly CallsLine[]> {
-  const child = spawn(command, [...args, program, path("build/cairn.wasm"), ...words], {
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: RUN_MS_MAX,
-    killSignal: "SIGKILL",
-    env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
-  });
-  let text = "";
-  let complaint = "";
-  child.stdout.on("data", (data) => {
-    text += data;
-  });
-  child.stderr.on("data", (data) => {
-    complaint += data;
-  });
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (status, signal) => {
-      if (status === 0 || status === 1)
-        resolve(
-          text
-            .split("\n")
-            .filter(Boolean)
-            .map((line) => JSON.parse(line)),
-        );
-      else reject(new Error(`the program ended with ${status ?? signal}, at ${at()}: ${complaint}`));
-    });
-  });
+  const { status, signal, text, complaint } = await startSimulation(
+    command,
+    program,
+    [path("build/cairn.wasm"), ...words],
+    RUN_MS_MAX,
+  );
+  if (status !== 0 && status !== 1)
+    throw new Error(`the program ended with ${status ?? signal}, at ${at()}: ${complaint}`);
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
 }
