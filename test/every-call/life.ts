@@ -96,6 +96,8 @@ export class Life {
   isHalfway = false;
   /** Refusals that the options allow without a fault. */
   refusalCount = 0;
+  /** Calls and promises that were refused, for whatever reason. */
+  private refusedCount = 0;
   readonly crashes: CrashPoint[] = [];
   private readonly world: World;
   private readonly fault: Fault | undefined;
@@ -240,6 +242,7 @@ export class Life {
     this.begin();
     this.phase = "closing";
     const wasPoisoned = this.poisoned;
+    const { refusedCount } = this;
     let refusal: { error: unknown } | undefined;
     try {
       await this.wait(this.store.close(), "close");
@@ -249,7 +252,8 @@ export class Life {
     await this.settleQuietly();
     this.phase = "closed";
     if (refusal !== undefined) this.refused(refusal.error, "close");
-    else if (!wasPoisoned) this.acked = this.commits.length;
+    // A close says nothing of a failure that a promise has told of meanwhile.
+    else if (!wasPoisoned && this.refusedCount === refusedCount) this.acked = this.commits.length;
     if (!this.device.isClosed) throw new Violation("the store is closed, and its device is not");
   }
 
@@ -340,6 +344,7 @@ export class Life {
 
   /** A call, or a promise, was refused. Throws a `Violation` unless the table allows it; `Ended` when no more calls are taken. */
   refused(error: unknown, operation: string): void {
+    this.refusedCount++;
     if (error instanceof Violation || error instanceof Ended) throw error;
     if (!(error instanceof CairnError)) {
       throw new Violation(`${operation} gives ${described(error)}, which is no CairnError`, { cause: error });
