@@ -1,0 +1,23 @@
+/** Who asks, and what that allows: what every protocol of the server gets from a key, a token or a certificate. */
+
+/** What may be done with keys. `admin` stands for all of it, and for what concerns the store as a whole. */
+export const VERBS = ["read", "write", "delete", "range", "watch", "admin"] as const;
+export type Verb = (typeof VERBS)[number];
+
+/** Whoever has shown a key, a token or a certificate that counts. */
+export interface Principal {
+  /** The public id of the API key: for logs, limits and metrics. A token has that of the key that it was made with. */
+  readonly id: string;
+  /** The tenant's name. */
+  readonly tenant: string;
+  /** Whether `verb` is allowed for one key, by its role and, for a token, by its `accessPattern`. */
+  may(verb: Verb, key: string | Uint8Array): boolean;
+  /** Whether `verb` is allowed for every key of a range; both ends inclusive, `undefined`: no end. */
+  mayRange(verb: Verb, start: string | Uint8Array | undefined, end: string | Uint8Array | undefined): boolean;
+  /** Whether `verb` is allowed for all keys of the tenant; `admin`: also for the store as a whole. */
+  mayAll(verb: Verb): boolean;
+  /** What a token is told about: whether a change of `key` goes to its connections. Keys and certificates: nothing. */
+  readonly subscribes: ((key: string) => boolean) | undefined;
+  /** Aborts when the key is revoked: connections of this principal end then. */
+  readonly revoked: AbortSignal;
+}
