@@ -130,6 +130,15 @@ export class Committer {
     }
   }
 
+  /**
+   * Makes durable what a call under `durability: "sync"` says, before it returns. One that had nothing to change may rest on writes
+   * whose promises still wait: a key that is absent, or has another version, is so only when these are on stable storage.
+   */
+  sync(operation: string): void {
+    const isDurable = this.flight === undefined && this.held === undefined && this.core.exports.groupPending() === 0;
+    if (!isDurable) this.flushSync(operation);
+  }
+
   /** `flushSync` that nobody called for. */
   private flushNow(operation: string): void {
     if (this.poisoned !== undefined) throw this.poisonError();

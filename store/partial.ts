@@ -96,7 +96,7 @@ export class Partials {
   private wrote(operation: string): void {
     const { session } = this;
     session.afterWrite();
-    if (session.durability === "sync") session.committer.flushSync(operation);
+    if (session.durability === "sync") session.committer.sync(operation);
   }
 
   /** Appends bytes, or without an offset writes them there. */
@@ -220,7 +220,6 @@ export class Partials {
     const { scope } = face;
     if (bytes !== undefined) session.writes.writeEncoded(scope, encoded, bytes, operation, wordsOf(now));
     else if (now !== undefined) session.writes.eraseIn(scope.keyEncodedIn(encoded, operation), operation);
-    else return value;
     this.wrote(operation);
     return value;
   }

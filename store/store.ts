@@ -168,9 +168,9 @@ export class Store<K = string, V = string> {
     const { session, scope } = this;
     session.ready("set");
     const words = options === undefined ? undefined : readWriteOptions(options, "set");
-    if (!session.writes.write(scope, key, value, "set", words)) return false;
-    if (session.durability === "sync") session.committer.flushSync("set");
-    return true;
+    const stored = session.writes.write(scope, key, value, "set", words);
+    if (session.durability === "sync") session.committer.sync("set");
+    return stored;
   }
 
   /**
@@ -182,7 +182,7 @@ export class Store<K = string, V = string> {
     session.ready("delete");
     const words = options === undefined ? undefined : readWriteOptions(options, "delete", DELETE_OPTIONS);
     const deleted = session.writes.erase(scope, key, "delete", words);
-    if (deleted && session.durability === "sync") session.committer.flushSync("delete");
+    if (session.durability === "sync") session.committer.sync("delete");
     return deleted;
   }
 
@@ -332,7 +332,7 @@ export class Store<K = string, V = string> {
     const span = spanToClear(scope, range);
     const deleted = session.writes.clearSpan(span);
     session.afterWrite();
-    if (deleted > 0 && session.durability === "sync") session.committer.flushSync("clear");
+    if (session.durability === "sync") session.committer.sync("clear");
     return deleted;
   }
 

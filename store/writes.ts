@@ -247,7 +247,10 @@ export class Writes {
         throw new CairnError("BATCH_SIZE", name, message);
       }
     }
-    if (!this.conditionsHold(prepared, name)) return prepared.map(() => false);
+    if (!this.conditionsHold(prepared, name)) {
+      if (syncs && session.durability === "sync") session.committer.sync(name);
+      return prepared.map(() => false);
+    }
     this.setAside(prepared.length, weight, name);
     try {
       return this.apply(prepared, name);
@@ -255,7 +258,7 @@ export class Writes {
       session.core.exports.batchEnd();
       session.afterWrite();
       if (syncs && session.durability === "sync" && session.committer.poisoned === undefined) {
-        session.committer.flushSync(name);
+        session.committer.sync(name);
       }
     }
   }

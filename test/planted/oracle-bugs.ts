@@ -105,8 +105,8 @@ export const ORACLE_BUGS: readonly Bug[] = [
   {
     name: "synchronous-set-is-not-flushed",
     file: "store/store.ts",
-    find: 'if (session.durability === "sync") session.committer.flushSync("set");',
-    replace: 'if (session.durability === "sync" && !PLANTED) session.committer.flushSync("set");',
+    find: 'if (session.durability === "sync") session.committer.sync("set");',
+    replace: 'if (session.durability === "sync" && !PLANTED) session.committer.sync("set");',
     breaks: "a synchronous write is not durable when it returns",
     search: { with: ["sync"], live: true },
     shows: ["drawing.ts: a synchronous write is not durable"],

@@ -33,14 +33,12 @@ export function read(session: Session, body: () => void): void {
   }
 }
 
-/** A write under `durability: "sync"` is durable when it has returned, unless it was refused or had nothing to do. */
+/** What a write under `durability: "sync"` says is durable when it has returned, unless it was refused. */
 export function writeSync(session: Session, commit: Commit, call: () => void): void {
-  const changed = session.write(commit, call);
-  if (!changed || session.plan.options.durability !== "sync" || session.poisoned || session.wasFull) return;
+  session.write(commit, call);
+  if (session.plan.options.durability !== "sync" || session.poisoned || session.wasFull) return;
   // Where nobody could look who has the store, the next group covers it.
   if (session.wasRefused) return;
-  // What had expired was not there to be deleted.
-  if (commit.size === 0) return;
   const { version, durableVersion } = session.store;
   if (durableVersion < version) throw new Violation("a synchronous write is not durable");
   session.acknowledge(session.issued);
