@@ -178,7 +178,7 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 }
 
 /** The first key that does not start with a prefix; none when it is all 0xff. */
-function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
+export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
   let size = prefix.length;
   while (size > 0 && prefix[size - 1] === 0xff) size--;
   if (size === 0) return undefined;

@@ -21,3 +21,22 @@ export interface Principal {
   /** Aborts when the key is revoked: connections of this principal end then. */
   readonly revoked: AbortSignal;
 }
+
+/**
+ * What of a range a principal is shown, for `ServedRange.shows`; both ends inclusive.
+ *
+ * `true`: all of it. `false`: the range is refused. A function: those keys for which it is true. Only tokens get one, whose
+ * `accessPattern` nothing proves for what lies between two keys: both ends must be allowed, and the rest is left out. A role
+ * is asked for a range that it allows wholly: records that are silently missing would look like records that are not there.
+ */
+export function shownOf(
+  principal: Principal,
+  verb: Verb,
+  start: string | Uint8Array | undefined,
+  end: string | Uint8Array | undefined,
+): boolean | ((key: string | Uint8Array) => boolean) {
+  if (principal.mayRange(verb, start, end)) return true;
+  if (principal.subscribes === undefined || start === undefined || end === undefined) return false;
+  if (!principal.may(verb, start) || !principal.may(verb, end)) return false;
+  return (key) => principal.may(verb, key);
+}
