@@ -118,6 +118,36 @@ export class Lookups {
     );
   }
 
+  /**
+   * The value of an encoded key: itself where it is in memory, else a promise of what the key held at this call. `later` gives the
+   * view that the promise reads through, and is told when that is done with.
+   */
+  soon(
+    key: unknown,
+    operation: string,
+    later: { begin(): CursorState | undefined; end(view: CursorState): void },
+  ): unknown {
+    const { place } = this;
+    let status: number = AHEAD_BUSY;
+    if (!place.cold.isCrowded) {
+      status = this.first(place.keyIn(key, operation), 0);
+      if (status === 0) return undefined;
+      if (status === AT_MEMORY) return this.value(operation);
+    }
+    let view: CursorState | undefined;
+    try {
+      view = later.begin();
+    } catch {
+      // No room for a view: what the key holds when the read has landed has to do.
+    }
+    const found = new Promise((resolve, reject) => {
+      this.proceed(new Lookup(this, copyOf(key), operation, view, resolve, reject), status);
+    });
+    if (view === undefined) return found;
+    const held = view;
+    return found.finally(() => later.end(held));
+  }
+
   /** The values of many keys; a foreign codec's are left as bytes. The keys are encoded. */
   async getMany(keys: readonly unknown[]): Promise<unknown[]> {
     const found: unknown[] = new Array(keys.length).fill(undefined);

@@ -31,6 +31,7 @@ import { invalid } from "./refusals.ts";
 import { type Face, faceOf, NO_PREFIX, Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import { Snapshot } from "./snapshot.ts";
+import { entrySoon, valueSoon } from "./soon.ts";
 import { readStats, type StoreStats } from "./stats.ts";
 import { type Transaction, type TransactOptions, transact, transaction } from "./transaction.ts";
 import { checkVerifyOptions, type VerifyOptions, type VerifyReport, verifyCore } from "./verify.ts";
@@ -148,6 +149,19 @@ export class Store<K = string, V = string> {
     // It has expired in between.
     if (status === 0) return undefined;
     return { value: valueFound(session, scope, status, key, "getEntry") as V, ...facts };
+  }
+
+  /**
+   * The value of a key, at once where it is in memory, else as a promise of what the key held at this call: for servers, which
+   * neither block nor make a promise where none is needed. @internal
+   */
+  getSoon(key: K): V | undefined | Promise<V | undefined> {
+    return valueSoon(this.session, this.scope, key) as V | undefined | Promise<V | undefined>;
+  }
+
+  /** `getEntry` in the way of `getSoon`. @internal */
+  getEntrySoon(key: K): Entry<V> | undefined | Promise<Entry<V> | undefined> {
+    return entrySoon(this.session, this.scope, key) as Entry<V> | undefined | Promise<Entry<V> | undefined>;
   }
 
   /** Whether a key is there. Never reads the device. */
@@ -385,6 +399,17 @@ export class Store<K = string, V = string> {
     const prefix = prefixOf(face.prefix, name);
     const { keys, values } = subFormats(encodings);
     return new Store(session, keys, values, prefix);
+  }
+
+  /** The same keys under other encodings. @internal */
+  withEncodings<OtherK extends KeyEncoding, OtherV extends ValueEncoding>(encodings: {
+    keyEncoding: OtherK;
+    valueEncoding: OtherV;
+  }): Store<KeyOf<OtherK>, ValueOf<OtherV>> {
+    const { session, face } = this;
+    session.ready("withEncodings");
+    const { keys, values } = subFormats(encodings);
+    return new Store(session, keys, values, face.prefix);
   }
 
   /**
