@@ -1,0 +1,100 @@
+/**
+ * What the parts of a server share: made once by `createServer`, given to each part's function, which gives back what it serves.
+ *
+ *   restHandler(context)    (request, info, principal?) => Response     every path that no other part takes
+ *   socketHandler(context)  UpgradeHandler                              `/ws`, and `//ws`
+ *   remoteHandler(context)  UpgradeHandler                              the subprotocol "cairn.v1"
+ *
+ * 1. Who asks by a header is known before a handler of requests is called, and was admitted by the limits; a key that does not count was
+ *    answered. Without a key `principal` is `undefined`: what needs one answers 401.
+ * 2. Who asks by an upgrade is the upgrade handler's to find out. It answers 401 or 403, which counts against the address. Each message of a
+ *    socket is the session's to admit: `limits.request`.
+ * 3. Answers made by `reply` go out without a `Response` being built.
+ */
+import type { Store } from "../../store/store.ts";
+import type { Operations } from "./operations.ts";
+import type { Principal } from "./principal.ts";
+
+/** The store, whatever its encodings are. */
+// biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
+export type ServedStore = Store<any, any>;
+
+/** Who is who, and what they may: `Access` of access/. */
+export interface AccessPoint {
+  /** Whose API key this is; synchronous, and cheap enough for every request. */
+  authenticate(apiKey: string): Principal | undefined;
+  /** Whose token this is; `undefined` when it is unknown, expired or revoked. */
+  verifyToken(token: string): Principal | undefined;
+  /** A token for a key's holder. Throws `ServerFailure`: 400 for a bad pattern, 403 where the key may not. */
+  issueToken(
+    principal: Principal,
+    wants: { subscribeKeys?: string[]; subscribePatterns?: string[]; accessPattern?: string },
+  ): { token: string; expiresAt: number };
+  /** Whose client certificate this is, by the SHA-256 of its DER form in hexadecimal digits. */
+  certificate(fingerprintSha256: string): Principal | undefined;
+  close(): void | Promise<void>;
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Structured logs. What a level lets through goes out as one object; secrets never come here. */
+export interface Log {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** An operation that took longer than the threshold. */
+export interface SlowOperation {
+  /** Milliseconds since the epoch at which it began. */
+  at: number;
+  /** `GET /record`, `ws 5`, …: the operation, never the key. */
+  operation: string;
+  ms: number;
+  tenant: string;
+  requestId?: string;
+}
+
+/** The newest slow operations, a bounded number of them. */
+export interface SlowOperations {
+  /** From how many milliseconds on an operation counts as slow. */
+  readonly thresholdMs: number;
+  /** Notes an operation when it was slow. */
+  note(operation: string, ms: number, tenant: string, requestId?: string): void;
+  /** Newest first. */
+  list(): SlowOperation[];
+}
+
+/** What may go on. Each call costs well under a microsecond. */
+export interface LimitKeeper {
+  /** Takes one request from the budgets of the key, its tenant and the server: 0, or the seconds after which to try again. */
+  request(principal: Pick<Principal, "id" | "tenant">, cost?: number): number;
+  /**
+   * Takes `size` bytes of what is in flight for the tenant and in all, until `release(tenant, size)`; false, and nothing taken, where
+   * that is more than may be.
+   */
+  take(tenant: string, size: number): boolean;
+  release(tenant: string, size: number): void;
+  /** Takes one of the tenant's long-lived connections (WebSocket, RIOC, events), until `disconnected`. */
+  connected(tenant: string): boolean;
+  disconnected(tenant: string): void;
+  /** 0, or the seconds for which an address that failed too often may not try to authenticate. */
+  authenticationDelay(address: string): number;
+  authenticationFailed(address: string): void;
+}
+
+/** What the parts of one server share. */
+export interface ServerContext<Config = unknown> {
+  readonly store: ServedStore;
+  /** The configuration, checked, with everything decided. */
+  readonly config: Config;
+  readonly access: AccessPoint;
+  /** The operations over a tenant's records; the same object each time. */
+  operationsOf(tenant: string): Operations;
+  readonly log: Log;
+  readonly limits: LimitKeeper;
+  readonly slow: SlowOperations;
+  /** Aborts when the server begins to close: streams and sockets end then. */
+  readonly closing: AbortSignal;
+}
