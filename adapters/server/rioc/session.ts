@@ -1,0 +1,316 @@
+/**
+ * One RIOC connection: what its operations do, and what they answer.
+ *
+ * 1. Operations happen in the order in which they came, over all batches of the connection. A write waits until the reads before it
+ *    have their values, so that none of them sees it.
+ * 2. A write is answered when it is on stable storage. Operations behind it do not wait for that, their answers do.
+ * 3. A batch is taken whole whatever its replies weigh: a client sends it before it reads. When much waits, nothing is read between one
+ *    batch and the next.
+ */
+import type { LimitKeeper } from "../context.ts";
+import { failureOf } from "../failure.ts";
+import type { Operations, ServedRecord } from "../operations.ts";
+import type { Principal } from "../principal.ts";
+import { CairnError } from "../../../store/error.ts";
+import { Command, INTEGER_SIZE, RANGE_RECORD_OVERHEAD, RANGE_SIZE_MAX, Status, VALUE_SIZE_MAX } from "./format.ts";
+import { type RiocOperation, RiocParser } from "./parser.ts";
+import { type Awaited, Replies } from "./replies.ts";
+
+/** A payload of fewer bytes is not counted among what is in flight. */
+const COUNTED_SIZE_MIN = 4096;
+const NO_INTEGER = new Uint8Array(INTEGER_SIZE);
+const encoder = new TextEncoder();
+
+/** What a session is for. */
+export interface RiocSessionTerms {
+  principal: Principal;
+  operations: Operations;
+  limits: LimitKeeper;
+  /** Whether timestamps order writes: an older one than the record's is refused. */
+  isStrict: boolean;
+  /** Bytes of replies that may wait before nothing more is read. */
+  queueBytesMax: number;
+  /** Sends bytes, which are the receiver's from then on. */
+  send(bytes: Uint8Array): void;
+  /** Ends the connection: the other side does not keep to the protocol, or something of ours failed. */
+  fail(why: string): void;
+  /** An operation took so many milliseconds. */
+  took(operation: string, ms: number): void;
+}
+
+export class RiocSession {
+  private readonly terms: RiocSessionTerms;
+  private readonly replies: Replies;
+  private readonly parser: RiocParser;
+  /** Operations that wait for reads before them. */
+  private waiting: RiocOperation[] = [];
+  private waitingBytes = 0;
+  /** Reads that have no value yet. */
+  private reads = 0;
+  private busySeconds = 0;
+  private isOver = false;
+
+  constructor(terms: RiocSessionTerms) {
+    this.terms = terms;
+    this.replies = new Replies(terms.send);
+    this.parser = new RiocParser({
+      begin: (count) => {
+        this.busySeconds = terms.limits.request(terms.principal, count);
+      },
+      admit: (size) => this.admit(size),
+      operation: (operation) => this.take(operation),
+    });
+  }
+
+  /** Whether a request was begun, and has not come to its end. */
+  get isWithinRequest(): boolean {
+    return this.parser.isWithinRequest;
+  }
+
+  /** Whether replies are still awaited. */
+  get isBusy(): boolean {
+    return !this.replies.isEmpty || this.waiting.length > 0;
+  }
+
+  /** Whether nothing more should be read before `unsentBytes`, what the socket has not got rid of, and what waits here is less. */
+  isFull(unsentBytes: number): boolean {
+    if (this.parser.isWithinRequest) return false;
+    return unsentBytes + this.replies.size + this.waitingBytes > this.terms.queueBytesMax;
+  }
+
+  /** Takes what came. The bytes must not change any more. */
+  receive(piece: Uint8Array): void {
+    if (this.isOver) return;
+    this.parser.take(piece);
+    this.replies.flush();
+    if (this.parser.broken !== undefined) this.terms.fail(this.parser.broken);
+  }
+
+  /** The connection is over: what was begun is done, and answered to nobody. */
+  end(): void {
+    this.isOver = true;
+    for (const operation of this.waiting) this.release(operation);
+    this.waiting = [];
+  }
+
+  private admit(size: number): boolean {
+    if (this.busySeconds > 0) return false;
+    return size < COUNTED_SIZE_MIN || this.terms.limits.take(this.terms.principal.tenant, size);
+  }
+
+  private release({ key, value }: RiocOperation): void {
+    const size = key.length + value.length;
+    if (size >= COUNTED_SIZE_MIN) this.terms.limits.release(this.terms.principal.tenant, size);
+  }
+
+  private take(operation: RiocOperation): void {
+    if (this.waiting.length > 0 || (this.reads > 0 && writes(operation))) {
+      this.waiting.push(operation);
+      this.waitingBytes += operation.key.length + operation.value.length;
+      return;
+    }
+    this.run(operation);
+  }
+
+  /** Reads have their values: what waited for them goes on. */
+  private goOn(): void {
+    if (this.isOver) return;
+    let done = 0;
+    while (done < this.waiting.length) {
+      const operation = this.waiting[done] as RiocOperation;
+      if (this.reads > 0 && writes(operation)) break;
+      done += 1;
+      this.waitingBytes -= operation.key.length + operation.value.length;
+      this.run(operation);
+    }
+    this.waiting.splice(0, done);
+  }
+
+  private run(operation: RiocOperation): void {
+    try {
+      this.perform(operation);
+    } catch (error) {
+      this.release(operation);
+      this.refuse(operation, statusOf(error));
+    }
+  }
+
+  private perform(operation: RiocOperation): void {
+    const { command, key, value, refused } = operation;
+    const { operations, principal } = this.terms;
+    if (refused !== undefined) return this.refuse(operation, refused === "size" ? Status.OVERFLOW : Status.BUSY);
+    switch (command) {
+      case Command.GET: {
+        if (key.length === 0 || value.length > 0 || !principal.may("read", key)) break;
+        const found = operations.getBytes(key);
+        this.release(operation);
+        if (found instanceof Promise) this.read("GET", found, (bytes, place) => this.given(bytes, place));
+        else this.given(found, undefined);
+        return;
+      }
+      case Command.INSERT:
+        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) break;
+        return this.write("INSERT", operation, operations.put(key, value, this.optionsOf(operation)), (_, place) =>
+          this.answer(place, Status.SUCCESS, 0, undefined),
+        );
+      case Command.DELETE:
+        if (key.length === 0 || value.length > 0 || !principal.may("delete", key)) break;
+        return this.write("DELETE", operation, operations.delete(key, this.optionsOf(operation)), (wasThere, place) =>
+          this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined),
+        );
+      case Command.PARTIAL_UPDATE:
+        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) break;
+        return this.write("PARTIAL_UPDATE", operation, operations.patch(key, value, VALUE_SIZE_MAX), (_, place) =>
+          this.answer(place, Status.SUCCESS, 0, undefined),
+        );
+      case Command.ATOMIC_INC_DEC: {
+        if (key.length === 0 || value.length !== INTEGER_SIZE || !principal.may("write", key)) break;
+        const by = new DataView(value.buffer, value.byteOffset, INTEGER_SIZE).getBigInt64(0, true);
+        return this.write("ATOMIC", operation, operations.increment(key, by), (sum, place) => {
+          const body = new Uint8Array(INTEGER_SIZE);
+          new DataView(body.buffer).setBigInt64(0, sum, true);
+          this.answer(place, Status.SUCCESS, INTEGER_SIZE, body);
+        });
+      }
+      case Command.RANGE_QUERY: {
+        if (key.length === 0 || value.length === 0 || !principal.mayRange("range", key, value)) break;
+        const page = operations.range({ start: key, end: value, sizeMax: RANGE_SIZE_MAX, overhead: RANGE_RECORD_OVERHEAD });
+        this.release(operation);
+        return this.read("RANGE", page, ({ records }, place) => {
+          this.answer(place, Status.SUCCESS, records.length, bodyOf(records));
+        });
+      }
+      default:
+        this.release(operation);
+        this.refuse(operation, Status.PROTOCOL);
+        return;
+    }
+    this.release(operation);
+    this.refuse(operation, Status.PARAM);
+  }
+
+  private given(bytes: Uint8Array | undefined, place: Awaited | undefined): void {
+    if (bytes === undefined) this.answer(place, Status.NO_ENTRY, 0, undefined);
+    else if (bytes.length > VALUE_SIZE_MAX) this.answer(place, Status.OVERFLOW, 0, undefined);
+    else this.answer(place, Status.SUCCESS, bytes.length, bytes);
+  }
+
+  private read<T>(name: string, promise: Promise<T>, use: (value: T, place: Awaited) => void): void {
+    const place = this.replies.await();
+    const startMs = performance.now();
+    this.reads += 1;
+    const settled = (): void => {
+      this.reads -= 1;
+      this.terms.took(name, performance.now() - startMs);
+      if (this.reads === 0) this.goOn();
+      this.replies.flush();
+    };
+    promise.then(
+      (value) => {
+        use(value, place);
+        settled();
+      },
+      (error) => {
+        this.answer(place, statusOf(error), 0, undefined);
+        settled();
+      },
+    );
+  }
+
+  private write<T>(
+    name: string,
+    operation: RiocOperation,
+    promise: Promise<T>,
+    use: (value: T, place: Awaited) => void,
+  ): void {
+    const place = this.replies.await();
+    const startMs = performance.now();
+    const settled = (): void => {
+      this.release(operation);
+      this.terms.took(name, performance.now() - startMs);
+      this.replies.flush();
+    };
+    promise.then(
+      (value) => {
+        use(value, place);
+        settled();
+      },
+      (error) => {
+        this.refuseAt(place, operation, statusOf(error));
+        settled();
+      },
+    );
+  }
+
+  private answer(place: Awaited | undefined, status: Status, count: number, body: Uint8Array | undefined): void {
+    if (place === undefined) this.replies.add(status, count, body);
+    else this.replies.settle(place, status, count, body);
+  }
+
+  private refuse(operation: RiocOperation, status: Status): void {
+    this.refuseAt(undefined, operation, status);
+  }
+
+  /**
+   * The published client frees the result of an addition in a batch of several without having got one, and crashes, unless eight bytes
+   * come with the status. In a batch of one it reads no body of an error.
+   */
+  private refuseAt(place: Awaited | undefined, { command, isOneOfSeveral }: RiocOperation, status: Status): void {
+    if (command === Command.ATOMIC_INC_DEC && isOneOfSeveral) this.answer(place, status, INTEGER_SIZE, NO_INTEGER);
+    else this.answer(place, status, 0, undefined);
+  }
+
+  /** The 53 upper bits of the timestamp: steps of two microseconds, which a number holds. */
+  private optionsOf({ timestampHigh, timestampLow }: RiocOperation): { timestamp: number } | undefined {
+    if (!this.terms.isStrict) return undefined;
+    return { timestamp: timestampHigh * 2 ** 21 + (timestampLow >>> 11) };
+  }
+}
+
+function writes({ command, refused }: RiocOperation): boolean {
+  if (refused !== undefined) return false;
+  return command !== Command.GET && command !== Command.RANGE_QUERY;
+}
+
+/** Records back to back, as a range's reply has them. */
+function bodyOf(records: readonly ServedRecord[]): Uint8Array {
+  const parts = records.map(({ key, value }) => [bytesOf(key), bytesOf(value)] as const);
+  const size = parts.reduce((sum, [key, value]) => sum + RANGE_RECORD_OVERHEAD + key.length + value.length, 0);
+  const body = new Uint8Array(size);
+  const view = new DataView(body.buffer);
+  let at = 0;
+  for (const [key, value] of parts) {
+    view.setUint16(at, key.length, true);
+    body.set(key, at + 2);
+    view.setBigUint64(at + 2 + key.length, BigInt(value.length), true);
+    body.set(value, at + RANGE_RECORD_OVERHEAD + key.length);
+    at += RANGE_RECORD_OVERHEAD + key.length + value.length;
+  }
+  return body;
+}
+
+function bytesOf(text: string | Uint8Array): Uint8Array {
+  return typeof text === "string" ? encoder.encode(text) : text;
+}
+
+const OF_CODE: Partial<Record<CairnError["code"], Status>> = {
+  KEY_SIZE: Status.PARAM,
+  NOT_A_NUMBER: Status.PARAM,
+  INVALID_ARGUMENT: Status.PARAM,
+  VALUE_SIZE: Status.OVERFLOW,
+  OUT_OF_RANGE: Status.OVERFLOW,
+  STALE_TIMESTAMP: Status.STALE,
+  OUT_OF_MEMORY: Status.MEMORY,
+  NO_SPACE: Status.DEVICE,
+  CONFLICT: Status.BUSY,
+};
+
+/** What an error is in the protocol. */
+function statusOf(error: unknown): Status {
+  if (error instanceof CairnError) return OF_CODE[error.code] ?? Status.IO;
+  const { status, cause } = failureOf(error);
+  if (cause instanceof CairnError) return OF_CODE[cause.code] ?? Status.IO;
+  if (status === 400 || status === 413) return Status.OVERFLOW;
+  if (status === 429) return Status.BUSY;
+  return status === 409 ? Status.STALE : Status.IO;
+}
