@@ -74,6 +74,11 @@ export class RiocParser {
     return this.remaining > 0 || this.keptSize > 0;
   }
 
+  /** Bytes that were admitted for an operation that has not come whole. */
+  get admittedSize(): number {
+    return this.inPayload && this.refused === undefined ? this.payloadSize : 0;
+  }
+
   /** Takes the next piece of the stream. Payloads given out lie in it or in memory of their own: it must not be changed later. */
   take(piece: Uint8Array): void {
     let at = 0;
@@ -110,7 +115,8 @@ export class RiocParser {
     const count = u16(bytes, at + 6);
     if (magic !== MAGIC) this.broken = `a request begins with 0x${magic.toString(16)}, not with the protocol's magic`;
     else if (version !== VERSION) this.broken = `the protocol's version ${version} is not served, but ${VERSION} is`;
-    else if (count === 0 || count > BATCH_COUNT_MAX) this.broken = `a batch of ${count} operations: 1 to ${BATCH_COUNT_MAX}`;
+    else if (count === 0 || count > BATCH_COUNT_MAX)
+      this.broken = `a batch of ${count} operations: 1 to ${BATCH_COUNT_MAX}`;
     else {
       this.remaining = count;
       this.isOneOfSeveral = count > 1;

@@ -7,11 +7,13 @@
  * 3. A batch is taken whole whatever its replies weigh: a client sends it before it reads. When much waits, nothing is read between one
  *    batch and the next.
  */
+
+import { sizeOf } from "../../../store/batch.ts";
+import { CairnError } from "../../../store/error.ts";
 import type { LimitKeeper } from "../context.ts";
 import { failureOf } from "../failure.ts";
 import type { Operations, ServedRecord } from "../operations.ts";
 import type { Principal } from "../principal.ts";
-import { CairnError } from "../../../store/error.ts";
 import { Command, INTEGER_SIZE, RANGE_RECORD_OVERHEAD, RANGE_SIZE_MAX, Status, VALUE_SIZE_MAX } from "./format.ts";
 import { type RiocOperation, RiocParser } from "./parser.ts";
 import { type Awaited, Replies } from "./replies.ts";
@@ -32,8 +34,10 @@ export interface RiocSessionTerms {
   queueBytesMax: number;
   /** Sends bytes, which are the receiver's from then on. */
   send(bytes: Uint8Array): void;
-  /** Ends the connection: the other side does not keep to the protocol, or something of ours failed. */
+  /** The other side does not keep to the protocol: nothing more is taken, and what was begun is answered. */
   fail(why: string): void;
+  /** All that was begun is answered. */
+  idle(): void;
   /** An operation took so many milliseconds. */
   took(operation: string, ms: number): void;
 }
@@ -91,6 +95,9 @@ export class RiocSession {
     this.isOver = true;
     for (const operation of this.waiting) this.release(operation);
     this.waiting = [];
+    // Of a payload that has not come whole.
+    const { admittedSize } = this.parser;
+    if (admittedSize >= COUNTED_SIZE_MIN) this.terms.limits.release(this.terms.principal.tenant, admittedSize);
   }
 
   private admit(size: number): boolean {
@@ -127,66 +134,79 @@ export class RiocSession {
   }
 
   private run(operation: RiocOperation): void {
+    let refusal: Status | undefined;
     try {
-      this.perform(operation);
+      refusal = this.perform(operation);
     } catch (error) {
-      this.release(operation);
-      this.refuse(operation, statusOf(error));
+      refusal = statusOf(error);
     }
+    if (refusal === undefined) return;
+    this.release(operation);
+    this.refuseAt(undefined, operation, refusal);
   }
 
-  private perform(operation: RiocOperation): void {
+  /** Begins an operation; the status of one that is refused before anything happened. */
+  private perform(operation: RiocOperation): Status | undefined {
     const { command, key, value, refused } = operation;
     const { operations, principal } = this.terms;
-    if (refused !== undefined) return this.refuse(operation, refused === "size" ? Status.OVERFLOW : Status.BUSY);
+    if (refused !== undefined) return refused === "size" ? Status.OVERFLOW : Status.BUSY;
     switch (command) {
       case Command.GET: {
-        if (key.length === 0 || value.length > 0 || !principal.may("read", key)) break;
+        if (key.length === 0 || value.length > 0 || !principal.may("read", key)) return Status.PARAM;
         const found = operations.getBytes(key);
         this.release(operation);
         if (found instanceof Promise) this.read("GET", found, (bytes, place) => this.given(bytes, place));
         else this.given(found, undefined);
-        return;
+        return undefined;
       }
-      case Command.INSERT:
-        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) break;
-        return this.write("INSERT", operation, operations.put(key, value, this.optionsOf(operation)), (_, place) =>
-          this.answer(place, Status.SUCCESS, 0, undefined),
-        );
-      case Command.DELETE:
-        if (key.length === 0 || value.length > 0 || !principal.may("delete", key)) break;
-        return this.write("DELETE", operation, operations.delete(key, this.optionsOf(operation)), (wasThere, place) =>
-          this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined),
-        );
-      case Command.PARTIAL_UPDATE:
-        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) break;
-        return this.write("PARTIAL_UPDATE", operation, operations.patch(key, value, VALUE_SIZE_MAX), (_, place) =>
-          this.answer(place, Status.SUCCESS, 0, undefined),
-        );
+      case Command.INSERT: {
+        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
+        const stored = operations.put(key, value, this.optionsOf(operation));
+        this.write("INSERT", operation, stored, (_, place) => this.done(place));
+        return undefined;
+      }
+      case Command.DELETE: {
+        if (key.length === 0 || value.length > 0 || !principal.may("delete", key)) return Status.PARAM;
+        const deleted = operations.delete(key, this.optionsOf(operation));
+        this.write("DELETE", operation, deleted, (wasThere, place) => {
+          this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined);
+        });
+        return undefined;
+      }
+      case Command.PARTIAL_UPDATE: {
+        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
+        const patched = operations.patch(key, value, VALUE_SIZE_MAX);
+        this.write("PARTIAL_UPDATE", operation, patched, (_, place) => this.done(place));
+        return undefined;
+      }
       case Command.ATOMIC_INC_DEC: {
-        if (key.length === 0 || value.length !== INTEGER_SIZE || !principal.may("write", key)) break;
+        if (key.length === 0 || value.length !== INTEGER_SIZE || !principal.may("write", key)) return Status.PARAM;
         const by = new DataView(value.buffer, value.byteOffset, INTEGER_SIZE).getBigInt64(0, true);
-        return this.write("ATOMIC", operation, operations.increment(key, by), (sum, place) => {
+        this.write("ATOMIC", operation, operations.increment(key, by), (sum, place) => {
           const body = new Uint8Array(INTEGER_SIZE);
           new DataView(body.buffer).setBigInt64(0, sum, true);
           this.answer(place, Status.SUCCESS, INTEGER_SIZE, body);
         });
+        return undefined;
       }
       case Command.RANGE_QUERY: {
-        if (key.length === 0 || value.length === 0 || !principal.mayRange("range", key, value)) break;
-        const page = operations.range({ start: key, end: value, sizeMax: RANGE_SIZE_MAX, overhead: RANGE_RECORD_OVERHEAD });
+        if (key.length === 0 || value.length === 0 || !principal.mayRange("range", key, value)) return Status.PARAM;
+        const limits = { sizeMax: RANGE_SIZE_MAX, overhead: RANGE_RECORD_OVERHEAD };
+        const page = operations.range({ start: key, end: value, ...limits });
         this.release(operation);
-        return this.read("RANGE", page, ({ records }, place) => {
-          this.answer(place, Status.SUCCESS, records.length, bodyOf(records));
+        this.read("RANGE", page, ({ records }, place) => {
+          const fitting = records.filter(fits);
+          this.answer(place, Status.SUCCESS, fitting.length, bodyOf(fitting));
         });
+        return undefined;
       }
       default:
-        this.release(operation);
-        this.refuse(operation, Status.PROTOCOL);
-        return;
+        return Status.PROTOCOL;
     }
-    this.release(operation);
-    this.refuse(operation, Status.PARAM);
+  }
+
+  private done(place: Awaited): void {
+    this.answer(place, Status.SUCCESS, 0, undefined);
   }
 
   private given(bytes: Uint8Array | undefined, place: Awaited | undefined): void {
@@ -203,7 +223,7 @@ export class RiocSession {
       this.reads -= 1;
       this.terms.took(name, performance.now() - startMs);
       if (this.reads === 0) this.goOn();
-      this.replies.flush();
+      this.settled();
     };
     promise.then(
       (value) => {
@@ -228,7 +248,7 @@ export class RiocSession {
     const settled = (): void => {
       this.release(operation);
       this.terms.took(name, performance.now() - startMs);
-      this.replies.flush();
+      this.settled();
     };
     promise.then(
       (value) => {
@@ -242,13 +262,14 @@ export class RiocSession {
     );
   }
 
+  private settled(): void {
+    this.replies.flush();
+    if (!this.isBusy) this.terms.idle();
+  }
+
   private answer(place: Awaited | undefined, status: Status, count: number, body: Uint8Array | undefined): void {
     if (place === undefined) this.replies.add(status, count, body);
     else this.replies.settle(place, status, count, body);
-  }
-
-  private refuse(operation: RiocOperation, status: Status): void {
-    this.refuseAt(undefined, operation, status);
   }
 
   /**
@@ -270,6 +291,11 @@ export class RiocSession {
 function writes({ command, refused }: RiocOperation): boolean {
   if (refused !== undefined) return false;
   return command !== Command.GET && command !== Command.RANGE_QUERY;
+}
+
+/** A record that another protocol has made larger than this one can carry is left out, as `GET` refuses it. */
+function fits({ value }: ServedRecord): boolean {
+  return value.length <= VALUE_SIZE_MAX && (typeof value !== "string" || sizeOf(value) <= VALUE_SIZE_MAX);
 }
 
 /** Records back to back, as a range's reply has them. */
