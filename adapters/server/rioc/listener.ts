@@ -179,6 +179,7 @@ class Listener implements RiocListener {
       limits,
       isStrict: config.riocTimestamps === "strict",
       queueBytesMax: config.limits.sendQueueBytes,
+      unsentBytes: () => socket.writableLength,
       send: (bytes) => {
         if (!socket.destroyed) socket.write(bytes);
       },
@@ -189,6 +190,7 @@ class Listener implements RiocListener {
         this.endWhenDone(connection);
       },
       idle: () => {
+        this.resume(connection);
         if (connection.isEnding || this.isClosing) this.endWhenDone(connection);
       },
       took: (operation, ms) => slow.note(`rioc ${operation}`, ms, principal.tenant),
@@ -199,10 +201,9 @@ class Listener implements RiocListener {
     socket.on("data", (piece) => {
       connection.lastReadMs = performance.now();
       session.receive(piece as Uint8Array);
-      if (session.isFull(socket.writableLength)) {
-        connection.isPaused = true;
-        socket.pause();
-      }
+      if (!session.isFull) return;
+      connection.isPaused = true;
+      socket.pause();
     });
     socket.on("drain", () => this.resume(connection));
     socket.on("end", () => {
@@ -229,7 +230,8 @@ class Listener implements RiocListener {
 
   private resume(connection: Connection): void {
     const { socket, session } = connection;
-    if (connection.isPaused && !session.isFull(socket.writableLength)) {
+    if (connection.isPaused) session.resume();
+    if (connection.isPaused && !session.isFull && !connection.isEnding) {
       connection.isPaused = false;
       connection.lastReadMs = performance.now();
       socket.resume();

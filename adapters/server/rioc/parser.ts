@@ -34,6 +34,8 @@ export interface RiocOperation {
 
 /** What the parser's owner does. */
 export interface RiocSink {
+  /** Whether another request may begin. */
+  ready(): boolean;
   /** A request of `count` operations begins. */
   begin(count: number): void;
   /** Whether the payload of an operation may be kept. Every `true` is given back by its owner, with the operation. */
@@ -79,14 +81,18 @@ export class RiocParser {
     return this.inPayload && this.refused === undefined ? this.payloadSize : 0;
   }
 
-  /** Takes the next piece of the stream. Payloads given out lie in it or in memory of their own: it must not be changed later. */
-  take(piece: Uint8Array): void {
-    let at = 0;
+  /**
+   * Takes the next piece of the stream from `start` on. Where it stopped: at the end of the piece, or in front of a request that may not
+   * begin yet. Payloads given out lie in the piece or in memory of their own: it must not be changed later.
+   */
+  take(piece: Uint8Array, start = 0): number {
+    let at = start;
     while (this.broken === undefined) {
       if (this.inPayload) {
         at = this.takePayload(piece, at);
-        if (this.inPayload) return;
+        if (this.inPayload) return at;
       } else {
+        if (this.remaining === 0 && this.keptSize === 0 && (at === piece.length || !this.sink.ready())) return at;
         const size = this.remaining === 0 ? BATCH_HEADER_SIZE : OPERATION_HEADER_SIZE;
         const part = Math.min(size - this.keptSize, piece.length - at);
         if (this.keptSize === 0 && part === size) {
@@ -94,15 +100,16 @@ export class RiocParser {
           at += size;
           continue;
         }
-        if (part === 0) return;
+        if (part === 0) return at;
         this.header.set(piece.subarray(at, at + part), this.keptSize);
         this.keptSize += part;
         at += part;
-        if (this.keptSize < size) return;
+        if (this.keptSize < size) return at;
         this.keptSize = 0;
         this.takeHeader(this.header, 0);
       }
     }
+    return piece.length;
   }
 
   private takeHeader(bytes: Uint8Array, at: number): void {

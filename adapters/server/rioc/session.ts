@@ -4,8 +4,8 @@
  * 1. Operations happen in the order in which they came, over all batches of the connection. A write waits until the reads before it
  *    have their values, so that none of them sees it.
  * 2. A write is answered when it is on stable storage. Operations behind it do not wait for that, their answers do.
- * 3. A batch is taken whole whatever its replies weigh: a client sends it before it reads. When much waits, nothing is read between one
- *    batch and the next.
+ * 3. A batch is taken whole whatever its replies weigh: a client sends it before it reads. When much waits, or the reads of a whole batch
+ *    have no values yet, no other batch begins: what comes is kept, and the listener reads no more.
  */
 
 import { sizeOf } from "../../../store/batch.ts";
@@ -14,7 +14,15 @@ import type { LimitKeeper } from "../context.ts";
 import { failureOf } from "../failure.ts";
 import type { Operations, ServedRecord } from "../operations.ts";
 import type { Principal } from "../principal.ts";
-import { Command, INTEGER_SIZE, RANGE_RECORD_OVERHEAD, RANGE_SIZE_MAX, Status, VALUE_SIZE_MAX } from "./format.ts";
+import {
+  BATCH_COUNT_MAX,
+  Command,
+  INTEGER_SIZE,
+  RANGE_RECORD_OVERHEAD,
+  RANGE_SIZE_MAX,
+  Status,
+  VALUE_SIZE_MAX,
+} from "./format.ts";
 import { type RiocOperation, RiocParser } from "./parser.ts";
 import { type Awaited, Replies } from "./replies.ts";
 
@@ -32,6 +40,8 @@ export interface RiocSessionTerms {
   isStrict: boolean;
   /** Bytes of replies that may wait before nothing more is read. */
   queueBytesMax: number;
+  /** Bytes that were sent and have not left. */
+  unsentBytes(): number;
   /** Sends bytes, which are the receiver's from then on. */
   send(bytes: Uint8Array): void;
   /** The other side does not keep to the protocol: nothing more is taken, and what was begun is answered. */
@@ -51,6 +61,9 @@ export class RiocSession {
   private waitingBytes = 0;
   /** Reads that have no value yet. */
   private reads = 0;
+  /** What came and may not begin yet: pieces of the stream, the first from `restStart` on. */
+  private rest: Uint8Array[] = [];
+  private restStart = 0;
   private busySeconds = 0;
   private isOver = false;
 
@@ -58,6 +71,7 @@ export class RiocSession {
     this.terms = terms;
     this.replies = new Replies(terms.send);
     this.parser = new RiocParser({
+      ready: () => this.isReady(),
       begin: (count) => {
         this.busySeconds = terms.limits.request(terms.principal, count);
       },
@@ -71,23 +85,36 @@ export class RiocSession {
     return this.parser.isWithinRequest;
   }
 
-  /** Whether replies are still awaited. */
+  /** Whether there is something that is still to be done or answered. */
   get isBusy(): boolean {
-    return !this.replies.isEmpty || this.waiting.length > 0;
+    return !this.replies.isEmpty || this.waiting.length > 0 || this.rest.length > 0;
   }
 
-  /** Whether nothing more should be read before `unsentBytes`, what the socket has not got rid of, and what waits here is less. */
-  isFull(unsentBytes: number): boolean {
-    if (this.parser.isWithinRequest) return false;
-    return unsentBytes + this.replies.size + this.waitingBytes > this.terms.queueBytesMax;
+  /** Whether what came is kept until replies have gone: nothing more should be read. */
+  get isFull(): boolean {
+    return this.rest.length > 0;
   }
 
   /** Takes what came. The bytes must not change any more. */
   receive(piece: Uint8Array): void {
     if (this.isOver) return;
-    this.parser.take(piece);
+    this.rest.push(piece);
+    this.resume();
+  }
+
+  /** Goes on with what was kept, as far as that may begin now. */
+  resume(): void {
+    while (this.rest.length > 0 && this.parser.broken === undefined) {
+      const piece = this.rest[0] as Uint8Array;
+      this.restStart = this.parser.take(piece, this.restStart);
+      if (this.restStart < piece.length) break;
+      this.rest.shift();
+      this.restStart = 0;
+    }
     this.replies.flush();
-    if (this.parser.broken !== undefined) this.terms.fail(this.parser.broken);
+    if (this.parser.broken === undefined) return;
+    this.rest = [];
+    this.terms.fail(this.parser.broken);
   }
 
   /** The connection is over: what was begun is done, and answered to nobody. */
@@ -95,9 +122,16 @@ export class RiocSession {
     this.isOver = true;
     for (const operation of this.waiting) this.release(operation);
     this.waiting = [];
+    this.rest = [];
     // Of a payload that has not come whole.
     const { admittedSize } = this.parser;
     if (admittedSize >= COUNTED_SIZE_MIN) this.terms.limits.release(this.terms.principal.tenant, admittedSize);
+  }
+
+  private isReady(): boolean {
+    const { unsentBytes, queueBytesMax } = this.terms;
+    if (this.isOver || this.reads >= BATCH_COUNT_MAX) return false;
+    return unsentBytes() + this.replies.size + this.waitingBytes <= queueBytesMax;
   }
 
   private admit(size: number): boolean {
@@ -263,7 +297,8 @@ export class RiocSession {
   }
 
   private settled(): void {
-    this.replies.flush();
+    if (this.rest.length > 0) this.resume();
+    else this.replies.flush();
     if (!this.isBusy) this.terms.idle();
   }
 
