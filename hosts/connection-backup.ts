@@ -3,73 +3,27 @@
  *
  * It ends with its owner: another one has not pinned what is still to be read.
  */
+import { pulledStream } from "../store/backup/pulled-stream.ts";
 import { type BackupOptions, type BackupStream, checkBackupOptions } from "../store/backup/stream.ts";
 import { CairnError } from "../store/error.ts";
 import type { WireBackup } from "./connection-wire.ts";
 import type { Conversation } from "./conversation.ts";
 
-/** A backup that an owner makes. It must not hold the stream. */
+/** A backup that an owner makes. */
 interface Held extends WireBackup {
   conversation: Conversation;
   isOver: boolean;
 }
 
-const dropped = new FinalizationRegistry<Held>(end);
-
 /** See `Connection.backup`. */
 export function backupOver(conversation: Conversation, options: BackupOptions = {}): BackupStream {
   checkBackupOptions(options);
   const { since, signal } = options;
-  const begun = begin(conversation, since, signal);
-  const version = begun.then((held) => held.version);
+  const held = begin(conversation, since, signal);
+  const version = held.then(({ version }) => version);
   version.catch(() => undefined);
-  const stop = async (): Promise<void> => {
-    signal?.removeEventListener("abort", abort);
-    const held = await begun.catch(() => undefined);
-    if (held === undefined) return;
-    dropped.unregister(held);
-    end(held);
-  };
-  // A signal lives on, and the stream must not with it.
-  let control: WeakRef<ReadableStreamDefaultController> | undefined;
-  const abort = (): void => {
-    control?.deref()?.error(signal?.reason);
-    void stop();
-  };
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      async start(controller) {
-        control = new WeakRef(controller);
-        signal?.addEventListener("abort", abort);
-        try {
-          await begun;
-        } catch (error) {
-          await stop();
-          throw error;
-        }
-      },
-      async pull(controller) {
-        try {
-          const part = await partOf(await begun);
-          if (signal?.aborted === true) return;
-          if (part !== undefined) {
-            controller.enqueue(part);
-            return;
-          }
-          await stop();
-          controller.close();
-        } catch (error) {
-          await stop();
-          // What an abort has ended has its reason already.
-          if (signal?.aborted !== true) throw error;
-        }
-      },
-      cancel: stop,
-    },
-    { highWaterMark: 1 },
-  );
-  endWhenDropped(stream, begun);
-  return Object.assign(stream, { version });
+  const begun = held.then((held) => ({ next: () => partOf(held), end: () => end(held) }));
+  return Object.assign(pulledStream(begun, signal), { version });
 }
 
 async function begin(
@@ -100,14 +54,6 @@ async function partOf(held: Held): Promise<Uint8Array | undefined> {
     if (!conversation.isOver && (code === "SNAPSHOT_EXPIRED" || code === "CLOSED")) throw ownerGone();
     throw error;
   }
-}
-
-/** Apart from what makes the stream: what a function keeps is kept for all that it made. */
-function endWhenDropped(stream: ReadableStream<Uint8Array>, begun: Promise<Held>): void {
-  begun.then(
-    (held) => dropped.register(stream, held, held),
-    () => undefined,
-  );
 }
 
 /** Has the owner let go of what the backup pins. Where it has ended, that has gone with it. */

@@ -3,17 +3,9 @@ import type { CairnError } from "../error.ts";
 import { BLOCK_SIZE } from "../layout.ts";
 import { invalid, isPlain } from "../refusals.ts";
 import type { Session } from "../session.ts";
-import {
-  type BackupHeader,
-  DIGEST_SIZE,
-  encodeHeader,
-  encodeTrailer,
-  type Point,
-  piecesOf,
-  type Span,
-  sha256,
-} from "./format.ts";
+import { DIGEST_SIZE, encodeHeader, encodeTrailer, type Point, piecesOf, type Span, sha256 } from "./format.ts";
 import { checkSince, Image, pointSince } from "./image.ts";
+import { pulledStream } from "./pulled-stream.ts";
 
 /** Options of `backup`. */
 export interface BackupOptions {
@@ -29,9 +21,6 @@ export interface BackupStream extends ReadableStream<Uint8Array> {
   readonly version: Promise<number>;
 }
 
-/** Lets go of what a backup pins whose stream a program dropped. Nothing of it may hold the stream. */
-const dropped = new FinalizationRegistry<() => Promise<void>>((stop) => stop());
-
 /** Begins a backup. `INVALID_ARGUMENT`; all other errors are the stream's. */
 export function backupStream(session: Session, options: BackupOptions = {}): BackupStream {
   checkBackupOptions(options);
@@ -43,62 +32,19 @@ export function backupStream(session: Session, options: BackupOptions = {}): Bac
   });
   const version = taken.then((image) => image.version);
   version.catch(() => undefined);
-  let parts: AsyncGenerator<Uint8Array> | undefined;
-  const stop = async (): Promise<void> => {
-    signal?.removeEventListener("abort", abort);
-    dropped.unregister(taken);
-    (await taken.catch(() => undefined))?.release();
-  };
-  // A signal lives on, and the stream must not with it.
-  let control: WeakRef<ReadableStreamDefaultController> | undefined;
-  const abort = (): void => {
-    control?.deref()?.error(signal?.reason);
-    void stop();
-  };
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      async start(controller) {
-        control = new WeakRef(controller);
-        signal?.addEventListener("abort", abort);
-        try {
-          const image = await taken;
-          parts = partsOf(image, image.header(base));
-        } catch (error) {
-          await stop();
-          throw error;
-        }
-      },
-      async pull(controller) {
-        try {
-          const next = await (parts as AsyncGenerator<Uint8Array>).next();
-          if (signal?.aborted === true) return;
-          if (next.done !== true) {
-            controller.enqueue(next.value);
-            return;
-          }
-          // What it pinned is free when its reader learns of the end.
-          await stop();
-          controller.close();
-        } catch (error) {
-          await stop();
-          // What an abort has ended has its reason already.
-          if (signal?.aborted === true) return;
-          throw error;
-        }
-      },
-      cancel: stop,
-    },
-    { highWaterMark: 1 },
-  );
-  dropped.register(stream, stop, taken);
-  return Object.assign(stream, { version });
+  const begun = taken.then((image) => {
+    const parts = partsOf(image, base);
+    return { next: async () => (await parts.next()).value, end: () => image.release() };
+  });
+  return Object.assign(pulledStream(begun, signal), { version });
 }
 
 /** Pieces that are read and hashed before they are asked for. */
 const AHEAD_COUNT = 3;
 
 /** The bytes of a backup: the header, each piece with its digest, the trailer. */
-async function* partsOf(image: Image, header: BackupHeader): AsyncGenerator<Uint8Array> {
+async function* partsOf(image: Image, base: Point | undefined): AsyncGenerator<Uint8Array, undefined> {
+  const header = image.header(base);
   const start = encodeHeader(header);
   const digests: Uint8Array[] = [await sha256(start)];
   yield joined(start, digests[0] as Uint8Array);
@@ -119,6 +65,7 @@ async function* partsOf(image: Image, header: BackupHeader): AsyncGenerator<Uint
     yield bytes;
   }
   yield encodeTrailer(await sha256(joined(...digests)));
+  return undefined;
 }
 
 async function readPiece(

@@ -1,32 +1,25 @@
 /** Block devices that go wrong beneath an open store: cut short, enlarged, unable to write what they took. */
 import * as fs from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
 import { commandIn } from "./children.ts";
-import { fillUp, Machine, MIB, privilegeMissing, refusalOf, tool } from "./machine.ts";
+import { fillUp, MIB, privilegeMissing, refusalOf, tool } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 import { Puppet } from "./puppet.ts";
 
 const ROOT = fileOf("");
 const RUNTIMES: RuntimeName[] = ["node", "bun", "deno"];
 
-let machine: Machine;
+const machine = machineOfTests(privilegeMissing());
 const puppets: Puppet[] = [];
 
-beforeAll(() => {
-  machine = new Machine();
-});
-beforeEach(({ skip }) => {
-  const missing = privilegeMissing();
-  if (missing !== undefined) skip(missing);
-});
 afterEach(async () => {
   for (const puppet of puppets.splice(0)) {
     puppet.kill();
     await puppet.ended;
   }
 });
-afterAll(() => machine.end());
 
 describe.each(RUNTIMES)("on %s a block device", (runtime) => {
   beforeEach(({ skip }) => {

@@ -1,11 +1,12 @@
 /** Processes that fight for one store: never two owners, and nothing that was acknowledged is lost. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { open } from "../../hosts/node.ts";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
 import { commandIn } from "./children.ts";
 import { type FightReport, fight } from "./fight.ts";
-import { Machine, MIB, privilegeMissing, refusalOf } from "./machine.ts";
+import { MIB, privilegeMissing, refusalOf } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 
 const ROOT = fileOf("");
 const { CAIRN_FIGHT_MS = "2500", CAIRN_SEED = "20261130" } = process.env;
@@ -13,12 +14,7 @@ const SEED = Number(CAIRN_SEED) % 2 ** 32;
 const installed = (["node", "bun", "deno"] as RuntimeName[]).filter((name) => commandIn(ROOT, name) !== undefined);
 const plan = { root: ROOT, ms: Number(CAIRN_FIGHT_MS), msMax: Number(CAIRN_FIGHT_MS) + 30_000, seed: SEED };
 
-let machine: Machine;
-
-beforeAll(() => {
-  machine = new Machine();
-});
-afterAll(() => machine.end());
+const machine = machineOfTests();
 
 /** Every number that was told to be durable is there, and is whose it was told to be. */
 async function expectAll(path: string, { counted, wrong, owners }: FightReport): Promise<void> {

@@ -1,9 +1,10 @@
 /** Small file systems without a byte of room: what a store does on them, and that it goes on once there is some. */
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { open } from "../../hosts/node.ts";
 import { codeOf } from "../thrown.ts";
-import { type FileSystem, fillUp, Machine, MIB, privilegeMissing, refusalOf } from "./machine.ts";
+import { type FileSystem, fillUp, MIB, privilegeMissing, refusalOf } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 
 const SMALL = {
   memoryBytes: 33_554_432,
@@ -20,16 +21,7 @@ const CASES: { kind: FileSystem; size: number }[] = [
 /** Half a MiB each. */
 const SPARES = 8;
 
-let machine: Machine;
-
-beforeAll(() => {
-  machine = new Machine();
-});
-beforeEach(({ skip }) => {
-  const missing = privilegeMissing();
-  if (missing !== undefined) skip(missing);
-});
-afterAll(() => machine.end());
+const machine = machineOfTests(privilegeMissing());
 
 const textOf = (i: number): string => `${i}`.padEnd(3000, ".");
 

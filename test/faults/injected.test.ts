@@ -1,29 +1,22 @@
 /** Failures of single system calls, which strace gives a real process on each runtime: of writes, of syncs, of reads. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
 import { commandIn } from "./children.ts";
-import { Machine, privilegeMissing, tool } from "./machine.ts";
+import { privilegeMissing, tool } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 import { Puppet } from "./puppet.ts";
 import { READS, SYNCS, type SystemCall, Tracer, tracerMissing, WRITES } from "./tracer.ts";
 
 const ROOT = fileOf("");
 const RUNTIMES: RuntimeName[] = ["node", "bun", "deno"];
-const missing = privilegeMissing() ?? tracerMissing();
 
-let machine: Machine;
+const machine = machineOfTests(privilegeMissing() ?? tracerMissing());
 const puppets: Puppet[] = [];
 
-beforeAll(() => {
-  machine = new Machine();
-});
-beforeEach(({ skip }) => {
-  if (missing !== undefined) skip(missing);
-});
 afterEach(() => {
   for (const puppet of puppets.splice(0)) puppet.kill();
 });
-afterAll(() => machine.end());
 
 /** Calls of a kind. */
 function of(kind: string, calls: readonly SystemCall[]): SystemCall[] {

@@ -1,22 +1,18 @@
 /** Processes killed in the midst of writes, on each runtime, over a file and a loop device. `npm run test:kills` kills more. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path } from "../simulation/lanes.ts";
 import { commandIn } from "./children.ts";
 import { killLoop, LOOP_SIZE } from "./kill-loop.ts";
-import { Machine, privilegeMissing, refusalOf } from "./machine.ts";
+import { privilegeMissing, refusalOf } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 
 const { CAIRN_KILLS = "25", CAIRN_SEED = "20261130" } = process.env;
 const SECONDS_MAX = 20;
 const ROOT = path("");
 const RUNTIMES: RuntimeName[] = ["node", "bun", "deno"];
 
-let machine: Machine;
-
-beforeAll(() => {
-  machine = new Machine();
-});
-afterAll(() => machine.end());
+const machine = machineOfTests();
 
 describe.each(RUNTIMES)("a process of %s that is killed over and over", (runtime) => {
   beforeEach(({ skip }) => {

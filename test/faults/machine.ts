@@ -52,10 +52,15 @@ const MAKERS: Record<Exclude<FileSystem, "tmpfs">, string[]> = {
 
 /** What a test has made of the machine. */
 export class Machine {
-  /** Where images and mount points lie. */
-  readonly folder = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), "cairn-faults-")));
+  private made: string | undefined;
   private undo: { name: string; done: () => void }[] = [];
   private count = 0;
+
+  /** Where images and mount points lie. */
+  get folder(): string {
+    this.made ??= fs.realpathSync(fs.mkdtempSync(join(tmpdir(), "cairn-faults-")));
+    return this.made;
+  }
 
   /** A path that nobody has used. */
   path(name: string): string {
@@ -117,8 +122,8 @@ export class Machine {
       const refusal = refusalOf(done);
       if (refusal !== undefined) left.push(refusal);
     }
-    if (left.length === 0) fs.rmSync(this.folder, { recursive: true, force: true });
-    else console.error(`left behind: ${left.join("; ")}`);
+    if (left.length > 0) console.error(`left behind: ${left.join("; ")}`);
+    else if (this.made !== undefined) fs.rmSync(this.made, { recursive: true, force: true });
   }
 }
 

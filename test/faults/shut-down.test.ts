@@ -4,12 +4,13 @@
  */
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { RuntimeName } from "../runtime.ts";
 import { path as fileOf } from "../simulation/lanes.ts";
 import { Random } from "../simulation/random.ts";
 import { bundleChild, Child, commandIn, says } from "./children.ts";
-import { Machine, MIB, privilegeMissing, refusalOf, shutDown } from "./machine.ts";
+import { MIB, privilegeMissing, refusalOf, shutDown } from "./machine.ts";
+import { machineOfTests } from "./machine-of-tests.ts";
 import { Oracle } from "./oracle.ts";
 
 const ROOT = fileOf("");
@@ -18,16 +19,7 @@ const SEED = Number(CAIRN_SEED) % 2 ** 32;
 const ROUNDS = 4;
 const SIZES = { ext4: 96 * MIB, xfs: 300 * MIB };
 
-let machine: Machine;
-
-beforeAll(() => {
-  machine = new Machine();
-});
-beforeEach(({ skip }) => {
-  const missing = privilegeMissing();
-  if (missing !== undefined) skip(missing);
-});
-afterAll(() => machine.end());
+const machine = machineOfTests(privilegeMissing());
 
 const RUNTIMES: RuntimeName[] = ["node", "bun", "deno"];
 const CASES = (["ext4", "xfs"] as const).flatMap((kind) => RUNTIMES.map((runtime) => ({ kind, runtime })));

@@ -1,6 +1,16 @@
 /** Folders that end with their test file, and what real devices need. */
 import { spawnSync } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -22,6 +32,24 @@ export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "cairn-hosts-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/**
+ * Files below `folder` that this process has open, each as often as it is open; none where the system does not tell (Linux
+ * does). All descriptors of a process are not to be counted: Deno opens sockets of its own at any time.
+ */
+export function openBelow(folder: string): string[] {
+  if (process.platform !== "linux") return [];
+  const start = `${realpathSync(folder)}/`;
+  return readdirSync("/proc/self/fd").flatMap((descriptor) => {
+    try {
+      const file = readlinkSync(`/proc/self/fd/${descriptor}`);
+      return file.startsWith(start) ? [file] : [];
+    } catch {
+      // The one that the list was read through is closed again.
+      return [];
+    }
+  });
 }
 
 /** Why loop devices and mounts cannot be used here; `undefined` when they may be tried. */

@@ -1,6 +1,6 @@
 /** Writes past the page cache: that they are, that reads see them, and every way in which the system refuses them. */
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FileDevice } from "../../hosts/file-device.ts";
 import type { DevicePiece } from "../../store/device.ts";
@@ -9,6 +9,7 @@ import {
   codeOf,
   directMissing,
   errorOf,
+  openBelow,
   pageAligned,
   privilegeMissing,
   run,
@@ -186,15 +187,16 @@ describe("an uncached write", () => {
     const device = openDevice(64);
     await device.commitAsync([{ offset: 0, source: blocks(1, 1) }]);
     expect(openCount()).toBe(0);
-    const openDescriptors = (): number => fs.readdirSync("/proc/self/fd").length;
-    const before = openDescriptors();
+    const openDescriptors = (): number =>
+      openBelow(folder).filter((file) => file.endsWith(basename(device.path))).length;
+    expect(openDescriptors()).toBe(2);
     await device.commitAsync([uncachedPiece(1, blocks(1, 1))]);
     device.writeUncached(2 * BLOCK, blocks(2, 1));
     device.writeUncached(3 * BLOCK, blocks(2, 1));
     expect(openCount()).toBe(2);
-    expect(openDescriptors()).toBe(before + 2);
+    expect(openDescriptors()).toBe(4);
     device.close();
-    expect(openDescriptors()).toBe(before - 2);
+    expect(openDescriptors()).toBe(0);
     expect(await codeOf(() => device.writeUncached(0, blocks(1, 1)))).toBe("CLOSED");
   });
 

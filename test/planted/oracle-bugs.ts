@@ -237,10 +237,9 @@ export const ORACLE_BUGS: readonly Bug[] = [
   },
   {
     name: "backup-waits-for-good",
-    file: "store/backup/stream.ts",
-    find: "          const image = await taken;\n          parts",
-    replace:
-      "          if (PLANTED) await new Promise(() => undefined);\n          const image = await taken;\n          parts",
+    file: "store/backup/pulled-stream.ts",
+    find: "          await begun;\n",
+    replace: "          if (PLANTED) await new Promise(() => undefined);\n          await begun;\n",
     breaks: "a backup never begins",
     search: { with: ["backup", "readBackup"], live: true },
     shows: ["backups.ts: a backup never ends"],
