@@ -38,7 +38,7 @@ import { CHUNK_SIZE, chunkTake } from "../memory/chunks";
 import { Attention, root } from "../root";
 import { Status } from "../status";
 import { segmentHold } from "./pins";
-import { ceilingIsLow, superblockCommit } from "./superblock-store";
+import { ceilingIsLow, fenceCheck, superblockCommit } from "./superblock-store";
 
 const STATE_SIZE_LOG2: u32 = 7;
 const STATES_PER_CHUNK_LOG2: u32 = 9;
@@ -355,6 +355,9 @@ function allotmentGrow(count: u32, kept: u32): i32 {
     if (root.superblockStep) count2 = max(count2, root.superblockSegments);
     const ensured = segmentsEnsure(count2);
     if (ensured < 0) return ensured;
+    // A successor may have grown the file further: setting the size would cut off what it has written.
+    const fenced = fenceCheck();
+    if (fenced < 0) return fenced;
     const grown = deviceSetSize(segmentOffset(count2));
     if (grown < 0) return grown;
     const synced = deviceSync();

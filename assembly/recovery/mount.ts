@@ -42,7 +42,7 @@ import {
 import { logContinue } from "../log/append";
 import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
 import { noteHas, Space } from "../log/space";
-import { superblockCommit } from "../log/superblock-store";
+import { superblockClaim, superblockCommit } from "../log/superblock-store";
 import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
@@ -89,7 +89,8 @@ export namespace MountFlags {
 }
 
 /**
- * Looks at a device without changing it: STORE, with the best superblock in SUPERBLOCK_A, or BLANK; NOT_A_STORE when it
+ * Looks at a device without changing it: STORE, with the best superblock in SUPERBLOCK_A, of the latest epoch that any
+ * has, or BLANK; NOT_A_STORE when it
  * holds something else, CORRUPT when it was a store and no copy of the superblock is whole, UNSUPPORTED_FORMAT.
  */
 export function probe(device: u32): i32 {
@@ -102,6 +103,7 @@ export function probe(device: u32): i32 {
   let found = false;
   let traces = false;
   let blank = true;
+  let epoch: u32 = 0;
   for (let i = 0; i < SUPERBLOCK_COPIES; i++) {
     const offset = <u64>i * SUPERBLOCK_STRIDE;
     if (offset + BLOCK_SIZE > <u64>size) break;
@@ -109,7 +111,12 @@ export function probe(device: u32): i32 {
     if (status < 0) return status;
     if (!blockIsZero(SUPERBLOCK_B)) blank = false;
     if (copy.magic == SUPERBLOCK_MAGIC) traces = true;
-    if (!superblockIntact(copy) || (found && !isNewer(copy, best))) continue;
+    if (!superblockIntact(copy)) continue;
+    const newer = !found || isNewer(copy, best);
+    // An opener that gave up may have left a later epoch in an older superblock.
+    if (found && isSameStore(copy, best)) epoch = max(epoch, copy.epoch);
+    else if (newer) epoch = copy.epoch;
+    if (!newer) continue;
     memory.copy(SUPERBLOCK_A, SUPERBLOCK_B, BLOCK_SIZE);
     found = true;
   }
@@ -119,6 +126,7 @@ export function probe(device: u32): i32 {
     return restIsZero(<u64>size);
   }
   if (best.formatVersion != FORMAT_VERSION || best.incompatible & ~INCOMPATIBLE_KNOWN) return Status.UNSUPPORTED_FORMAT;
+  best.epoch = epoch;
   return Probe.STORE;
 }
 
@@ -320,7 +328,7 @@ function mountForWriting(flags: u32, frame: usize): i32 {
   // Only when nothing is left to be brought to safety may groups of this mount follow.
   if (settled) root.logEpoch = root.epoch;
   segmentsTake();
-  const committed = superblockCommit();
+  const committed = superblockClaim();
   if (committed < 0) return committed;
   if (!settled) {
     const secured = tailSecure(frame);
@@ -409,6 +417,10 @@ function geometrySet(segmentBlocks: u32): bool {
   root.segmentOpen = 0;
   root.segmentOpenBlock = segmentBlocks;
   return true;
+}
+
+function isSameStore(superblock: Superblock, other: Superblock): bool {
+  return superblock.storeIdLow == other.storeIdLow && superblock.storeIdHigh == other.storeIdHigh;
 }
 
 /** Of one number there may be two, where a successor took over from an opener that was just writing. */
