@@ -278,6 +278,7 @@ export function faultScenarios({ folder, instantiate, interfacesOf, failureOf, b
       const bucket = buckets.open("b");
       bucket.set("k", bytes("1"));
       const until = (/** @type {() => unknown} */ make) => {
+        /** @type {any[]} */
         const made = [];
         for (;;) {
           const failure = failureOf(() => made.push(make()));
