@@ -5,7 +5,7 @@ import { faultOf } from "../../store/verify.ts";
 import { EXCHANGE, type Instance, instantiate, KEY_A, writeKey } from "./units.ts";
 
 export const KEYS = 500;
-const PHASE_DONE = 5;
+export const PHASE_DONE = 5;
 export const MIB = 1_048_576;
 
 /** Offsets in tree nodes; see assembly/index. */

@@ -9,6 +9,7 @@ import {
   LEAF_HEADS,
   LEAF_NEXT,
   MIB,
+  PHASE_DONE,
   TREE_HEIGHT,
   TREE_ROOT,
 } from "./spoilt-engine.ts";
@@ -191,6 +192,69 @@ test("leaves and inner nodes that cannot be looked at are told of, and nothing i
     }
   }
   expect(faultsOf(instance)).toEqual([]);
+});
+
+test("the proof of the ordered index tells each of its faults", () => {
+  const { units, view } = engine();
+  const leaf = units.treeLeafFirst() >>> 0;
+  const second = view.getUint32(leaf + LEAF_NEXT, true);
+  let last = second;
+  while (view.getUint32(last + LEAF_NEXT, true) !== 0) last = view.getUint32(last + LEAF_NEXT, true);
+  const inner = view.getUint32(TREE_ROOT, true);
+  const separator = view.getUint32(inner + 536, true);
+  const count = view.getUint16(leaf, true);
+  expect(units.treeVerify()).toBe(0);
+  const faults: readonly (readonly [string, number, number, number])[] = [
+    ["the height", TREE_HEIGHT, 0, 1],
+    ["the height", TREE_HEIGHT, 17, 1],
+    ["the level of the root", inner, (view.getUint32(inner, true) & 0xffff) | (7 << 16), 1],
+    ["the level of a leaf", second, (view.getUint32(second, true) & 0xffff) | (1 << 16), 1],
+    ["more entries than a leaf takes", leaf, 81, 2],
+    ["a prefix of no entries", leaf, 0, 3],
+    ["a separator without the prefix", separator + 8, 0xffffffff, 3],
+    ["the link back", second + 12, 0, 7],
+    ["the link of the last leaf", last + LEAF_NEXT, leaf, 7],
+    ["the link of the first leaf", leaf + LEAF_NEXT, last, 7],
+    ["fewer entries", leaf, count - 1, 9],
+  ];
+  for (const [what, at, value, fault] of faults) {
+    const word = view.getUint32(at, true);
+    view.setUint32(at, value, true);
+    expect([what, units.treeVerify()]).toEqual([what, fault]);
+    view.setUint32(at, word, true);
+  }
+  // The first separator's last byte, one more and one less, with the head that it has then.
+  const size = view.getUint32(separator, true);
+  const prefixSize = view.getUint16(inner + 4, true);
+  const places = [separator + 8 + size - 1, inner + LEAF_HEADS + 7 - (size - 1 - prefixSize)];
+  for (const by of [1, -2]) {
+    for (const at of places) view.setUint8(at, view.getUint8(at) + by);
+    expect(units.treeVerify()).toBe(6);
+  }
+  for (const at of places) view.setUint8(at, view.getUint8(at) + 1);
+  expect(units.treeVerify()).toBe(0);
+  // Without entries there is no prefix; and only a root may have none, of leaves, and all but a root, of inner nodes.
+  for (const node of [leaf, inner]) {
+    const words = [view.getUint32(node, true), view.getUint32(node + 4, true)] as const;
+    view.setUint32(node, words[0] & 0xffff0000, true);
+    view.setUint32(node + 4, 0, true);
+    expect(units.treeVerify()).toBe(2);
+    view.setUint32(node, words[0], true);
+    view.setUint32(node + 4, words[1], true);
+  }
+  expect(units.treeVerify()).toBe(0);
+});
+
+test("what is asked at a wrong time, or does not exist, is answered", () => {
+  const { units } = engine();
+  expect(units.verifyBegin()).toBe(0);
+  let phase = 0;
+  while (phase !== PHASE_DONE) phase = units.verifyStep(1);
+  // Behind its end a verification stays there.
+  expect(units.verifyStep(1)).toBe(PHASE_DONE);
+  expect(units.verifyFigure(99)).toBe(-1);
+  units.verifyEnd();
+  units.verifyEnd();
 });
 
 test("chains of the hash index that lead nowhere are told of, and nothing is looked up in them", () => {
