@@ -25,7 +25,8 @@ const STEP_MICROSECONDS: u32 = 500;
 
 /** Whether the store that `serial` names takes calls: OK, CLOSED, POISONED. Shows the lock's heartbeat. */
 export function ready(serial: u32): i32 {
-  if (!serial || serial != state.serial) return Refusal.CLOSED;
+  // No handle has the number 0.
+  if (serial != state.serial) return Refusal.CLOSED;
   if (state.poisoned) return Status.POISONED;
   lockBeat();
   return Status.OK;
@@ -108,9 +109,8 @@ export class Weight {
   resident: f64 = 0;
 }
 
-/** Adds an operation to a batch. KEY_SIZE, VALUE_SIZE, BATCH_SIZE. */
+/** Adds an operation to a batch; its key has a size that keys may have. VALUE_SIZE, BATCH_SIZE. */
 export function weigh(weight: Weight, keySize: u32, valueSize: u32): i32 {
-  if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
   if (valueSize > VALUE_SIZE_MAX) return Status.VALUE_SIZE;
   weight.count++;
   weight.keySizeMax = max(weight.keySizeMax, keySize);

@@ -12,6 +12,11 @@ const ENTRY_SIZE: u32 = 16;
 /** No value has more parts: 64 MiB in the smallest segments are about 1,150. */
 export const EXTENT_COUNT_MAX: u32 = (SLAB_ITEM_SIZE_MAX - HEADER_SIZE) / ENTRY_SIZE;
 
+/** Bytes of a table of `parts` parts; of more than a value can have, too many. */
+export function extentTableSize(parts: u32): u32 {
+  return HEADER_SIZE + min(parts, EXTENT_COUNT_MAX + 1) * ENTRY_SIZE;
+}
+
 /** Number of parts. */
 export function extentCount(table: usize): u32 {
   return load<u32>(table);
@@ -49,7 +54,7 @@ export function extentsProven(table: usize): bool {
 /** A table of `parts` parts, all zero, or 0 when memory is short or there are more than a value can have. */
 export function extentTableTake(parts: u32): usize {
   if (parts > EXTENT_COUNT_MAX) return 0;
-  const size = HEADER_SIZE + parts * ENTRY_SIZE;
+  const size = extentTableSize(parts);
   const table = slabTake(slabClassOf(size));
   if (!table) return 0;
   memory.fill(table, 0, size);

@@ -16,7 +16,7 @@
  * (2) tag 0 never stands for a key; (3) a bucket pointer is aligned to 64 bytes.
  */
 import { keyEquals } from "../bytes/compare";
-import { CHUNK_SIZE, chunksAvailable, chunkTake } from "../memory/chunks";
+import { CHUNK_SIZE, chunksAvailable, chunksHold, chunkTake } from "../memory/chunks";
 import { slabClassOf, slabGive, slabTake } from "../memory/slab";
 import { HASH_DIRECTORY, HASH_DIRECTORY_SIZE, root } from "../root";
 import { Status } from "../status";
@@ -148,12 +148,13 @@ export function hashCount(): u32 {
 
 /**
  * Writes the slots (u32) in use of the whole chain of bucket `index`, below `root.hashBucketCount`, to `out`, at most `capacity` of them: how many there are, or
- * -1 when the chain does not end. For verifying.
+ * -1 when the chain does not end, or leads nowhere. For verifying.
  */
 export function hashCollect(index: u32, out: usize, capacity: u32): i32 {
   let bucket = bucketAt(index);
   let count: u32 = 0;
   for (let hops: u32 = 0; hops <= root.hashOverflowCount; hops++) {
+    if (bucket & (BUCKET_SIZE - 1) || !chunksHold(bucket, BUCKET_SIZE)) return -1;
     for (let slot: usize = 0; slot < SLOTS; slot++) {
       if (!load<u16>(bucket + (slot << 1))) continue;
       if (count < capacity) store<u32>(out + ((<usize>count) << 2), <u32>(bucket + NODES + (slot << 2)));

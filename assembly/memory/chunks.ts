@@ -53,6 +53,12 @@ export function chunkGive(chunk: usize): void {
   root.chunkUsedCount--;
 }
 
+/** Whether `size` bytes at `pointer` lie in memory that was given out. Whoever holds a pointer knows; `verify` asks. */
+export function chunksHold(pointer: usize, size: u32): bool {
+  const end = <usize>root.chunkFresh;
+  return pointer >= <usize>root.poolStart && pointer < end && <usize>size <= end - pointer;
+}
+
 /** Chunks that can still be taken. */
 export function chunksAvailable(): u32 {
   return root.chunkFreeCount + (root.poolEnd - root.chunkFresh) / <u32>CHUNK_SIZE;

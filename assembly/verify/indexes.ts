@@ -9,16 +9,16 @@ import { compareKeys, copyWords } from "../bytes/compare";
 import { tickMs } from "../device/device";
 import { hashCollect, hashFind } from "../index/hash-index";
 import { keyHash } from "../index/key-hash";
-import { KeyNode, NODE_HEADER_SIZE, NodeFlags, storedSizeOf, VERSION_HEADER_SIZE } from "../index/key-node";
+import { KeyNode, NodeFlags, storedSizeOf, VERSION_HEADER_SIZE } from "../index/key-node";
 import { SeekMode, treeFirst, treeNext, treeSeek } from "../index/tree-cursor";
-import { LEAF_CAPACITY, TreeNode } from "../index/tree-node";
+import { TreeNode } from "../index/tree-node";
 import { descend, pathIndex, pathNode } from "../index/tree-path";
 import { treeNodeFault } from "../index/tree-verify";
-import { KEY_SIZE_MAX } from "../limits";
 import { CHUNK_SIZE } from "../memory/chunks";
 import { root } from "../root";
 import { keptCount } from "./checkpoints";
 import { candidateProve } from "./proof";
+import { descendSound, keyNodeIsSound, leafIsSound, pointerIsSound } from "./sound";
 import {
   bufferBlock,
   Fault,
@@ -34,17 +34,52 @@ import { valuesProve } from "./values";
 
 /** Keys between two looks at the clock. */
 const KEYS_PER_LOOK: u32 = 64;
+/** Chains between two looks at the clock, where only they are walked. */
+const CHAINS_PER_LOOK: u32 = 4096;
 /** How much longer than the index a walk may be while the store is written to. */
 const WALK_SLACK: u32 = 1 << 20;
+
+/**
+ * Walks the chains of the hash index, which everything else is looked up by, until `deadline` (tickMs) or their end: whether they
+ * can be followed, as far as it came. When not, that was told.
+ */
+export function chainsProve(state: VerifyState, deadline: u64): bool {
+  const slots = bufferBlock(0);
+  const capacity = <u32>(CHUNK_SIZE >> 2);
+  const first = state.bucket;
+  for (; state.bucket < root.hashBucketCount; state.bucket++) {
+    const looks = !(state.bucket & (CHAINS_PER_LOOK - 1)) && state.bucket != first;
+    if (looks && tickMs() >= deadline) return true;
+    const count = hashCollect(state.bucket, slots, capacity);
+    let sound: bool = count >= 0 && <u32>count <= capacity;
+    for (let i: i32 = 0; sound && i < count; i++) {
+      sound = pointerIsSound(<usize>load<u32>(<usize>load<u32>(slots + ((<usize>i) << 2))));
+    }
+    if (!sound) {
+      fault(Fault.HASH_INDEX, -1, 0, 0, 0, 0);
+      return false;
+    }
+  }
+  state.bucket = 0;
+  state.chainsProven = 1;
+  return true;
+}
 
 /** Walks the ordered index until `deadline` (tickMs) or its end. */
 export function orderedStep(deadline: u64): void {
   const state = verifyState();
   if (!state.walkEntries) walkBegin(state);
   if (state.valueOpen && !valuesGoOn(state, deadline)) return;
+  if (walk(state, deadline)) state.phase = VerifyPhase.HASH_INDEX;
+}
+
+/** Walks on: whether the end was reached, or a place from where there is no going on. */
+function walk(state: VerifyState, deadline: u64): bool {
   let before: usize = 0;
   let leaf: u32 = 0;
   // Behind the key that the last step ended with; its leaf was looked at then, unless this is another.
+  const start = state.walkKeySize ? descendSound(walkKeyAt(), state.walkKeySize) : <usize>root.treeLeafFirst;
+  if (!enters(state, start)) return true;
   let node = state.walkKeySize ? treeSeek(walkKeyAt(), state.walkKeySize, SeekMode.GT) : treeFirst();
   if (root.treePositionIndex) leaf = root.treePositionLeaf;
   for (let count: u32 = 0; node; count++) {
@@ -52,32 +87,42 @@ export function orderedStep(deadline: u64): void {
       count = 0;
       if (tickMs() >= deadline) {
         walkLeave(state, changetype<KeyNode>(before));
-        return;
+        return false;
       }
     }
     if (root.treePositionLeaf != leaf) {
       leaf = root.treePositionLeaf;
-      if (!leafProve(changetype<TreeNode>(<usize>leaf), before)) break;
+      if (!leafProve(state, changetype<TreeNode>(<usize>leaf), before)) return true;
     }
     state.walkEntries++;
     if (walkIsEndless(state)) {
       unsound(TreeTrouble.ENDLESS, 0);
-      break;
+      return true;
     }
     nodeProve(state, changetype<KeyNode>(node));
     if (state.valueOpen) {
       state.valueSequence = u64.MAX_VALUE;
       if (!valuesProve(state, changetype<KeyNode>(node), deadline)) {
         walkLeave(state, changetype<KeyNode>(node));
-        return;
+        return false;
       }
       state.valueOpen = 0;
     }
-    if (state.expired) return;
+    if (state.expired) return false;
     before = node;
     node = treeNext();
   }
-  state.phase = VerifyPhase.HASH_INDEX;
+  return true;
+}
+
+/** Whether a leaf, and the one behind it, can be looked at: nothing goes further before they are looked at in turn. */
+function enters(state: VerifyState, leaf: usize): bool {
+  if (leafIsSound(leaf)) {
+    const next = <usize>changetype<TreeNode>(leaf).next;
+    if (!next || leafIsSound(next)) return true;
+  }
+  state.treeSpoilt = 1;
+  return unsound(TreeTrouble.POINTER, 0);
 }
 
 /** Walks the hash index until `deadline` (tickMs) or its end. */
@@ -152,13 +197,10 @@ function walkIsEndless(state: VerifyState): bool {
   return isQuiet(state) || state.walkEntries > (root.treeEntryCount << 1) + WALK_SLACK;
 }
 
-/** Proves a leaf and what leads to it. False when its entries cannot be looked at. */
-function leafProve(leaf: TreeNode, before: usize): bool {
+/** Proves a leaf, which can be looked at, and what leads to it. False when there is no going on from it. */
+function leafProve(state: VerifyState, leaf: TreeNode, before: usize): bool {
+  if (!enters(state, changetype<usize>(leaf))) return false;
   const count = <u32>leaf.count;
-  if (!count || count > LEAF_CAPACITY || leaf.level) return unsound(TreeTrouble.POINTER, 0);
-  for (let i: u32 = 0; i < count; i++) {
-    if (!pointerIsSound(leaf.keyNode(i))) return unsound(TreeTrouble.POINTER, 0);
-  }
   const wrong = treeNodeFault(leaf, root.treeHeight - 1);
   const first = changetype<KeyNode>(leaf.keyNode(0));
   if (wrong) unsound(wrong, changetype<usize>(first));
@@ -169,8 +211,8 @@ function leafProve(leaf: TreeNode, before: usize): bool {
       unsound(TreeTrouble.SEARCH, changetype<usize>(first));
     }
   }
-  if (descend(last.key, last.keySize) != leaf) unsound(TreeTrouble.SEARCH, changetype<usize>(last));
-  if (descend(first.key, first.keySize) != leaf) {
+  if (!leads(state, last, leaf)) unsound(TreeTrouble.SEARCH, changetype<usize>(last));
+  if (!leads(state, first, leaf)) {
     unsound(TreeTrouble.SEARCH, changetype<usize>(first));
     return true;
   }
@@ -182,11 +224,19 @@ function leafProve(leaf: TreeNode, before: usize): bool {
   return true;
 }
 
+/** Whether a search for a key leads to a leaf; when it does, the path is the one to it. */
+function leads(state: VerifyState, key: KeyNode, leaf: TreeNode): bool {
+  const found = descendSound(key.key, key.keySize);
+  if (found == changetype<usize>(leaf)) return descend(key.key, key.keySize) == leaf;
+  if (!leafIsSound(found)) state.treeSpoilt = 1;
+  return false;
+}
+
 /** Proves a key: that the hash index finds it, and that its records are there. */
 function nodeProve(state: VerifyState, node: KeyNode): void {
   const keySize = node.keySize;
   const key = node.key;
-  if (keySize - 1 >= KEY_SIZE_MAX) {
+  if (!keySize) {
     fault(Fault.KEY_NODE, <f64>node.address, 0, 0, 0, 0);
     return;
   }
@@ -225,17 +275,15 @@ function bucketProve(state: VerifyState, slots: usize, capacity: u32): void {
   state.hashEntries += <u32>count;
   for (let i: i32 = 0; i < count; i++) {
     const node = <usize>load<u32>(<usize>load<u32>(slots + ((<usize>i) << 2)));
-    if (!pointerIsSound(node) || changetype<KeyNode>(node).keySize - 1 >= KEY_SIZE_MAX) {
+    if (!keyNodeIsSound(node) || !changetype<KeyNode>(node).keySize) {
       fault(Fault.HASH_INDEX, -1, 0, 0, 0, 0);
       continue;
     }
     const key = changetype<KeyNode>(node).key;
+    // An index that cannot be searched was told of.
+    if (state.treeSpoilt) continue;
     if (treeSeek(key, changetype<KeyNode>(node).keySize, SeekMode.GE) != node) unsound(TreeTrouble.ABSENT, node);
   }
-}
-
-function pointerIsSound(node: usize): bool {
-  return node >= <usize>root.poolStart && node + NODE_HEADER_SIZE <= <usize>root.poolEnd && !(node & 7);
 }
 
 /** Notes a trouble of the ordered index, at a node's key. */

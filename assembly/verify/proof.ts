@@ -12,6 +12,7 @@ import { segmentMovedOn } from "../log/beside";
 import { segmentAt, segmentBlockOf, segmentOf, segmentOffset } from "../log/segments";
 import { root } from "../root";
 import { recordAgrees } from "./records";
+import { tableIsSound } from "./sound";
 import { blockProven, frameInMemory, segmentCounts, segmentEnd, usedOf } from "./source";
 import { BUFFER_BLOCKS, bufferBlock, Fault, fault, verifyState } from "./state";
 import { isRead, singleProve } from "./values";
@@ -28,6 +29,10 @@ export function candidateProve(candidate: KeyNode, key: usize, keySize: u32, bod
   const flags = candidate.flags;
   if (flags & NodeFlags.EXTENTS) {
     const table = <usize>load<u32>(body);
+    if (!tableIsSound(table)) {
+      tell(Fault.KEY_NODE, candidate.address, 0, key, keySize);
+      return;
+    }
     if (!extentsProven(table)) {
       for (let part: u32 = 0; part < extentCount(table); part++) {
         const address = extentAddress(table, part);

@@ -34,6 +34,7 @@ import {
 } from "../index/key-node";
 import { INLINE_VALUE_SIZE_MAX } from "../limits";
 import { root } from "../root";
+import { pointerIsSound, tableIsSound } from "./sound";
 import { isHalfCopied } from "./source";
 import { Fault, fault, faultAt, recordKeyAt, recordValueAt, recordWordsAt, VerifyState, verifyState } from "./state";
 import { gatherBegin, gatheredProve, gatherTake } from "./values";
@@ -182,7 +183,8 @@ function recordMatch(state: VerifyState): void {
   if (state.recordKind == RecordKind.DELETE) return;
   candidateMatch(state, node, node.body);
   let at = <usize>node.older;
-  for (let hops: u32 = 0; at && hops < root.versionCount; hops++) {
+  // One that leads nowhere is told of with its key.
+  for (let hops: u32 = 0; at && hops < root.versionCount && pointerIsSound(at); hops++) {
     candidateMatch(state, changetype<KeyNode>(at), at + VERSION_HEADER_SIZE);
     at = changetype<KeyNode>(at).older;
   }
@@ -207,6 +209,7 @@ function candidateMatch(state: VerifyState, candidate: KeyNode, body: usize): vo
   }
   const table = <usize>load<u32>(body);
   const part = state.recordPart;
+  if (!tableIsSound(table)) return;
   if (part >= extentCount(table) || extentAddress(table, part) != state.recordAddress) return;
   const size = extentSize(table, part);
   state.confirmed += partRecordSize(candidate, keySize, table, part);

@@ -187,6 +187,9 @@ export class VerifyState {
   valuePiece: u32;
   valueSequence: u64;
   bucket: u32;
+  /** Whether the chains of the hash index can be followed, and whether some node of the ordered one cannot be looked at. */
+  chainsProven: u32;
+  treeSpoilt: u32;
   hashEntries: u32;
   /** What the buffer's first block holds: device block plus 1, and the generation that it was checked for. */
   proofBlock: u64;

@@ -3,7 +3,7 @@
  * device are the same and sound.
  *
  * ```
- * superblocks → log, segment by segment → checkpoints → ordered index, key by key → hash index → sums
+ * chains of the hash index → superblocks → log, segment by segment → checkpoints → ordered index, key by key → hash index → sums
  * ```
  *
  * A fault is noted and the walk goes on; only want of memory for the walk itself is a status. Each record that the
@@ -20,7 +20,7 @@ import { segmentAt, segmentOffset } from "../log/segments";
 import { root, SUPERBLOCK_A } from "../root";
 import { Status } from "../status";
 import { checkpointsStep, keptSums } from "./checkpoints";
-import { hashStep, indexSums, orderedStep, total } from "./indexes";
+import { chainsProve, hashStep, indexSums, orderedStep, total } from "./indexes";
 import { logBlocks, logStep } from "./log";
 import {
   bufferBlock,
@@ -60,6 +60,8 @@ export function verifyStep(milliseconds: u32): i32 {
   const deadline = tickMs() + milliseconds;
   switch (state.phase) {
     case VerifyPhase.SUPERBLOCKS:
+      if (!chainsProve(state, deadline)) state.phase = VerifyPhase.DONE;
+      if (!state.chainsProven) break;
       superblocksProve();
       state.phase = VerifyPhase.LOG;
       break;

@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
+import { faultScenarios } from "./fault-scenarios.mjs";
 import { record } from "./records.mjs";
 
 const [transpiled = "", folder = "", scenario = "", input = "null"] = process.argv.slice(2);
@@ -438,6 +439,7 @@ const SCENARIOS = {
   refusedCalls(component) {
     const { buckets, atomics, batch } = interfacesOf(component);
     const large = "k".repeat(2046);
+    const larger = "k".repeat(3000);
     const one = buckets.open("one");
     const least = buckets.open("");
     const big = new Uint8Array(64 * 1024 * 1024 + 1);
@@ -454,6 +456,8 @@ const SCENARIOS = {
       () => one.delete(large),
       () => one.exists(large),
       () => one.listKeys(large),
+      () => one.get(larger),
+      () => batch.getMany(one, [larger]),
       () => atomics.increment(one, large, 1n),
       () => atomics.Cas.new(one, large),
       () => batch.getMany(one, ["text", large]),
@@ -591,7 +595,8 @@ const SCENARIOS = {
   },
 };
 
-const run = SCENARIOS[scenario];
+const tools = { folder, instantiate, interfacesOf, failureOf, bytes, text, OPTIONS, EVERYTHING };
+const run = { ...SCENARIOS, ...faultScenarios(tools) }[scenario];
 if (run === undefined) throw new Error(`no scenario ${scenario}`);
 console.log(JSON.stringify(await run(await instantiate(), JSON.parse(input))));
 process.exit(0);

@@ -74,9 +74,22 @@ describe.skipIf(missing)("wasi:keyvalue", () => {
     rmSync(FILE, { force: true });
     rmSync(`${FILE}.lock`, { force: true });
     const store = await open(FILE, { keyEncoding: "binary" });
-    const good = ["a", "é", "\u{10ffff}", "\ud7ff", "한"];
+    const good = ["a", "é", "\u0800", "\u{10000}", "\u{10ffff}", "\ud7ff", "한"];
     for (const key of good) store.set(Buffer.from(`b\0${key}`), "");
-    const bad = ["80", "c080", "c3", "eda080", "f4908080", "e28f", "f8808080", "61ff"];
+    const bad = [
+      "80",
+      "c080",
+      "c3",
+      "eda080",
+      "f4908080",
+      "e28f",
+      "f8808080",
+      "61ff",
+      "e09f80",
+      "f08f8080",
+      "e28241",
+      "c341",
+    ];
     for (const key of bad) store.set(Buffer.concat([Buffer.from("b\0"), Buffer.from(key, "hex")]), "");
     for (let i = 0; i < 600; i++) store.set(Buffer.from([0x63, 0, 255, i & 255, i >> 8]), "");
     store.set(Buffer.from("c\0behind"), "");

@@ -539,6 +539,38 @@ describe(`damaged stored forms, CAIRN_SEED=${seed}`, () => {
     }
   });
 
+  test("places of pieces that cannot be are CORRUPT, for get and for verify", async () => {
+    const sound = await image();
+    const name = keyOf(140_000);
+    const key = Buffer.from(sound.buffer).indexOf(name, SEGMENTS_OFFSET);
+    const at = key + name.length;
+    const view = new DataView(sound.buffer);
+    const [first, second] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+    const RAW = 0x80000000;
+    const places: readonly (readonly [string, number, number])[] = [
+      ["the first piece ends before the places", 0, 4],
+      ["the first piece ends where it begins", 0, 12],
+      ["the first piece is raw, and has another size", 0, first | RAW],
+      ["the second piece ends before it begins", 4, first - 1],
+      ["the second piece begins in the midst of the places", 0, 8],
+      ["the second piece ends behind the value", 4, second + 1_000_000],
+    ];
+    for (const [what, offset, place] of places) {
+      const bytes = sound.slice();
+      new DataView(bytes.buffer).setUint32(at + offset, place >>> 0, true);
+      sealAgain(bytes, at - (at % BLOCK));
+      const store = await open(ImageDevice.of(bytes), { ...SMALL, readOnly: true });
+      expect((await errorOf(() => store.get(name))).code, what).toBe("CORRUPT");
+      const { faults } = await store.verify();
+      expect(
+        faults.map(({ kind }) => kind),
+        what,
+      ).toEqual(["value"]);
+      expect(store.get(keyOf(900))).toBe(values.get(keyOf(900)));
+      await store.close();
+    }
+  });
+
   test("verify reads large values in steps, and what is written meanwhile is no fault", async () => {
     const random = new Random(seed + 2);
     const store = await open(new ImageDevice(), { ...LZ4, memoryBytes: 64 * 1_048_576, durability: "manual" });

@@ -181,6 +181,27 @@ describe(`LZ4, seed ${SEED}`, () => {
     expect(refused).toBeGreaterThan(1000);
   });
 
+  test("a block that ends within a count, or behind a match, is refused", () => {
+    // 20 bytes: a token with 15 literals and more to come, and nothing; then what counts on without an end.
+    for (const block of [
+      "f0",
+      "f0 ff",
+      "f0 ff ff ff",
+      "1f 41 0100",
+      "1f 41 0100 ff",
+      "1f 41 0100 ff ff",
+      "14 41 0100",
+    ]) {
+      for (const size of [0, 1, 20, 300, 3000]) expect(decompress(hex(block), size), block).toBeUndefined();
+    }
+    // The same far from the end of what is written, where more is read at once.
+    const far = "10 41".repeat(1);
+    for (let ends = 0; ends < 40; ends++) {
+      const block = `${far} 0100 ${"10 42 0100 ".repeat(12)}1f 43 0100 ${"ff ".repeat(ends)}`;
+      for (const size of [100, 20_000]) expect(decompress(hex(block), size), block).toBeUndefined();
+    }
+  });
+
   test("a block that grows is never larger than it said, and reads as what was added", () => {
     const random = new Random(SEED + 5);
     for (let round = 0; round < 400; round++) {

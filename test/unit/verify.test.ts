@@ -1,75 +1,19 @@
 /** Verifying an engine whose memory was spoilt: what is wrong is told, with its key, and nothing else is. */
 import { expect, test } from "vitest";
-import { MemoryDevice } from "../../hosts/memory-device.ts";
-import { faultOf } from "../../store/verify.ts";
-import { EXCHANGE, type Instance, instantiate, KEY_A, writeKey } from "./units.ts";
-
-const KEYS = 500;
-const PHASE_DONE = 5;
-const MIB = 1_048_576;
-
-/** Offsets in tree nodes and key nodes; see assembly/index. */
-const LEAF_HEADS = 64;
-const LEAF_ENTRIES = 704;
-const LEAF_NEXT = 8;
-
-interface Engine extends Instance {
-  nodes: number[];
-}
-
-/** An engine with 500 keys, all of them on the device. */
-function engine(): Engine {
-  const device = new MemoryDevice(MIB + 2 * 65536);
-  const instance = instantiate(220, device);
-  const { units, bytes, memory } = instance;
-  expect(units.logSetUp(instance.device, memory.buffer.byteLength, 16, 64)).toBe(1);
-  expect(units.engineSetUp()).toBe(1);
-  for (let i = 0; i < KEYS; i++) put(instance, keyOf(i), `value ${i}`);
-  units.laterApply();
-  expect(units.flushSync()).toBe(0);
-  const out = EXCHANGE + 131_072;
-  units.treeFirst();
-  const count = units.treeCollectForward(out, KEYS, 0, 0);
-  const nodes = Array.from(new Uint32Array(bytes.buffer, out, count));
-  return { ...instance, nodes };
-}
-
-function keyOf(number: number): string {
-  return `key ${String(number).padStart(4, "0")}`;
-}
-
-function put({ units, bytes }: Instance, key: string, value: string): void {
-  const keySize = writeKey(bytes, KEY_A, key);
-  const valueSize = writeKey(bytes, EXCHANGE, value);
-  expect(units.set(keySize, valueSize, 3)).toBeGreaterThanOrEqual(0);
-}
-
-/** All faults, as kinds and keys. */
-function faultsOf({ units, bytes, view }: Instance): string[] {
-  const faults: string[] = [];
-  expect(units.verifyBegin()).toBe(0);
-  for (let steps = 0; ; steps++) {
-    expect(steps).toBeLessThan(10_000);
-    const phase = units.verifyStep(1);
-    expect(phase).toBeGreaterThanOrEqual(0);
-    let at = units.resultPointer() >>> 0;
-    const end = at + units.resultSize();
-    while (at < end) {
-      const size = view.getUint32(at + 4, true);
-      const details = { a: view.getFloat64(at + 16, true), b: view.getFloat64(at + 24, true) };
-      const { kind, message } = faultOf(view.getUint32(at, true), details);
-      const key = Buffer.from(bytes.subarray(at + 32, at + 32 + size)).toString();
-      faults.push(
-        `${kind}${kind === "ordered-index" || kind === "total" ? `(${message.replace(/.*key: /, "")})` : ""} ${key}`.trim(),
-      );
-      at += 32 + ((size + 7) & ~7);
-    }
-    if (phase === PHASE_DONE) break;
-  }
-  expect(units.verifyFigure(6)).toBe(faults.length);
-  units.verifyEnd();
-  return faults;
-}
+import {
+  engine,
+  faultsOf,
+  KEYS,
+  keyOf,
+  LEAF_ENTRIES,
+  LEAF_HEADS,
+  LEAF_NEXT,
+  MIB,
+  PHASE_DONE,
+  TREE_HEIGHT,
+  TREE_ROOT,
+} from "./spoilt-engine.ts";
+import { HASH_DIRECTORY, KEY_A, PAGE, Random, SEED, writeKey } from "./units.ts";
 
 test("an engine that is sound has no fault, again and again, and gives its memory back", () => {
   const instance = engine();
@@ -191,10 +135,8 @@ test("separators, sizes of keys and older versions that are spoilt are told of",
   const instance = engine();
   const { units, view, nodes } = instance;
   const node = nodes[100] as number;
-  // Words of the root view; see assembly/root.ts.
-  const ROOT = 0x400;
-  const inner = view.getUint32(ROOT + 96, true);
-  expect(view.getUint32(ROOT + 100, true)).toBe(units.treeHeight());
+  const inner = view.getUint32(TREE_ROOT, true);
+  expect(view.getUint32(TREE_HEIGHT, true)).toBe(units.treeHeight());
   const separator = view.getUint32(inner + 536, true);
   const spoilt: readonly (readonly [string, number, (word: number) => number])[] = [
     ["a separator", separator + 8, () => 0xffffffff],
@@ -210,5 +152,171 @@ test("separators, sizes of keys and older versions that are spoilt are told of",
     expect(faultsOf(instance).length, what).toBeGreaterThan(0);
     view.setUint32(at, word, true);
   }
+  expect(faultsOf(instance)).toEqual([]);
+});
+
+test("leaves and inner nodes that cannot be looked at are told of, and nothing is read through them", () => {
+  const instance = engine();
+  const { units, view } = instance;
+  const leaf = units.treeLeafFirst() >>> 0;
+  const second = view.getUint32(leaf + LEAF_NEXT, true);
+  const inner = view.getUint32(TREE_ROOT, true);
+  const nowhere = [12, 0xffffffc0, view.byteLength - 64, leaf + 4];
+  const words: readonly (readonly [string, number, readonly number[]])[] = [
+    // The count is the lower half of the first word, the level lies above it.
+    ["the count of the first leaf", leaf, [0, 81, 0xffff]],
+    ["the count of the second leaf", second, [0, 81, 0xffff]],
+    ["the level of the second leaf", second, [1 << 16, 0xff << 16]],
+    ["the prefix size of the second leaf", second + 4, [0xffff]],
+    ["the link of the first leaf", leaf + LEAF_NEXT, nowhere],
+    ["the count of the inner node", inner, [60 | (1 << 16), 0xffff | (1 << 16)]],
+    ["the level of the inner node", inner, [5, 5 | (9 << 16)]],
+    ["the prefix size of the inner node", inner + 4, [0xffff]],
+    ["a separator's place", inner + 536, nowhere],
+    ["a separator's size", view.getUint32(inner + 536, true), [0xffff, 0xffffffff]],
+    ["a child", inner + 772 + 4, nowhere],
+    ["an entry", second + LEAF_ENTRIES, nowhere],
+    ["the height", TREE_HEIGHT, [0, 17, 0xffffffff]],
+    ["the root", TREE_ROOT, nowhere],
+  ];
+  for (const [what, at, values] of words) {
+    const word = view.getUint32(at, true);
+    for (const value of values) {
+      view.setUint32(at, value, true);
+      const faults = faultsOf(instance);
+      expect(
+        faults.filter((each) => each.startsWith("ordered-index(")),
+        `${what}: ${value}`,
+      ).not.toEqual([]);
+      view.setUint32(at, word, true);
+    }
+  }
+  expect(faultsOf(instance)).toEqual([]);
+});
+
+test("the proof of the ordered index tells each of its faults", () => {
+  const { units, view } = engine();
+  const leaf = units.treeLeafFirst() >>> 0;
+  const second = view.getUint32(leaf + LEAF_NEXT, true);
+  let last = second;
+  while (view.getUint32(last + LEAF_NEXT, true) !== 0) last = view.getUint32(last + LEAF_NEXT, true);
+  const inner = view.getUint32(TREE_ROOT, true);
+  const separator = view.getUint32(inner + 536, true);
+  const count = view.getUint16(leaf, true);
+  expect(units.treeVerify()).toBe(0);
+  const faults: readonly (readonly [string, number, number, number])[] = [
+    ["the height", TREE_HEIGHT, 0, 1],
+    ["the height", TREE_HEIGHT, 17, 1],
+    ["the level of the root", inner, (view.getUint32(inner, true) & 0xffff) | (7 << 16), 1],
+    ["the level of a leaf", second, (view.getUint32(second, true) & 0xffff) | (1 << 16), 1],
+    ["more entries than a leaf takes", leaf, 81, 2],
+    ["a prefix of no entries", leaf, 0, 3],
+    ["a separator without the prefix", separator + 8, 0xffffffff, 3],
+    ["the link back", second + 12, 0, 7],
+    ["the link of the last leaf", last + LEAF_NEXT, leaf, 7],
+    ["the link of the first leaf", leaf + LEAF_NEXT, last, 7],
+    ["fewer entries", leaf, count - 1, 9],
+  ];
+  for (const [what, at, value, fault] of faults) {
+    const word = view.getUint32(at, true);
+    view.setUint32(at, value, true);
+    expect([what, units.treeVerify()]).toEqual([what, fault]);
+    view.setUint32(at, word, true);
+  }
+  // The first separator's last byte, one more and one less, with the head that it has then.
+  const size = view.getUint32(separator, true);
+  const prefixSize = view.getUint16(inner + 4, true);
+  const places = [separator + 8 + size - 1, inner + LEAF_HEADS + 7 - (size - 1 - prefixSize)];
+  for (const by of [1, -2]) {
+    for (const at of places) view.setUint8(at, view.getUint8(at) + by);
+    expect(units.treeVerify()).toBe(6);
+  }
+  for (const at of places) view.setUint8(at, view.getUint8(at) + 1);
+  expect(units.treeVerify()).toBe(0);
+  // Without entries there is no prefix; and only a root may have none, of leaves, and all but a root, of inner nodes.
+  for (const node of [leaf, inner]) {
+    const words = [view.getUint32(node, true), view.getUint32(node + 4, true)] as const;
+    view.setUint32(node, words[0] & 0xffff0000, true);
+    view.setUint32(node + 4, 0, true);
+    expect(units.treeVerify()).toBe(2);
+    view.setUint32(node, words[0], true);
+    view.setUint32(node + 4, words[1], true);
+  }
+  expect(units.treeVerify()).toBe(0);
+});
+
+test("what is asked at a wrong time, or does not exist, is answered", () => {
+  const { units } = engine();
+  expect(units.verifyBegin()).toBe(0);
+  let phase = 0;
+  while (phase !== PHASE_DONE) phase = units.verifyStep(1);
+  // Behind its end a verification stays there.
+  expect(units.verifyStep(1)).toBe(PHASE_DONE);
+  expect(units.verifyFigure(99)).toBe(-1);
+  units.verifyEnd();
+  units.verifyEnd();
+});
+
+test("chains of the hash index that lead nowhere are told of, and nothing is looked up in them", () => {
+  const instance = engine();
+  const { view } = instance;
+  const bucket = view.getUint32(HASH_DIRECTORY, true);
+  const slots = Array.from({ length: PAGE / 64 }, (_, i) => bucket + i * 64 + 24);
+  const node = slots.find((at) => view.getUint32(at, true) !== 0) as number;
+  for (const [at, value] of [
+    [node, 12],
+    [node, 0xfffffff8],
+    [bucket + 20, 12],
+    [bucket + 20, 0xffffffc0],
+    [bucket + 20, bucket],
+    [HASH_DIRECTORY, 64],
+  ] as const) {
+    const word = view.getUint32(at, true);
+    view.setUint32(at, value, true);
+    expect(faultsOf(instance), `${at}: ${value}`).toEqual(["hash-index"]);
+    view.setUint32(at, word, true);
+  }
+  expect(faultsOf(instance)).toEqual([]);
+});
+
+test(`whatever word of the indexes is spoilt, a verification comes to its end (seed ${SEED})`, {
+  timeout: 60_000,
+}, () => {
+  const instance = engine();
+  const { units, view, nodes } = instance;
+  const random = new Random(SEED);
+  const inner = view.getUint32(TREE_ROOT, true);
+  const leaves: number[] = [];
+  for (let leaf = units.treeLeafFirst() >>> 0; leaf; leaf = view.getUint32(leaf + LEAF_NEXT, true)) leaves.push(leaf);
+  const separators = leaves.slice(1).map((_, i) => view.getUint32(inner + 536 + i * 4, true));
+  const bucket = view.getUint32(HASH_DIRECTORY, true);
+  /** Start and bytes of something that the indexes are made of. */
+  const places: (() => readonly [number, number])[] = [
+    () => [inner, 1024],
+    () => [random.pick(leaves), 1024],
+    () => [random.pick(leaves), 24],
+    () => [random.pick(separators), 24],
+    () => [random.pick(nodes), 48],
+    () => [bucket, PAGE],
+    () => [TREE_ROOT, 4],
+    () => [TREE_HEIGHT, 4],
+  ];
+  let told = 0;
+  const ROUNDS = 400;
+  for (let i = 0; i < ROUNDS; i++) {
+    const [start, size] = random.pick(places)();
+    const at = start + random.below(size / 4) * 4;
+    const word = view.getUint32(at, true);
+    const value = random.pick([0, 1, word ^ (1 << random.below(32)), 0xffffffff, random.word(), random.pick(nodes)]);
+    view.setUint32(at, value >>> 0, true);
+    try {
+      if (faultsOf(instance).length > 0) told++;
+    } catch (error) {
+      throw new Error(`${(at - start).toString()} of ${start}: ${value >>> 0} for ${word}`, { cause: error });
+    }
+    view.setUint32(at, word, true);
+  }
+  // Not every word means something.
+  expect(told).toBeGreaterThan(ROUNDS / 8);
   expect(faultsOf(instance)).toEqual([]);
 });
