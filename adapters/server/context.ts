@@ -5,6 +5,9 @@
  *   socketHandler(context)  UpgradeHandler                              `/ws`, and `//ws`
  *   remoteHandler(context)  UpgradeHandler                              the subprotocol "cairn.v1"
  *
+ *   riocListener(context)   { port, close }                             RIOC on a port of its own
+ *   metrics(context), consoleHandler(context)                           `/metrics`; `/console` and what lies below
+ *
  * 1. Who asks by a header is known before a handler of requests is called, and was admitted by the limits; a key that does not count was
  *    answered. Without a key `principal` is `undefined`: what needs one answers 401.
  * 2. Who asks by an upgrade is the upgrade handler's to find out. It answers 401 or 403, which counts against the address. Each message of a
@@ -12,28 +15,15 @@
  * 3. Answers made by `reply` go out without a `Response` being built.
  */
 import type { Store } from "../../store/store.ts";
+import type { Access } from "./access/index.ts";
+import type { Settings } from "./config.ts";
 import type { Operations } from "./operations.ts";
 import type { Principal } from "./principal.ts";
+import type { Tenants } from "./tenants.ts";
 
 /** The store, whatever its encodings are. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
 export type ServedStore = Store<any, any>;
-
-/** Who is who, and what they may: `Access` of access/. */
-export interface AccessPoint {
-  /** Whose API key this is; synchronous, and cheap enough for every request. */
-  authenticate(apiKey: string): Principal | undefined;
-  /** Whose token this is; `undefined` when it is unknown, expired or revoked. */
-  verifyToken(token: string): Principal | undefined;
-  /** A token for a key's holder. Throws `ServerFailure`: 400 for a bad pattern, 403 where the key may not. */
-  issueToken(
-    principal: Principal,
-    wants: { subscribeKeys?: string[]; subscribePatterns?: string[]; accessPattern?: string },
-  ): { token: string; expiresAt: number };
-  /** Whose client certificate this is, by the SHA-256 of its DER form in hexadecimal digits. */
-  certificate(fingerprintSha256: string): Principal | undefined;
-  close(): void | Promise<void>;
-}
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -85,11 +75,12 @@ export interface LimitKeeper {
 }
 
 /** What the parts of one server share. */
-export interface ServerContext<Config = unknown> {
+export interface ServerContext {
   readonly store: ServedStore;
   /** The configuration, checked, with everything decided. */
-  readonly config: Config;
-  readonly access: AccessPoint;
+  readonly config: Settings;
+  readonly access: Access;
+  readonly tenants: Tenants;
   /** The operations over a tenant's records; the same object each time. */
   operationsOf(tenant: string): Operations;
   readonly log: Log;

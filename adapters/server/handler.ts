@@ -4,12 +4,16 @@
  *
  * 1. A part that is not there answers nothing: its paths are those of `rest`, or 404.
  * 2. What a part throws becomes an answer here; nothing of the inside is in it.
+ * 3. What a request has taken of the limits is given back with its answer.
  */
 import type { ServerContext } from "./context.ts";
 import { failureOf, ServerFailure } from "./failure.ts";
+import { LightRequest } from "./listen/request.ts";
+import { withoutSecrets } from "./log.ts";
+import { type Origins, withHeaders } from "./origins.ts";
 import type { Principal } from "./principal.ts";
 import { reply } from "./reply.ts";
-import type { RequestInfo, UpgradeHandler } from "./wire.ts";
+import type { RequestInfo, UpgradeAccepted, UpgradeHandler } from "./wire.ts";
 
 /** What answers requests whose sender is known, or showed no key. */
 export type PartHandler = (request: Request, info: RequestInfo, principal?: Principal) => Response | Promise<Response>;
@@ -17,21 +21,26 @@ export type PartHandler = (request: Request, info: RequestInfo, principal?: Prin
 /** The parts of a server. Each is made of the context by its own function. */
 export interface Parts {
   /** Every path that none of the others takes. */
-  rest?: PartHandler;
+  rest?: PartHandler | undefined;
   /** `/metrics`. */
-  metrics?: PartHandler;
+  metrics?: PartHandler | undefined;
   /** `/console` and what lies below. */
-  console?: PartHandler;
+  console?: PartHandler | undefined;
   /** Upgrades at `/ws` and `//ws`. */
-  socket?: UpgradeHandler;
+  socket?: UpgradeHandler | undefined;
   /** Upgrades that ask for the subprotocol "cairn.v1". */
-  remote?: UpgradeHandler;
+  remote?: UpgradeHandler | undefined;
+  /** Told of each request that was answered: its operation (method, and path without key), status, and milliseconds. */
+  observe?: ((operation: string, status: number, ms: number, tenant: string | undefined) => void) | undefined;
 }
+
+const JSON_TYPE = { "content-type": "application/json" };
+const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /** An error as an answer, in the form that HPKV's clients read. */
 export function failureReply(error: unknown): Response {
   const { status, message, retryAfter } = failureOf(error);
-  const headers: Record<string, string> = { "content-type": "application/json" };
+  const headers: Record<string, string> = { ...JSON_TYPE };
   if (retryAfter !== undefined) headers["retry-after"] = String(Math.ceil(retryAfter));
   return reply(status, JSON.stringify({ error: message, message }), headers);
 }
@@ -44,42 +53,193 @@ export function pathOf(url: string): string {
   return query < 0 ? url.slice(start) : url.slice(start, query);
 }
 
-/** Joins `parts` into one handler. */
-export function handlerOf(
+/** What is asked, without what identifies a record: `GET /record`. */
+function operationOf(method: string, path: string): string {
+  const end = path.indexOf("/", 1);
+  return `${method} ${end < 0 ? path : path.slice(0, end)}`;
+}
+
+/** What handles requests and decides about upgrades. */
+export interface Handlers {
+  handle(request: Request, info: RequestInfo): Response | Promise<Response>;
+  upgrade(request: Request, info: RequestInfo): Promise<Response | UpgradeAccepted>;
+  /** What an upgrade was given is free again. */
+  left(accepted: UpgradeAccepted): void;
+}
+
+/** Joins `parts`. `isReady`: whether the store can be used. */
+export function handlersOf(
   context: ServerContext,
   parts: Parts,
-): (request: Request, info: RequestInfo) => Response | Promise<Response> {
+  origins: Origins,
+  isReady: () => Promise<boolean>,
+): Handlers {
+  const { access, limits, log, slow, closing } = context;
+  const idPrefix = Math.random().toString(36).slice(2, 8);
+  let idCount = 0;
+
   function partOf(path: string): PartHandler | undefined {
     if (path === "/metrics" && parts.metrics !== undefined) return parts.metrics;
-    if (path.startsWith("/console") && parts.console !== undefined) return parts.console;
+    if (parts.console !== undefined && (path === "/console" || path.startsWith("/console/"))) return parts.console;
     return parts.rest;
   }
 
-  /** Whose key this is. Throws where it is nobody's, and where there were too many of those. */
-  function principalOf(apiKey: string, address: string): Principal {
-    const delay = context.limits.authenticationDelay(address);
-    if (delay > 0) throw new ServerFailure(429, "Too many attempts with keys that do not count.", delay);
-    const principal = context.access.authenticate(apiKey);
-    if (principal !== undefined) return principal;
-    context.limits.authenticationFailed(address);
-    throw new ServerFailure(401, "Missing or invalid API key.");
+  /** Notes a key or a token that does not count: 429 instead of the answer for an address that shows many. */
+  function refused(address: string, failure: ServerFailure): ServerFailure {
+    const delay = limits.authenticationDelay(address);
+    limits.authenticationFailed(address);
+    return delay > 0 ? new ServerFailure(429, "Too many attempts with keys that do not count.", delay) : failure;
   }
 
-  return function handle(request, info) {
-    try {
-      const apiKey = request.headers.get("x-api-key");
-      let principal: Principal | undefined;
-      if (apiKey !== null) {
-        principal = principalOf(apiKey, info.address);
-        const wait = context.limits.request(principal);
-        if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
-      }
-      const part = partOf(pathOf(request.url));
-      if (part === undefined) throw new ServerFailure(404, "There is nothing at this path.");
-      const answer = part(request, info, principal);
-      return answer instanceof Promise ? answer.catch(failureReply) : answer;
-    } catch (error) {
-      return failureReply(error);
+  function admitted(apiKey: string, address: string): Principal {
+    const principal = access.authenticate(apiKey, { address, protocol: "rest" });
+    if (principal === undefined) throw refused(address, new ServerFailure(401, "Missing or invalid API key."));
+    const wait = limits.request(principal);
+    if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
+    return principal;
+  }
+
+  async function health(path: string): Promise<Response> {
+    if (path === "/healthz") return reply(200, '{"status":"ok"}', JSON_TYPE);
+    if (closing.aborted) return reply(503, '{"status":"closing"}', JSON_TYPE);
+    const isOpen = await isReady();
+    return reply(
+      isOpen ? 200 : 503,
+      isOpen ? '{"status":"ready"}' : '{"status":"the store cannot be used"}',
+      JSON_TYPE,
+    );
+  }
+
+  /** What follows every answer; the answer, with what it still needs. */
+  function noted(
+    request: Request,
+    path: string,
+    info: RequestInfo,
+    response: Response,
+    startMs: number,
+    principal: Principal | undefined,
+  ): Response {
+    const ms = performance.now() - startMs;
+    const { status } = response;
+    let answer = response;
+    const given = request.headers.get("x-request-id");
+    if (given !== null || status >= 500 || ms >= slow.thresholdMs || isDebugging) {
+      const requestId = given !== null && REQUEST_ID.test(given) ? given : `${idPrefix}-${(idCount++).toString(36)}`;
+      answer = withHeaders(answer, { "x-request-id": requestId });
+      const operation = operationOf(request.method, path);
+      if (ms >= slow.thresholdMs) slow.note(operation, ms, principal?.tenant ?? "", requestId);
+      const fields = {
+        requestId,
+        method: request.method,
+        url: withoutSecrets(request.url),
+        status,
+        ms,
+        key: principal?.id,
+      };
+      if (status >= 500 && status !== 503) log.error("a request failed", { ...fields, address: info.address });
+      else log.debug("request", { ...fields, address: info.address });
     }
-  };
+    parts.observe?.(operationOf(request.method, path), status, ms, principal?.tenant);
+    const origin = request.headers.get("origin");
+    return origin === null ? answer : origins.shown(origin, answer);
+  }
+
+  const isDebugging = context.config.logLevel === "debug";
+
+  /** Charges what of a body is in memory, until the answer is there: gives what releases it, and how to know a failure. */
+  function charge(request: Request, tenant: string): () => void {
+    let taken = 0;
+    const keeps = (size: number): boolean => {
+      if (!limits.take(tenant, size)) return false;
+      taken += size;
+      return true;
+    };
+    if ((request as unknown) instanceof LightRequest) (request as unknown as LightRequest).onKept(keeps);
+    else {
+      // Another server reads the body here: its length is what is known of it.
+      const length = Number(request.headers.get("content-length") ?? 0);
+      if (length > 0 && !keeps(length)) throw new ServerFailure(503, "Too many bytes are in flight.", 1);
+    }
+    return () => {
+      if (taken > 0) limits.release(tenant, taken);
+      taken = 0;
+    };
+  }
+
+  function failed(error: unknown): Response {
+    if (failureOf(error).status === 500) log.error("a handler failed", { error });
+    return failureReply(error);
+  }
+
+  function handle(request: Request, info: RequestInfo): Response | Promise<Response> {
+    const startMs = performance.now();
+    const path = pathOf(request.url);
+    let principal: Principal | undefined;
+    let release: (() => void) | undefined;
+    let answer: Response | Promise<Response>;
+    try {
+      const { method } = request;
+      if (method === "OPTIONS") {
+        const preflight = origins.preflight(request);
+        if (preflight !== undefined) return preflight;
+      }
+      if (path === "/healthz" || path === "/readyz") {
+        answer = health(path);
+      } else {
+        const apiKey = request.headers.get("x-api-key");
+        if (apiKey !== null) {
+          principal = admitted(apiKey, info.address);
+          if (method !== "GET" && method !== "HEAD") release = charge(request, principal.tenant);
+        }
+        const part = partOf(path);
+        if (part === undefined) throw new ServerFailure(404, "There is nothing at this path.");
+        answer = part(request, info, principal);
+      }
+    } catch (error) {
+      answer = failed(error);
+    }
+    if (answer instanceof Promise) {
+      return answer.then(undefined, failed).then((response) => {
+        release?.();
+        return noted(request, path, info, response, startMs, principal);
+      });
+    }
+    release?.();
+    return noted(request, path, info, answer, startMs, principal);
+  }
+
+  function upgradeHandlerOf(request: Request, path: string): UpgradeHandler | undefined {
+    const offered = request.headers.get("sec-websocket-protocol");
+    if (parts.remote !== undefined && offered !== null && /(?:^|,)\s*cairn\.v1\s*(?:,|$)/.test(offered))
+      return parts.remote;
+    return path === "/ws" || path === "//ws" ? parts.socket : undefined;
+  }
+
+  async function upgrade(request: Request, info: RequestInfo): Promise<Response | UpgradeAccepted> {
+    const startMs = performance.now();
+    const path = pathOf(request.url);
+    const answer = await decided(request, path, info);
+    return answer instanceof Response ? noted(request, path, info, answer, startMs, undefined) : answer;
+  }
+
+  async function decided(request: Request, path: string, info: RequestInfo): Promise<Response | UpgradeAccepted> {
+    try {
+      const handler = upgradeHandlerOf(request, path);
+      if (handler === undefined) throw new ServerFailure(404, "There is no WebSocket at this path.");
+      if (!origins.mayUpgrade(request)) throw new ServerFailure(403, "Pages of this origin may not use the server.");
+      const accepted = await handler(request, info);
+      if (accepted instanceof Response) {
+        const { status } = accepted;
+        if (status !== 401 && status !== 403) return accepted;
+        const failure = refused(info.address, new ServerFailure(status, ""));
+        return failure.status === status ? accepted : failureReply(failure);
+      }
+      if (limits.connected(accepted.principal.tenant)) return accepted;
+      throw new ServerFailure(503, "There are too many connections.", 1);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  return { handle, upgrade, left: ({ principal }) => limits.disconnected(principal.tenant) };
 }

@@ -1,0 +1,221 @@
+/**
+ * `cairn-kv/server`: a store served over HTTP, WebSocket and RIOC.
+ *
+ * ```ts
+ * const server = createServer(store, { keys: "keys.json", port: 8080 });
+ * const { url } = await server.listen();
+ * ```
+ *
+ * `fetch` alone is enough for a program that has a server of its own: `Deno.serve(server.fetch)`, `Bun.serve({ fetch: server.fetch })`,
+ * `app.all("*", (c) => server.fetch(c.req.raw))` with Hono. WebSocket and RIOC, and the limits of connections and the times of
+ * slow ones, are those of `listen`.
+ *
+ * @module cairn-kv/server
+ */
+import { readFile } from "node:fs/promises";
+import { CairnError } from "../../store/error.ts";
+import { Access } from "./access/index.ts";
+import { isLoopback, resolveConfig, type ServerConfig, type Settings } from "./config.ts";
+import type { ServedStore, ServerContext, SlowOperation } from "./context.ts";
+import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.ts";
+import { Limiter } from "./limits/limiter.ts";
+import type { SocketTls } from "./listen/sockets.ts";
+import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
+import { logOf, toStandardError } from "./log.ts";
+import { Origins } from "./origins.ts";
+import { responseOf } from "./reply.ts";
+import { SlowRing } from "./slow.ts";
+import { Tenants } from "./tenants.ts";
+import type { FetchHandler, RequestInfo } from "./wire.ts";
+
+export type { Limits, ServerConfig, ServerLimits, Timeouts, TlsConfig } from "./config.ts";
+export { readConfigFile } from "./config.ts";
+export type { SlowOperation } from "./context.ts";
+export { ServerFailure } from "./failure.ts";
+export type { LogLine } from "./log.ts";
+export type { FetchHandler, RequestInfo } from "./wire.ts";
+
+/** How long requests in flight have when the server closes. */
+const GRACE_MS = 10_000;
+/** How often what leaves no trace in the limits is forgotten. */
+const SWEEP_MS = 10_000;
+
+/** Where a server listens. */
+export interface ServerAddress {
+  /** `http://127.0.0.1:8080`, or `https://…`: HTTP and, with `ws` for `http`, WebSocket. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A served store. */
+export interface CairnServer {
+  /** Answers a request, in whichever server it came. It never throws. */
+  readonly fetch: FetchHandler;
+  /** Listens, on what the configuration says: resolves when connections are taken, with where. Once for each server. */
+  listen(): Promise<ServerAddress>;
+  /** The newest slow operations, newest first. */
+  readonly slowOperations: () => SlowOperation[];
+  /**
+   * Stops accepting, answers what is in flight for at most `graceMs` (default 10,000), closes WebSockets with 1001. The store is the
+   * program's, and stays open; all that was answered as written is on stable storage.
+   */
+  close(options?: { graceMs?: number }): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What opening has brought. */
+interface Opened {
+  context: ServerContext;
+  handlers: Handlers;
+}
+
+/**
+ * Serves `store`. `INVALID_ARGUMENT` for what is wrong with the configuration; what is wrong with the keys file is what `listen`
+ * rejects with, and `fetch` answers 503 for.
+ */
+export function createServer(store: ServedStore, config: ServerConfig = {}): CairnServer {
+  const settings = resolveConfig(config);
+  const closing = new AbortController();
+  const log = logOf(settings.logLevel, settings.log ?? toStandardError);
+  const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }));
+  let opened: Opened | undefined;
+  let opening: Promise<Opened> | undefined;
+  let listening: Promise<WebServer> | undefined;
+  let closed: Promise<void> | undefined;
+  let sweeper: ReturnType<typeof setInterval> | undefined;
+
+  const open = (): Promise<Opened> => {
+    opening ??= (async () => {
+      const access = await Access.open(settings, (level, message, fields) => log[level](message, fields));
+      const limits = new Limiter(settings.limits, (tenant) => ({
+        ...settings.limits.tenant,
+        ...definedOf(access.tenant(tenant).limits),
+      }));
+      const tenants = new Tenants(store, (tenant) => access.tenant(tenant).namespace);
+      const context: ServerContext = {
+        store,
+        config: settings,
+        access,
+        tenants,
+        operationsOf: (tenant) => tenants.operationsOf(tenant),
+        log,
+        limits,
+        slow,
+        closing: closing.signal,
+      };
+      sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
+      (sweeper as { unref?: () => void }).unref?.();
+      opened = { context, handlers: handlersOf(context, partsOf(context), new Origins(settings.origins), isReady) };
+      return opened;
+    })();
+    return opening;
+  };
+
+  /** Whether the store takes calls: closed and poisoned ones throw. */
+  async function isReady(): Promise<boolean> {
+    try {
+      await store.stats();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  function answer(request: Request, info: RequestInfo): Response | Promise<Response> {
+    if (opened !== undefined) return opened.handlers.handle(request, info);
+    return open().then(
+      ({ handlers }) => handlers.handle(request, info),
+      (error) => {
+        log.error("the server cannot be opened", { error });
+        return failureReply(new CairnError("CLOSED", "fetch", "the server cannot be opened", { cause: error }));
+      },
+    );
+  }
+
+  async function listen(): Promise<WebServer> {
+    const tls = await readTls(settings);
+    if (tls === undefined && !settings.allowPlain && !isLoopback(settings.host)) {
+      throw new CairnError(
+        "INVALID_ARGUMENT",
+        "listen",
+        `on ${settings.host} everybody on the way could read keys and values, since there is no TLS. Set tls, or allowPlain where something in front of the server has it.`,
+      );
+    }
+    const { handlers, context } = await open();
+    const { host, port, timeouts, limits } = settings;
+    return listenOnWeb({
+      host,
+      port,
+      tls,
+      timeouts,
+      limits,
+      handle: handlers.handle,
+      upgrade: handlers.upgrade,
+      left: handlers.left,
+      keeps(tenant, size) {
+        if (size > 0) return context.limits.take(tenant, size);
+        context.limits.release(tenant, -size);
+        return true;
+      },
+    });
+  }
+
+  async function end(graceMs: number): Promise<void> {
+    closing.abort();
+    const web = await listening?.catch(() => undefined);
+    await web?.close(graceMs);
+    clearInterval(sweeper);
+    const { context } = (await opening?.catch(() => undefined)) ?? {};
+    await context?.access.close();
+  }
+
+  return {
+    fetch(request, info) {
+      const whole = { address: info?.address ?? "", secure: info?.secure ?? request.url.startsWith("https:") };
+      const response = answer(request, whole);
+      return response instanceof Promise ? response.then(responseOf) : responseOf(response);
+    },
+    async listen() {
+      if (closing.signal.aborted) throw new CairnError("CLOSED", "listen", "the server is closed");
+      listening ??= listen();
+      const { host, port } = await listening;
+      const shown = host.includes(":") ? `[${host}]` : host;
+      return { url: `${settings.tls === undefined ? "http" : "https"}://${shown}:${port}`, host, port };
+    },
+    slowOperations: () => slow.list(),
+    close({ graceMs = GRACE_MS } = {}) {
+      closed ??= end(graceMs);
+      return closed;
+    },
+    [Symbol.asyncDispose]() {
+      return this.close();
+    },
+  };
+}
+
+/** The parts of the server, one line each. */
+function partsOf(_context: ServerContext): Parts {
+  return {};
+}
+
+function definedOf<T extends object>(fields: T | undefined): Partial<T> {
+  return Object.fromEntries(Object.entries(fields ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+/** Certificates as PEM text, wherever they are. */
+async function readTls(settings: Settings): Promise<SocketTls | undefined> {
+  const { tls } = settings;
+  if (tls === undefined) return undefined;
+  const pem = async (field: string, text: string): Promise<string> => {
+    if (text.includes("-----BEGIN")) return text;
+    try {
+      return await readFile(text, "utf8");
+    } catch (cause) {
+      const message = `tls.${field} cannot be read: ${(cause as Error).message}`;
+      throw new CairnError("INVALID_ARGUMENT", "listen", message, { cause });
+    }
+  };
+  const ca = tls.ca === undefined || !tls.requestClient ? undefined : await pem("ca", tls.ca);
+  return { cert: await pem("cert", tls.cert), key: await pem("key", tls.key), ca };
+}

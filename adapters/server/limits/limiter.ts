@@ -1,0 +1,144 @@
+/**
+ * What may go on: requests, long-lived connections and bytes in flight, for each tenant and in all.
+ *
+ * 1. A refusal takes nothing, from none of the budgets.
+ * 2. What is remembered is bounded: tenants are those of the keys file, and one without a trace is forgotten; addresses are at most
+ *    `ADDRESS_COUNT_MAX`, the oldest going first.
+ */
+import type { LimitKeeper } from "../context.ts";
+import type { Principal } from "../principal.ts";
+import { Bucket } from "./bucket.ts";
+
+/** The limits that are kept here, of the server or of a tenant. */
+export interface KeptLimits {
+  requestsPerSecond: number;
+  burst: number;
+  connections: number;
+  bytesInFlight: number;
+}
+
+const ADDRESS_COUNT_MAX = 10_000;
+/** Failed authentications of one address: at once, and a second. */
+const FAILURES_BURST = 20;
+const FAILURES_PER_SECOND = 1;
+
+class Account {
+  readonly limits: KeptLimits;
+  readonly requests: Bucket;
+  connections = 0;
+  bytes = 0;
+
+  constructor(limits: KeptLimits, now: number) {
+    this.limits = limits;
+    this.requests = new Bucket(limits.requestsPerSecond, limits.burst, now);
+  }
+}
+
+export class Limiter implements LimitKeeper {
+  private readonly all: Account;
+  private readonly limitsOf: (tenant: string) => KeptLimits;
+  private readonly tenants = new Map<string, Account>();
+  private readonly failures = new Map<string, Bucket>();
+  private readonly now: () => number;
+
+  /** `now`: milliseconds of a clock that never goes back. */
+  constructor(all: KeptLimits, limitsOf: (tenant: string) => KeptLimits, now: () => number = () => performance.now()) {
+    this.now = now;
+    this.all = new Account(all, now());
+    this.limitsOf = limitsOf;
+  }
+
+  request({ tenant }: Pick<Principal, "tenant">, cost = 1): number {
+    const now = this.now();
+    const account = this.accountOf(tenant);
+    const wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
+    if (wait > 0) return wait / 1000;
+    account.requests.take(cost);
+    this.all.requests.take(cost);
+    return 0;
+  }
+
+  take(tenant: string, size: number): boolean {
+    const account = this.accountOf(tenant);
+    if (account.bytes + size > account.limits.bytesInFlight) return false;
+    if (this.all.bytes + size > this.all.limits.bytesInFlight) return false;
+    account.bytes += size;
+    this.all.bytes += size;
+    return true;
+  }
+
+  release(tenant: string, size: number): void {
+    this.accountOf(tenant).bytes -= size;
+    this.all.bytes -= size;
+  }
+
+  connected(tenant: string): boolean {
+    const account = this.accountOf(tenant);
+    if (account.connections >= account.limits.connections) return false;
+    if (this.all.connections >= this.all.limits.connections) return false;
+    account.connections++;
+    this.all.connections++;
+    return true;
+  }
+
+  disconnected(tenant: string): void {
+    this.accountOf(tenant).connections--;
+    this.all.connections--;
+  }
+
+  authenticationDelay(address: string): number {
+    const bucket = this.failures.get(networkOf(address));
+    return bucket === undefined ? 0 : bucket.wait(1, this.now()) / 1000;
+  }
+
+  authenticationFailed(address: string): void {
+    const now = this.now();
+    const network = networkOf(address);
+    let bucket = this.failures.get(network);
+    if (bucket === undefined) {
+      if (this.failures.size >= ADDRESS_COUNT_MAX) this.failures.delete(this.failures.keys().next().value as string);
+      bucket = new Bucket(FAILURES_PER_SECOND, FAILURES_BURST, now);
+      this.failures.set(network, bucket);
+    }
+    // Beyond what is there nothing is owed: an address that goes on trying is heard again after as long.
+    if (bucket.wait(1, now) === 0) bucket.take(1);
+  }
+
+  /** Forgets what leaves no trace. Called now and then. */
+  sweep(): void {
+    const now = this.now();
+    for (const [tenant, account] of this.tenants) {
+      if (account.connections === 0 && account.bytes === 0 && account.requests.isFull(now)) this.tenants.delete(tenant);
+    }
+    for (const [network, bucket] of this.failures) if (bucket.isFull(now)) this.failures.delete(network);
+  }
+
+  /** How many tenants and addresses are remembered, and what is in flight. */
+  get stats(): { tenants: number; addresses: number; connections: number; bytesInFlight: number } {
+    const { connections, bytes } = this.all;
+    return { tenants: this.tenants.size, addresses: this.failures.size, connections, bytesInFlight: bytes };
+  }
+
+  private accountOf(tenant: string): Account {
+    let account = this.tenants.get(tenant);
+    if (account === undefined) {
+      account = new Account(this.limitsOf(tenant), this.now());
+      this.tenants.set(tenant, account);
+    }
+    return account;
+  }
+}
+
+/** Whom an address belongs to: of IPv6 one has 2^64, so its network counts. */
+export function networkOf(address: string): string {
+  const bare = address.startsWith("::ffff:") ? address.slice(7) : address;
+  if (!bare.includes(":")) return bare;
+  const [head = "", tail] = bare.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  if (tail !== undefined) {
+    const after = tail === "" ? [] : tail.split(":");
+    while (groups.length + after.length < 8) groups.push("0");
+    groups.push(...after);
+  }
+  return groups.slice(0, 4).join(":");
+}

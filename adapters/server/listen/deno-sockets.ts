@@ -1,0 +1,215 @@
+/** Stream sockets through `Deno.listen`, which takes less of a core than `node:net` does there. */
+import { Buffer } from "node:buffer";
+import type { Connection, ConnectionHandler, SocketListener, SocketOptions } from "./sockets.ts";
+
+interface DenoConn {
+  readonly remoteAddr: { hostname: string };
+  read(target: Uint8Array): Promise<number | null>;
+  write(source: Uint8Array): Promise<number>;
+  closeWrite(): Promise<void>;
+  close(): void;
+  setNoDelay?(value: boolean): void;
+}
+interface DenoListener {
+  readonly addr: { hostname: string; port: number };
+  accept(): Promise<DenoConn>;
+  close(): void;
+}
+interface DenoErrors {
+  BadResource: new () => Error;
+}
+declare const Deno: {
+  listen(options: { hostname: string; port: number; tcpBacklog?: number }): DenoListener;
+  listenTls(options: {
+    hostname: string;
+    port: number;
+    cert: string;
+    key: string;
+    alpnProtocols: string[];
+    tcpBacklog?: number;
+  }): DenoListener;
+  errors: DenoErrors;
+};
+
+/** Each connection keeps a buffer for what comes next: small, so that many may idle, and larger for one that fills it. */
+const READ_SIZE_MIN = 4096;
+const READ_SIZE_MAX = 65_536;
+/** What is written in one piece, where much is queued. */
+const WRITE_SIZE_MAX = 262_144;
+const BACKLOG = 4096;
+/** After a failed accept, which is mostly a lack of descriptors: how long until the next. */
+const ACCEPT_PAUSE_MS = 50;
+
+const encoder = new TextEncoder();
+
+class DenoConnection implements Connection {
+  readonly address: string;
+  readonly secure: boolean;
+  readonly fingerprint = undefined;
+  handler!: ConnectionHandler;
+  buffered = 0;
+  private readonly conn: DenoConn;
+  private queue: Uint8Array[] = [];
+  private isWriting = false;
+  private isEnding = false;
+  private isClosed = false;
+  /** The other side has ended, and is told no more. */
+  private isReadEnded = false;
+  private unpause: (() => void) | undefined;
+  private isPaused = false;
+
+  constructor(conn: DenoConn, secure: boolean) {
+    this.conn = conn;
+    this.secure = secure;
+    this.address = conn.remoteAddr.hostname;
+  }
+
+  async read(): Promise<void> {
+    const { conn } = this;
+    let buffer = Buffer.alloc(READ_SIZE_MIN);
+    try {
+      conn.setNoDelay?.(true);
+      while (!this.isClosed) {
+        if (this.isPaused) {
+          await new Promise<void>((resolve) => {
+            this.unpause = resolve;
+          });
+          continue;
+        }
+        const count = await conn.read(buffer);
+        if (this.isClosed) return;
+        if (count === null) break;
+        this.handler.data(buffer.subarray(0, count));
+        if (count === buffer.length && count < READ_SIZE_MAX) buffer = Buffer.alloc(count * 4);
+        else if (count <= READ_SIZE_MIN / 2 && buffer.length > READ_SIZE_MIN) buffer = Buffer.alloc(READ_SIZE_MIN);
+      }
+      this.isReadEnded = true;
+      if (this.isClosed) return;
+      if (this.isEnding && !this.isWriting) this.close();
+      else this.handler.ended();
+    } catch {
+      this.close();
+    }
+  }
+
+  write(chunk: Uint8Array | string): void {
+    if (this.isClosed || this.isEnding || chunk.length === 0) return;
+    const bytes = typeof chunk === "string" ? encoder.encode(chunk) : chunk;
+    this.queue.push(bytes);
+    this.buffered += bytes.length;
+    if (!this.isWriting) void this.pump();
+  }
+
+  private async pump(): Promise<void> {
+    this.isWriting = true;
+    try {
+      while (this.queue.length > 0) {
+        let piece = this.queue.length === 1 ? (this.queue.shift() as Uint8Array) : this.joined();
+        while (piece.length > 0) {
+          const count = await this.conn.write(piece);
+          this.buffered -= count;
+          piece = piece.subarray(count);
+        }
+        if (this.isClosed) return;
+        if (this.queue.length === 0 && !this.isEnding) this.handler.drained();
+      }
+      this.isWriting = false;
+      if (this.isEnding) await this.endWrites();
+    } catch {
+      this.close();
+    }
+  }
+
+  /** What is queued, in one piece, up to a size. */
+  private joined(): Uint8Array {
+    let size = 0;
+    let count = 0;
+    for (const piece of this.queue) {
+      if (count > 0 && size + piece.length > WRITE_SIZE_MAX) break;
+      size += piece.length;
+      count++;
+    }
+    if (count === 1) return this.queue.shift() as Uint8Array;
+    const whole = new Uint8Array(size);
+    let at = 0;
+    for (const piece of this.queue.splice(0, count)) {
+      whole.set(piece, at);
+      at += piece.length;
+    }
+    return whole;
+  }
+
+  private async endWrites(): Promise<void> {
+    if (this.isClosed) return;
+    await this.conn.closeWrite();
+    if (this.isReadEnded) this.close();
+  }
+
+  private close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.queue = [];
+    this.buffered = 0;
+    this.unpause?.();
+    try {
+      this.conn.close();
+    } catch {
+      // It was closed from the other side.
+    }
+    this.handler.closed();
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+  resume(): void {
+    this.isPaused = false;
+    const { unpause } = this;
+    this.unpause = undefined;
+    unpause?.();
+  }
+  end(): void {
+    if (this.isClosed || this.isEnding) return;
+    this.isEnding = true;
+    // What the other side still sends is of no interest, but its end is.
+    this.resume();
+    if (!this.isWriting) this.endWrites().catch(() => this.close());
+  }
+  destroy(): void {
+    this.close();
+  }
+}
+
+export async function listenOnDeno(options: SocketOptions): Promise<SocketListener> {
+  const { tls, host, port, onConnection } = options;
+  const where = { hostname: host, port, tcpBacklog: BACKLOG };
+  const listener =
+    tls === undefined
+      ? Deno.listen(where)
+      : Deno.listenTls({ ...where, cert: tls.cert, key: tls.key, alpnProtocols: ["http/1.1"] });
+  let isOpen = true;
+  void (async () => {
+    while (isOpen) {
+      let conn: DenoConn;
+      try {
+        conn = await listener.accept();
+      } catch {
+        // One connection failed, or there are no descriptors; a closed listener ends the loop.
+        if (isOpen) await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE_MS));
+        continue;
+      }
+      const connection = new DenoConnection(conn, tls !== undefined);
+      connection.handler = onConnection(connection);
+      void connection.read();
+    }
+  })();
+  return {
+    host: listener.addr.hostname,
+    port: listener.addr.port,
+    close: () => {
+      if (!isOpen) return;
+      isOpen = false;
+      listener.close();
+    },
+  };
+}

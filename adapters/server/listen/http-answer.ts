@@ -1,0 +1,82 @@
+/** Answers as bytes of HTTP/1.1. */
+import { partsOf, type ReplyBody } from "../reply.ts";
+
+const REASONS: Record<number, string> = {
+  100: "Continue",
+  101: "Switching Protocols",
+  200: "OK",
+  201: "Created",
+  202: "Accepted",
+  204: "No Content",
+  206: "Partial Content",
+  301: "Moved Permanently",
+  302: "Found",
+  303: "See Other",
+  304: "Not Modified",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  406: "Not Acceptable",
+  408: "Request Timeout",
+  409: "Conflict",
+  410: "Gone",
+  411: "Length Required",
+  412: "Precondition Failed",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  415: "Unsupported Media Type",
+  416: "Range Not Satisfiable",
+  417: "Expectation Failed",
+  422: "Unprocessable Content",
+  426: "Upgrade Required",
+  428: "Precondition Required",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  503: "Service Unavailable",
+  505: "HTTP Version Not Supported",
+  507: "Insufficient Storage",
+};
+
+/** What an answer is made of, whoever made it. */
+export interface AnswerParts {
+  status: number;
+  headers: Iterable<[string, string]>;
+  body: ReplyBody;
+}
+
+/** The parts of any response. */
+export function answerParts(response: Response): AnswerParts {
+  const parts = partsOf(response);
+  if (parts !== undefined) {
+    const { status, headers, body } = parts;
+    return { status, headers: Object.entries(headers), body };
+  }
+  return { status: response.status, headers: response.headers, body: response.body };
+}
+
+const NO_VALUE = /[^\t\x20-\x7e]/;
+
+/** What the listener says itself: lengths, and whether the connection stays. */
+const OWN = new Set(["connection", "transfer-encoding", "keep-alive", "date"]);
+
+/** The head of an answer up to its last header, without the empty line. Throws where a header could not be sent as it is. */
+export function headOf(status: number, headers: Iterable<[string, string]>, date: string): string {
+  let head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ndate: ${date}\r\n`;
+  for (const [name, value] of headers) {
+    if (OWN.has(name)) continue;
+    if (NO_VALUE.test(value)) throw new TypeError(`the header ${name} of an answer holds what no header may hold`);
+    head += `${name}: ${value}\r\n`;
+  }
+  return head;
+}
+
+/** Whether answers of a status have no body, and say no length. */
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304 || status < 200;
+}

@@ -1,0 +1,35 @@
+/** The newest slow operations, for the console and for whoever asks why. */
+import type { SlowOperation, SlowOperations } from "./context.ts";
+
+const COUNT_MAX = 128;
+const THRESHOLD_MS = 100;
+
+export class SlowRing implements SlowOperations {
+  readonly thresholdMs: number;
+  private readonly onSlow: ((operation: SlowOperation) => void) | undefined;
+  private readonly ring: SlowOperation[] = [];
+  private next = 0;
+
+  constructor(onSlow?: (operation: SlowOperation) => void, thresholdMs = THRESHOLD_MS) {
+    this.thresholdMs = thresholdMs;
+    this.onSlow = onSlow;
+  }
+
+  note(operation: string, ms: number, tenant: string, requestId?: string): void {
+    if (ms < this.thresholdMs) return;
+    const slow: SlowOperation = {
+      at: Date.now() - ms,
+      operation,
+      ms,
+      tenant,
+      ...(requestId === undefined ? {} : { requestId }),
+    };
+    this.ring[this.next] = slow;
+    this.next = (this.next + 1) % COUNT_MAX;
+    this.onSlow?.(slow);
+  }
+
+  list(): SlowOperation[] {
+    return [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)].reverse();
+  }
+}
