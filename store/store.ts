@@ -387,6 +387,16 @@ export class Store<K = string, V = string> {
     return new Store(session, keys, values, prefix);
   }
 
+  /** The same keys under other encodings, for what serves them to others. @internal */
+  under<OtherK extends KeyEncoding, OtherV extends ValueEncoding>(encodings: {
+    keyEncoding: OtherK;
+    valueEncoding: OtherV;
+  }): Store<KeyOf<OtherK>, ValueOf<OtherV>> {
+    const { session, face } = this;
+    const { keys, values } = subFormats(encodings);
+    return new Store(session, keys, values, face.prefix);
+  }
+
   /**
    * What is written from now on, in the order of commits, each change once: of the keys of a range, of the keys in an array, or
    * of all. Shown when it is on stable storage, or with `durable: false` at once. With `since`, first each key's latest

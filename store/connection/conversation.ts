@@ -1,12 +1,12 @@
 /**
- * A page's talk with whoever owns its store: calls that wait, calls that were sent, and writes that are not durable yet.
+ * A client's talk with whoever owns its store: calls that wait, calls that were sent, and writes that are not durable yet.
  *
  * 1. A call is sent once, but for reads: one that was sent and not answered when its owner was lost is asked again.
  * 2. A write that was sent and not answered then may have happened or not: it is refused, with an error that says so.
  * 3. A write that was answered but was not durable is kept until it is. The next owner says which version came back;
  *    what is newer is lost with certainty (lost writes are a suffix), and is sent again, before anything else.
  */
-import { CairnError } from "../store/error.ts";
+import { CairnError } from "../error.ts";
 import {
   type AnswersMessage,
   type CallsMessage,
@@ -17,7 +17,7 @@ import {
   type WireCall,
   type WireFace,
   WRITES,
-} from "./connection-wire.ts";
+} from "./wire.ts";
 
 /** Sends calls to the owner. */
 export type Send = (message: CallsMessage, transfer: ArrayBuffer[]) => void;
@@ -39,6 +39,8 @@ interface Call extends Extras {
   args: unknown[];
   /** The owner that it is for, where it means nothing to another one. */
   owner: string | undefined;
+  /** Whether it was answered in an earlier life of the store, which lost it. */
+  isAgain?: boolean;
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -79,12 +81,26 @@ export class Conversation {
   private readonly places = new Map<number, Place>();
   private durableVersion = 0;
   private owner: string | undefined;
+  /** The opening of the store that the last owner had it from. */
+  private life: string | undefined;
   private send: Send | undefined;
   private scheduled = false;
   private idNext = 1;
   private ended = false;
   private ending: CairnError | undefined;
   private refused = false;
+
+  /** What has happened when an owner is lost, as errors say it. */
+  readonly loss: string;
+
+  constructor(loss = "the worker that held the store ended") {
+    this.loss = loss;
+  }
+
+  /** The opening of the store that the present owner has it from, or the last one had. */
+  get lifeNow(): string | undefined {
+    return this.life;
+  }
 
   /** The owner that calls go to now. */
   get ownerNow(): string | undefined {
@@ -135,11 +151,18 @@ export class Conversation {
   }
 
   /** Calls go to this owner from now on. */
-  attach({ owner, recoveredVersion }: OwnerMessage, send: Send): void {
+  attach({ owner, recoveredVersion, life = owner }: OwnerMessage, send: Send): void {
     if (this.ended || owner === this.owner) return;
     this.lose();
     this.owner = owner;
     this.send = send;
+    if (life !== this.life) this.keepWhatCameBack(recoveredVersion);
+    this.life = life;
+    if (this.waiting.length > 0) this.schedule();
+  }
+
+  /** Has the writes done again that the store was opened without. */
+  private keepWhatCameBack(recoveredVersion: number): void {
     this.durableVersion = 0;
     const lost = this.kept.filter(({ version }) => version > recoveredVersion);
     this.kept = [];
@@ -149,12 +172,12 @@ export class Conversation {
         args,
         face,
         owner: undefined,
+        isAgain: true,
         resolve: () => undefined,
-        reject: (cause) => this.end(writesLost(cause)),
+        reject: (cause) => this.end(writesLost(cause, this.loss)),
       }),
     );
     this.waiting = again.concat(this.waiting);
-    if (this.waiting.length > 0) this.schedule();
   }
 
   /** The owner is gone. Calls wait for the next one. */
@@ -167,8 +190,8 @@ export class Conversation {
     this.sent = new Map();
     const again: Call[] = [];
     for (const call of sent.values()) {
-      if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name));
-      else if (WRITES.has(call.name)) call.reject(unanswered(call.name));
+      if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name, this.loss));
+      else if (WRITES.has(call.name)) call.reject(unanswered(call.name, this.loss));
       else again.push(call);
     }
     this.waiting = again.concat(this.waiting);
@@ -181,7 +204,7 @@ export class Conversation {
     for (const [id, call] of this.sent) {
       if (id < lastId) continue;
       this.sent.delete(id);
-      if (isBound(call)) call.reject(snapshotLost(call.name));
+      if (isBound(call)) call.reject(snapshotLost(call.name, this.loss));
       else again.push(call);
     }
     this.waiting = again.concat(this.waiting);
@@ -228,6 +251,13 @@ export class Conversation {
     if (count > 0) this.kept.splice(0, count);
   }
 
+  /** Refuses the calls that wait for an owner, but for writes that are done again; later ones wait anew. */
+  giveUpWaiting(error: CairnError): void {
+    const { waiting } = this;
+    this.waiting = waiting.filter((call) => call.isAgain === true);
+    for (const call of waiting) if (call.isAgain !== true) call.reject(error);
+  }
+
   /** Refuses all calls, those that wait and later ones. */
   end(error: CairnError): void {
     if (this.ended) return;
@@ -270,7 +300,7 @@ export class Conversation {
     let face: WireFace | undefined;
     for (const call of waiting) {
       if (isBound(call) && call.owner !== owner) {
-        call.reject(snapshotLost(call.name));
+        call.reject(snapshotLost(call.name, this.loss));
         continue;
       }
       if (call.face !== face) {
@@ -286,8 +316,8 @@ export class Conversation {
   }
 }
 
-function unanswered(operation: string): CairnError {
-  const message = `${operation}: the worker that held the store ended before it answered, so this write may have happened or not. Read what is there, then write again.`;
+function unanswered(operation: string, loss: string): CairnError {
+  const message = `${operation}: ${loss} before it was answered, so this write may have happened or not. Read what is there, then write again.`;
   return new CairnError("DEVICE_WRITE", operation, message);
 }
 
@@ -296,13 +326,13 @@ function isBound({ owner }: Call): boolean {
   return owner !== undefined;
 }
 
-function snapshotLost(operation: string): CairnError {
-  const message = `${operation}: the worker that held the store ended, and its snapshots with it. Begin again, with a new one.`;
+function snapshotLost(operation: string, loss: string): CairnError {
+  const message = `${operation}: ${loss}, and its snapshots with it. Begin again, with a new one.`;
   return new CairnError("SNAPSHOT_EXPIRED", operation, message);
 }
 
-function writesLost(cause: unknown): CairnError {
+function writesLost(cause: unknown, loss: string): CairnError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const message = `the worker that held the store ended, and writes that were visible but not durable could not be done again: ${reason}. Connect again.`;
+  const message = `${loss}, and writes that were visible but not durable could not be done again: ${reason}. Connect again.`;
   return new CairnError("POISONED", "connect", message, { cause });
 }
