@@ -7,6 +7,7 @@
  *    what is newer is lost with certainty (lost writes are a suffix), and is sent again, before anything else.
  */
 import { CairnError } from "../error.ts";
+import { Queue } from "./queue.ts";
 import {
   type AnswersMessage,
   type CallsMessage,
@@ -34,7 +35,16 @@ interface Extras {
   onProgress?: OnProgress | undefined;
 }
 
+/** How much may be unanswered, where an owner says so. */
+export interface Window {
+  calls: number;
+  /** Bytes, about; a single call may have more. */
+  size: number;
+}
+
 interface Call extends Extras {
+  /** Bytes, about, where there is a window. */
+  size?: number;
   name: WireCall;
   args: unknown[];
   /** The owner that it is for, where it means nothing to another one. */
@@ -69,12 +79,15 @@ const BOUND: ReadonlySet<WireCall> = new Set<WireCall>([
   "backupPart",
   "backupEnd",
 ]);
+/** Bytes that a call, and an argument, take at most beside what they hold; text is taken for one byte a character. */
+const CALL_OVERHEAD = 64;
+const ARGUMENT_OVERHEAD = 9;
 /** No owner's name: a call that none can do any more. */
 const NOBODY = "";
 
 /** The calls of one connection. */
 export class Conversation {
-  private waiting: Call[] = [];
+  private readonly waiting = new Queue<Call>();
   private sent = new Map<number, Call>();
   private kept: KeptWrite[] = [];
   /** Of the present owner's watches. */
@@ -84,6 +97,9 @@ export class Conversation {
   /** The opening of the store that the last owner had it from. */
   private life: string | undefined;
   private send: Send | undefined;
+  private window: Window | undefined;
+  /** Bytes of calls that are unanswered. */
+  private sentSize = 0;
   private scheduled = false;
   private idNext = 1;
   private ended = false;
@@ -110,6 +126,16 @@ export class Conversation {
   /** Whether there is an owner that takes calls. */
   get isAttached(): boolean {
     return this.send !== undefined;
+  }
+
+  /** Whether writes are under way or wait, or were answered and are not durable. */
+  get isOwed(): boolean {
+    if (this.kept.length > 0) return true;
+    for (const call of this.sent.values()) if (WRITES.has(call.name)) return true;
+    for (let at = 0; at < this.waiting.length; at++) {
+      if (WRITES.has((this.waiting.at(at) as Call).name)) return true;
+    }
+    return false;
   }
 
   /** Whether it takes no more calls, for whatever reason. */
@@ -150,12 +176,13 @@ export class Conversation {
     });
   }
 
-  /** Calls go to this owner from now on. */
-  attach({ owner, recoveredVersion, life = owner }: OwnerMessage, send: Send): void {
+  /** Calls go to this owner from now on, as many at once as `window` lets. */
+  attach({ owner, recoveredVersion, life = owner }: OwnerMessage, send: Send, window?: Window): void {
     if (this.ended || owner === this.owner) return;
     this.lose();
     this.owner = owner;
     this.send = send;
+    this.window = window;
     if (life !== this.life) this.keepWhatCameBack(recoveredVersion);
     this.life = life;
     if (this.waiting.length > 0) this.schedule();
@@ -177,7 +204,7 @@ export class Conversation {
         reject: (cause) => this.end(writesLost(cause, this.loss)),
       }),
     );
-    this.waiting = again.concat(this.waiting);
+    this.waiting.putFirst(again);
   }
 
   /** The owner is gone. Calls wait for the next one. */
@@ -188,13 +215,14 @@ export class Conversation {
     this.send = undefined;
     const { sent } = this;
     this.sent = new Map();
+    this.sentSize = 0;
     const again: Call[] = [];
     for (const call of sent.values()) {
       if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name, this.loss));
       else if (WRITES.has(call.name)) call.reject(unanswered(call.name, this.loss));
       else again.push(call);
     }
-    this.waiting = again.concat(this.waiting);
+    this.waiting.putFirst(again);
   }
 
   /** The owner will do no call from `lastId` on: those go to the next one. The others it still answers. */
@@ -203,11 +231,11 @@ export class Conversation {
     const again: Call[] = [];
     for (const [id, call] of this.sent) {
       if (id < lastId) continue;
-      this.sent.delete(id);
+      this.forget(id, call);
       if (isBound(call)) call.reject(snapshotLost(call.name, this.loss));
       else again.push(call);
     }
-    this.waiting = again.concat(this.waiting);
+    this.waiting.putFirst(again);
   }
 
   /** What calls came to. */
@@ -216,7 +244,7 @@ export class Conversation {
       const id = ids[i] as number;
       const call = this.sent.get(id);
       if (call === undefined) continue;
-      this.sent.delete(id);
+      this.forget(id, call);
       const version = versions?.[i] ?? 0;
       if (version > durableVersion) this.kept.push({ version, name: call.name, args: call.args, face: call.face });
       call.resolve(values[i]);
@@ -224,7 +252,7 @@ export class Conversation {
     for (const [id, error] of failures) {
       const call = this.sent.get(id);
       if (call === undefined) continue;
-      this.sent.delete(id);
+      this.forget(id, call);
       // The owner closed its store before a long read had ended: the next one does it.
       if (error.code === "CLOSED" && !WRITES.has(call.name) && !isBound(call)) this.waiting.push(call);
       else call.reject(fromWireError(error));
@@ -253,9 +281,9 @@ export class Conversation {
 
   /** Refuses the calls that wait for an owner, but for writes that are done again; later ones wait anew. */
   giveUpWaiting(error: CairnError): void {
-    const { waiting } = this;
-    this.waiting = waiting.filter((call) => call.isAgain === true);
-    for (const call of waiting) if (call.isAgain !== true) call.reject(error);
+    const calls = this.waiting.take(this.waiting.length);
+    this.waiting.putFirst(calls.filter((call) => call.isAgain === true));
+    for (const call of calls) if (call.isAgain !== true) call.reject(error);
   }
 
   /** Refuses all calls, those that wait and later ones. */
@@ -265,9 +293,8 @@ export class Conversation {
     this.ending ??= error;
     this.send = undefined;
     for (const call of this.sent.values()) call.reject(error);
-    for (const call of this.waiting) call.reject(error);
+    for (const call of this.waiting.take(this.waiting.length)) call.reject(error);
     this.sent.clear();
-    this.waiting = [];
     this.kept = [];
   }
 
@@ -276,6 +303,27 @@ export class Conversation {
     this.ending ??= error;
     this.refused = true;
     this.flush();
+  }
+
+  private forget(id: number, { size = 0 }: Call): void {
+    this.sent.delete(id);
+    this.sentSize -= size;
+  }
+
+  /** How many of the calls that wait may go now. */
+  private roomFor(waiting: Queue<Call>): number {
+    const { window } = this;
+    if (window === undefined) return waiting.length;
+    const most = Math.min(waiting.length, window.calls - this.sent.size);
+    let size = this.sentSize;
+    for (let count = 0; count < most; count++) {
+      const call = waiting.at(count) as Call;
+      call.size ??= sizeOf(call.args) + CALL_OVERHEAD;
+      // One that is larger than the window goes alone.
+      if (size > 0 && size + call.size > window.size) return count;
+      size += call.size;
+    }
+    return Math.max(most, 0);
   }
 
   private schedule(): void {
@@ -293,12 +341,14 @@ export class Conversation {
     this.scheduled = false;
     const { send, owner, waiting } = this;
     if (send === undefined || owner === undefined || waiting.length === 0) return;
-    this.waiting = [];
+    const count = this.roomFor(waiting);
+    if (count === 0) return;
+    const leaving = waiting.take(count);
     const id = this.idNext;
     const calls: unknown[] = [];
     const transfer: ArrayBuffer[] = [];
     let face: WireFace | undefined;
-    for (const call of waiting) {
+    for (const call of leaving) {
       if (isBound(call) && call.owner !== owner) {
         call.reject(snapshotLost(call.name, this.loss));
         continue;
@@ -308,12 +358,24 @@ export class Conversation {
         calls.push(USE, face);
       }
       this.sent.set(this.idNext++, call);
+      this.sentSize += call.size ?? 0;
       calls.push(call.name);
       for (const arg of call.args) calls.push(arg);
       if (call.transfer !== undefined) transfer.push(...call.transfer);
     }
     if (calls.length > 0) send({ type: "calls", owner, id, calls }, transfer);
   }
+}
+
+/** Bytes of arguments, about. */
+function sizeOf(args: readonly unknown[]): number {
+  let size = 0;
+  for (const arg of args) {
+    if (typeof arg === "string" || arg instanceof Uint8Array) size += arg.length;
+    else if (Array.isArray(arg)) size += sizeOf(arg);
+    size += ARGUMENT_OVERHEAD;
+  }
+  return size;
 }
 
 function unanswered(operation: string, loss: string): CairnError {
