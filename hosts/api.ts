@@ -12,6 +12,12 @@ export type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
 export type { Batch, BatchOperation, SubOperation } from "../store/batch.ts";
 export type { CheckpointReport } from "../store/checkpoints.ts";
 export type { CompactOptions, CompactReport } from "../store/compaction.ts";
+export type { ConnectionBatch } from "../store/connection/batch.ts";
+export type { ConnectionRange } from "../store/connection/reads.ts";
+export type { ConnectionSnapshot } from "../store/connection/snapshot.ts";
+export type { ConnectionTransaction } from "../store/connection/transaction.ts";
+export type { EntryWalk, KeyWalk, ValueWalk } from "../store/connection/walk.ts";
+export type { ConnectionWatch } from "../store/connection/watch.ts";
 export type { BlockDevice, DevicePiece, DeviceTarget } from "../store/device.ts";
 export type { Codec, Encoded, KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 export type { DeleteOptions, Entry, WriteOptions } from "../store/entry.ts";
@@ -55,13 +61,7 @@ export type {
   VerifyReport,
 } from "../store/verify.ts";
 export type { Change, Watch, WatchOptions, WatchRange } from "../store/watch.ts";
-export type { Connection, ConnectionStats } from "./connection.ts";
-export type { ConnectionBatch } from "./connection-batch.ts";
-export type { ConnectionRange } from "./connection-reads.ts";
-export type { ConnectionSnapshot } from "./connection-snapshot.ts";
-export type { ConnectionTransaction } from "./connection-transaction.ts";
-export type { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
-export type { ConnectionWatch } from "./connection-watch.ts";
 export type { Inspect, Open } from "./opening.ts";
+export type { ConnectionStats, PageConnection as Connection } from "./page-connection.ts";
 export type { Repair, RepairOptions } from "./repairing.ts";
 export type { BackupSource, Restore, RestoreOptions, RestoreSnapshot } from "./restoring.ts";

@@ -6,21 +6,19 @@
  *    on a channel of all tabs. `hello` is said again until somebody answers: the first may come too early for a channel.
  * 2. Whether a worker or a tab lives is known by a lock that it holds.
  */
+
+import { Conversation } from "../store/connection/conversation.ts";
+import { fromWireError, type ToClient, type WireClient, type WireError } from "../store/connection/wire.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import {
   clientPlaceName,
   type FromWorker,
-  fromWireError,
   placeName,
   type ToAll,
-  type ToClient,
   type ToWorker,
-  type WireClient,
-  type WireError,
   workerPlaceName,
-} from "./connection-wire.ts";
-import { Conversation } from "./conversation.ts";
+} from "./page-wire.ts";
 import { reasonOfWorker, startPageWorker } from "./page-worker.ts";
 
 /** After so long without an answer an owner is looked for again. */

@@ -6,24 +6,23 @@
  * 1. The lock is requested first and held until the store is closed: there is at most one owner.
  * 2. The handle of an owner that was killed may outlive its lock by a moment, so a new owner waits for it.
  */
+
+import { WIRE_CODEC, type WireCodec, type WireStore } from "../store/connection/faces.ts";
+import { ConnectionService, type Post } from "../store/connection/service.ts";
+import { type CallsMessage, toWireError, type WireClient } from "../store/connection/wire.ts";
 import { CairnError } from "../store/error.ts";
 import type { StoreEvent, StoreProgress } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
-import { WIRE_CODEC, type WireCodec, type WireStore } from "./connection-faces.ts";
-import { ConnectionService, type Post } from "./connection-service.ts";
+import { openOn } from "./opening.ts";
 import {
-  type CallsMessage,
   clientPlaceName,
   type FromWorker,
   placeName,
   type StartMessage,
   type ToAll,
   type ToWorker,
-  toWireError,
-  type WireClient,
   workerPlaceName,
-} from "./connection-wire.ts";
-import { openOn } from "./opening.ts";
+} from "./page-wire.ts";
 import { restoreForPage } from "./restore-in-worker.ts";
 import type { RestoreMessage } from "./restore-wire.ts";
 import { restoreOn } from "./restoring.ts";

@@ -7,8 +7,8 @@ import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import type { KeyOf, OpenOptions, ValueOf } from "../store/options.ts";
 import { browserRuntime } from "./browser-runtime.ts";
 import { connectInBrowser } from "./connect.ts";
-import type { Connection } from "./connection.ts";
 import { type Inspect, inspectOn, type Open, openOn } from "./opening.ts";
+import type { PageConnection } from "./page-connection.ts";
 import { type Repair, repairOn } from "./repairing.ts";
 import { restoreOnPages } from "./restore-on-page.ts";
 import { type Restore, type RestoreSnapshot, restoreOn, restoreSnapshotWith } from "./restoring.ts";
@@ -60,6 +60,6 @@ export const restoreSnapshot: RestoreSnapshot = restoreSnapshotWith(restore);
 export function connect<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   name: string,
   options?: OpenOptions<K, V>,
-): Promise<Connection<KeyOf<K>, ValueOf<V>>> {
+): Promise<PageConnection<KeyOf<K>, ValueOf<V>>> {
   return connectInBrowser<K, V>(name, options);
 }

@@ -1,13 +1,14 @@
 /** `connect`: a store on a page. */
+
+import { ConnectionFace } from "../store/connection/face.ts";
+import { isText } from "../store/connection/wire.ts";
 import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
 import { CairnError } from "../store/error.ts";
 import { type KeyOf, type OpenOptions, readOptions, type ValueOf } from "../store/options.ts";
 import { MEMORY_BYTES_DEFAULT } from "./browser-runtime.ts";
 import { Tab } from "./browser-tab.ts";
-import { Connection } from "./connection.ts";
-import { ConnectionFace } from "./connection-face.ts";
-import { isText } from "./connection-wire.ts";
 import { opfsMissing, partsOf } from "./opfs-target.ts";
+import { PageConnection } from "./page-connection.ts";
 
 /** Options that stay on the page: they cannot be cloned, or they are this connection's own. */
 const KEPT_HERE = ["keyEncoding", "valueEncoding", "onEvent", "onProgress", "readOnly", "wasm"];
@@ -16,7 +17,7 @@ const KEPT_HERE = ["keyEncoding", "valueEncoding", "onEvent", "onProgress", "rea
 export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends ValueEncoding = "utf8">(
   name: string,
   options?: OpenOptions<K, V>,
-): Promise<Connection<KeyOf<K>, ValueOf<V>>> {
+): Promise<PageConnection<KeyOf<K>, ValueOf<V>>> {
   const settings = readOptions(options, { memoryBytesDefault: MEMORY_BYTES_DEFAULT });
   if (typeof name !== "string") throw invalid("the name must be a string.");
   const place = name === ":memory:" ? name : partsOf(name).join("/");
@@ -47,7 +48,7 @@ export async function connectInBrowser<K extends KeyEncoding = "utf8", V extends
   const tab = new Tab({ name: place, client, options: cloned, wasm, onEvent, onProgress });
   await tab.ready;
   const face = new ConnectionFace(tab.conversation, { path: [], keys, values }, undefined, true);
-  return new Connection<KeyOf<K>, ValueOf<V>>(tab, { durability, readOnly, persisted: () => persisted }, face);
+  return new PageConnection<KeyOf<K>, ValueOf<V>>(tab, { durability, readOnly, persisted: () => persisted }, face);
 }
 
 /** Why there can be no store here; `undefined` when it seems there can. */

@@ -1,6 +1,7 @@
 /** A worker's side of a restore that a page has asked for: fetches the bytes from the page as it needs them. */
+
+import { toWireError } from "../store/connection/wire.ts";
 import { CairnError } from "../store/error.ts";
-import { toWireError } from "./connection-wire.ts";
 import type { FromRestore, RestoreMessage, ToRestore } from "./restore-wire.ts";
 import type { Restore } from "./restoring.ts";
 

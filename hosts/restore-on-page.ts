@@ -3,8 +3,8 @@
  * of the backups, a chunk at a time, as it asks for them.
  */
 import { type ByteSource, type Chunks, chunksOf, type RestoreReport } from "../store/backup/restore.ts";
+import { fromWireError } from "../store/connection/wire.ts";
 import { CairnError } from "../store/error.ts";
-import { fromWireError } from "./connection-wire.ts";
 import { handlesMissing, opfsMissing } from "./opfs-target.ts";
 import { reasonOfWorker, startPageWorker } from "./page-worker.ts";
 import type { FromRestore, RestoreMessage, ToRestore } from "./restore-wire.ts";

@@ -1,7 +1,7 @@
 /** What a page that restores and the worker that writes for it say to each other. All of it can be cloned. */
 import type { RestoreReport } from "../store/backup/restore.ts";
+import type { WireError } from "../store/connection/wire.ts";
 import type { StoreProgress } from "../store/options.ts";
-import type { WireError } from "./connection-wire.ts";
 
 /** From a page to a worker: the first message. Everything else goes through the port. */
 export interface RestoreMessage {

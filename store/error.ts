@@ -29,6 +29,8 @@ export const CAIRN_ERROR_CODES = [
   "UNSUPPORTED",
   "REENTRANT",
   "INVALID_ARGUMENT",
+  "FORBIDDEN",
+  "UNREACHABLE",
 ] as const;
 
 /** The code of a `CairnError`. */

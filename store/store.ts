@@ -401,7 +401,7 @@ export class Store<K = string, V = string> {
     return new Store(session, keys, values, prefix);
   }
 
-  /** The same keys under other encodings. @internal */
+  /** The same keys under other encodings, for what serves them to others. @internal */
   withEncodings<OtherK extends KeyEncoding, OtherV extends ValueEncoding>(encodings: {
     keyEncoding: OtherK;
     valueEncoding: OtherV;

@@ -28,6 +28,7 @@ const OF_CODE: Partial<Record<CairnError["code"], number>> = {
   VERSION_COMPACTED: 410,
   SNAPSHOT_EXPIRED: 410,
   READ_ONLY: 403,
+  FORBIDDEN: 403,
   NO_SPACE: 507,
   OUT_OF_MEMORY: 507,
   CLOSED: 503,

@@ -1,7 +1,7 @@
 /** A page's talk with the owner of its store, message by message: what an owner is asked that was not there before. */
 import { describe, expect, test } from "vitest";
-import type { CallsMessage } from "../../hosts/connection-wire.ts";
-import { Conversation } from "../../hosts/conversation.ts";
+import { Conversation } from "../../store/connection/conversation.ts";
+import type { CallsMessage } from "../../store/connection/wire.ts";
 import { codeOf } from "../thrown.ts";
 
 describe("a conversation", () => {

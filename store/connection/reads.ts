@@ -1,11 +1,11 @@
 /** Reads over a connection: of what is there now, through a snapshot, and within a transaction. */
-import type { Entry } from "../store/entry.ts";
-import type { Range } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
-import type { ConnectionFace } from "./connection-face.ts";
-import type { ConnectionSnapshot } from "./connection-snapshot.ts";
-import { EntryWalk, KeyWalk, ValueWalk } from "./connection-walk.ts";
-import type { WireBytes } from "./connection-wire.ts";
+import type { Entry } from "../entry.ts";
+import type { Range } from "../range.ts";
+import { invalid } from "../refusals.ts";
+import type { ConnectionFace } from "./face.ts";
+import type { ConnectionSnapshot } from "./snapshot.ts";
+import { EntryWalk, KeyWalk, ValueWalk } from "./walk.ts";
+import type { WireBytes } from "./wire.ts";
 
 /** A range of a connection. */
 export type ConnectionRange<K = string> = Omit<Range<K>, "snapshot"> & {

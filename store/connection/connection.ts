@@ -1,50 +1,43 @@
-/** A page's face of a store that a worker holds: the calls of `Store`, as promises. */
-import type { BackupOptions, BackupStream } from "../store/backup/stream.ts";
-import type { BatchOperation, SubOperation } from "../store/batch.ts";
-import { type CompactOptions, type CompactReport, readCompactOptions } from "../store/compaction.ts";
-import type { KeyEncoding, ValueEncoding } from "../store/encoding.ts";
-import {
-  DELETE_OPTIONS,
-  type DeleteOptions,
-  isConditional,
-  readWriteOptions,
-  type WriteOptions,
-} from "../store/entry.ts";
-import { CairnError } from "../store/error.ts";
-import { prefixOf, subFormats } from "../store/namespace.ts";
-import type { Durability, KeyOf, ValueOf } from "../store/options.ts";
-import { merging, refusePromise } from "../store/partial.ts";
-import type { Range } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
-import { NO_PREFIX } from "../store/scope.ts";
-import type { StoreStats } from "../store/stats.ts";
-import type { TransactOptions } from "../store/transaction.ts";
-import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../store/verify.ts";
-import type { WatchOptions, WatchRange } from "../store/watch.ts";
-import type { Tab } from "./browser-tab.ts";
-import { backupOver } from "./connection-backup.ts";
-import { ConnectionBatch, wireOperations } from "./connection-batch.ts";
-import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
-import { type ConnectionRange, ConnectionReads } from "./connection-reads.ts";
-import { ConnectionSnapshot } from "./connection-snapshot.ts";
-import { type ConnectionTransaction, transactOver } from "./connection-transaction.ts";
-import { type ConnectionWatch, watchOver } from "./connection-watch.ts";
+/** The face of a store that somebody else holds, a worker of a page or a server: the calls of `Store`, as promises. */
+import type { BackupOptions, BackupStream } from "../backup/stream.ts";
+import type { BatchOperation, SubOperation } from "../batch.ts";
+import { type CompactOptions, type CompactReport, readCompactOptions } from "../compaction.ts";
+import type { KeyEncoding, ValueEncoding } from "../encoding.ts";
+import { DELETE_OPTIONS, type DeleteOptions, isConditional, readWriteOptions, type WriteOptions } from "../entry.ts";
+import { CairnError } from "../error.ts";
+import { prefixOf, subFormats } from "../namespace.ts";
+import type { Durability, KeyOf, ValueOf } from "../options.ts";
+import { merging, refusePromise } from "../partial.ts";
+import type { Range } from "../range.ts";
+import { invalid } from "../refusals.ts";
+import { NO_PREFIX } from "../scope.ts";
+import type { StoreStats } from "../stats.ts";
+import type { TransactOptions } from "../transaction.ts";
+import { checkVerifyOptions, type VerifyOptions, type VerifyReport } from "../verify.ts";
+import type { WatchOptions, WatchRange } from "../watch.ts";
+import { backupOver } from "./backup.ts";
+import { ConnectionBatch, wireOperations } from "./batch.ts";
+import type { Conversation } from "./conversation.ts";
+import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./face.ts";
+import { type ConnectionRange, ConnectionReads } from "./reads.ts";
+import { ConnectionSnapshot } from "./snapshot.ts";
+import { type ConnectionTransaction, transactOver } from "./transaction.ts";
+import { type ConnectionWatch, watchOver } from "./watch.ts";
 
 /** Times that `update` begins anew because the key was written meanwhile. */
 const REPLACE_TRIES = 100;
-
-/** What `stats()` of a connection reports. */
-export interface ConnectionStats extends StoreStats {
-  /** Whether the worker of this tab holds the store. */
-  isOwner: boolean;
-}
 
 /** What a connection was opened with. */
 export interface ConnectionSettings {
   durability: Durability;
   readOnly: boolean;
-  /** What the browser said when it was asked to keep the origin's files; `undefined` before. */
-  persisted(): boolean | undefined;
+}
+
+/** The way to whoever holds the store. */
+export interface Line {
+  readonly conversation: Conversation;
+  /** Leaves in order: what was asked is answered, and what was written is durable. Later calls are refused for this reason. */
+  close(reason: CairnError): Promise<void>;
 }
 
 /**
@@ -56,13 +49,13 @@ export interface ConnectionSettings {
  * it may have happened or not.
  */
 export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
-  private readonly tab: Tab;
-  private readonly settings: ConnectionSettings;
+  protected readonly line: Line;
+  protected readonly settings: ConnectionSettings;
 
   /** Connections come from `connect`, and from `sub`. @internal */
-  constructor(tab: Tab, settings: ConnectionSettings, face: ConnectionFace) {
+  constructor(line: Line, settings: ConnectionSettings, face: ConnectionFace) {
     super(face);
-    this.tab = tab;
+    this.line = line;
     this.settings = settings;
   }
 
@@ -174,12 +167,8 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     name: string,
     encodings: { keyEncoding?: SubK; valueEncoding?: SubV } = {},
   ): Connection<KeyOf<SubK>, ValueOf<SubV>> {
-    const { tab, settings, face } = this;
-    const path = [...face.path, name];
-    let prefix = NO_PREFIX;
-    for (const step of path) prefix = prefixOf(prefix, step);
-    const space = { path, ...subFormats(encodings) };
-    return new Connection(tab, settings, new ConnectionFace(face.conversation, space));
+    const { line, settings } = this;
+    return new Connection(line, settings, this.faceBelow(name, encodings));
   }
 
   /**
@@ -205,10 +194,8 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
   }
 
   /** Counters and gauges, every name with its unit. */
-  async stats(): Promise<ConnectionStats> {
-    const stats = (await this.face.ask("stats", [])) as StoreStats;
-    const persisted = this.settings.persisted() ?? stats.persisted;
-    return { ...stats, ...(persisted === undefined ? {} : { persisted }), isOwner: this.tab.isOwner };
+  async stats(): Promise<StoreStats> {
+    return (await this.face.ask("stats", [])) as StoreStats;
   }
 
   /**
@@ -243,9 +230,9 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     return backupOver(this.face.conversation, options);
   }
 
-  /** Makes everything durable and leaves. The tab that held the store hands it over to another. */
+  /** Makes everything durable and leaves. */
   close(): Promise<void> {
-    return this.tab.close(new CairnError("CLOSED", "connection", "the connection is closed. Connect again."));
+    return this.line.close(new CairnError("CLOSED", "connection", "the connection is closed. Connect again."));
   }
 
   /** `close`, for `await using`. */
@@ -253,9 +240,13 @@ export class Connection<K = string, V = string> extends ConnectionReads<K, V> {
     return this.close();
   }
 
-  /** Ends the worker of this tab at once, as a crash would, and starts another: for tests and demonstrations. */
-  killWorker(): void {
-    this.tab.killWorker();
+  /** The face of a namespace. `INVALID_ARGUMENT`. */
+  protected faceBelow(name: string, encodings: object): ConnectionFace {
+    const { face } = this;
+    const path = [...face.path, name];
+    let prefix = NO_PREFIX;
+    for (const step of path) prefix = prefixOf(prefix, step);
+    return new ConnectionFace(face.conversation, { path, ...subFormats(encodings) });
   }
 
   private get isSync(): boolean {

@@ -1,7 +1,7 @@
 /** The backups that an owner makes for one client. What they pin is let go when they end, and when the client goes. */
-import { CairnError } from "../store/error.ts";
-import type { WireStore } from "./connection-faces.ts";
-import type { WireBackup } from "./connection-wire.ts";
+import { CairnError } from "../error.ts";
+import type { WireStore } from "./faces.ts";
+import type { WireBackup } from "./wire.ts";
 
 /** See above. */
 export class ServedBackups {
@@ -11,6 +11,11 @@ export class ServedBackups {
 
   constructor(owner: string) {
     this.owner = owner;
+  }
+
+  /** How many have not ended. */
+  get count(): number {
+    return this.readers.size;
   }
 
   /** Begins one. `INVALID_ARGUMENT`, `VERSION_COMPACTED` and whatever else it cannot begin for. */

@@ -3,11 +3,11 @@
  *
  * It ends with its owner: another one has not pinned what is still to be read.
  */
-import { pulledStream } from "../store/backup/pulled-stream.ts";
-import { type BackupOptions, type BackupStream, checkBackupOptions } from "../store/backup/stream.ts";
-import { CairnError } from "../store/error.ts";
-import type { WireBackup } from "./connection-wire.ts";
+import { pulledStream } from "../backup/pulled-stream.ts";
+import { type BackupOptions, type BackupStream, checkBackupOptions } from "../backup/stream.ts";
+import { CairnError } from "../error.ts";
 import type { Conversation } from "./conversation.ts";
+import type { WireBackup } from "./wire.ts";
 
 /** A backup that an owner makes. */
 interface Held extends WireBackup {
@@ -42,7 +42,7 @@ async function begin(
 /** The next bytes, or `undefined` at the end. */
 async function partOf(held: Held): Promise<Uint8Array | undefined> {
   const { conversation, backup, owner } = held;
-  if (conversation.ownerNow !== owner && !conversation.isOver) throw ownerGone();
+  if (conversation.ownerNow !== owner && !conversation.isOver) throw ownerGone(conversation.loss);
   try {
     const part = (await conversation.ask("backupPart", [backup])) as Uint8Array | undefined;
     // The owner has let go of it.
@@ -51,7 +51,7 @@ async function partOf(held: Held): Promise<Uint8Array | undefined> {
   } catch (error) {
     const { code } = error as CairnError;
     // A store that its owner closes says so in its own words.
-    if (!conversation.isOver && (code === "SNAPSHOT_EXPIRED" || code === "CLOSED")) throw ownerGone();
+    if (!conversation.isOver && (code === "SNAPSHOT_EXPIRED" || code === "CLOSED")) throw ownerGone(conversation.loss);
     throw error;
   }
 }
@@ -64,8 +64,7 @@ function end(held: Held): void {
   held.conversation.ask("backupEnd", [held.backup]).catch(() => undefined);
 }
 
-function ownerGone(): CairnError {
-  const message =
-    "backup: the worker that held the store ended before the backup did. What was read of it is no backup; begin a new one.";
+function ownerGone(loss: string): CairnError {
+  const message = `backup: ${loss} before the backup had ended. What was read of it is no backup; begin a new one.`;
   return new CairnError("SNAPSHOT_EXPIRED", "backup", message);
 }

@@ -1,10 +1,11 @@
 /** What calls of a connection have in common: where they go, and how keys and values become bytes and come back. */
-import type { Format } from "../store/encoding.ts";
-import { CairnError } from "../store/error.ts";
-import { encodeOf, named } from "../store/key-errors.ts";
-import { checkBounded, type Range, type Span, spanOf, WHOLE, wholeOf } from "../store/range.ts";
-import { invalid, refuseDetached } from "../store/refusals.ts";
-import { NO_PREFIX } from "../store/scope.ts";
+import type { Format } from "../encoding.ts";
+import { CairnError } from "../error.ts";
+import { encodeOf, named } from "../key-errors.ts";
+import { checkBounded, type Range, type Span, spanOf, WHOLE, wholeOf } from "../range.ts";
+import { invalid, refuseDetached } from "../refusals.ts";
+import { NO_PREFIX } from "../scope.ts";
+import type { Conversation, OnProgress } from "./conversation.ts";
 import {
   decodeWire,
   isText,
@@ -13,8 +14,7 @@ import {
   type WireFace,
   type WireRange,
   type WireView,
-} from "./connection-wire.ts";
-import type { Conversation, OnProgress } from "./conversation.ts";
+} from "./wire.ts";
 
 /** Bytes from this size on are handed over to the worker, not copied a second time. */
 const TRANSFER_SIZE_MIN = 4096;

@@ -6,12 +6,12 @@ import {
   type PreparedOperation,
   prepare,
   type SubOperation,
-} from "../store/batch.ts";
-import { optionsOf, type WriteOptions } from "../store/entry.ts";
-import { invalid } from "../store/refusals.ts";
+} from "../batch.ts";
+import { optionsOf, type WriteOptions } from "../entry.ts";
+import { invalid } from "../refusals.ts";
 import type { Connection } from "./connection.ts";
-import { type ConnectionFace, own, type Space, spaceIn } from "./connection-face.ts";
-import type { WireOperation } from "./connection-wire.ts";
+import { type ConnectionFace, own, type Space, spaceIn } from "./face.ts";
+import type { WireOperation } from "./wire.ts";
 
 type Operation = BatchOperation<never, never> | SubOperation;
 

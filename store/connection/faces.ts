@@ -2,12 +2,12 @@
  * What the owner of a store holds for its clients: faces for the namespaces that their calls name, their snapshots, and
  * their transactions.
  */
-import type { Codec } from "../store/encoding.ts";
-import { CairnError } from "../store/error.ts";
-import type { Snapshot } from "../store/snapshot.ts";
-import type { Store } from "../store/store.ts";
-import type { Transaction } from "../store/transaction.ts";
-import type { WireBytes, WireFace, WireView } from "./connection-wire.ts";
+import type { Codec } from "../encoding.ts";
+import { CairnError } from "../error.ts";
+import type { Snapshot } from "../snapshot.ts";
+import type { Store } from "../store.ts";
+import type { Transaction } from "../transaction.ts";
+import type { WireBytes, WireFace, WireView } from "./wire.ts";
 
 /** What a store over the wire holds: keys and values in encoded form, which come out as bytes. */
 export type WireStore = Store<WireBytes, WireBytes>;
@@ -36,10 +36,13 @@ interface Held {
 /** The namespaces of a store, by the names that lead there. */
 export class WireStores {
   private readonly root: WireStore;
+  private readonly encoding: WireCodec | "binary";
   private readonly known = new Map<string, WireStore>();
 
-  constructor(root: WireStore) {
+  /** `encoding` is that of the root's keys and values: `"binary"` where clients send bytes alone. */
+  constructor(root: WireStore, encoding: WireCodec | "binary" = WIRE_CODEC) {
     this.root = root;
+    this.encoding = encoding;
   }
 
   /** The face of a namespace. */
@@ -48,8 +51,11 @@ export class WireStores {
     const place = JSON.stringify(path);
     let found = this.known.get(place);
     if (found === undefined) {
+      const { encoding } = this;
       found = this.root;
-      for (const name of path) found = found.sub(name, { keyEncoding: WIRE_CODEC, valueEncoding: WIRE_CODEC });
+      for (const name of path) {
+        found = found.sub(name, { keyEncoding: encoding, valueEncoding: encoding }) as unknown as WireStore;
+      }
       if (this.known.size === STORE_COUNT_MAX) this.known.clear();
       this.known.set(place, found);
     }
@@ -68,6 +74,22 @@ export class ClientViews {
   constructor(stores: WireStores, owner: string) {
     this.stores = stores;
     this.owner = owner;
+  }
+
+  /** How many snapshots are open. */
+  get snapshotCount(): number {
+    return this.snapshots.size;
+  }
+
+  /** How many transactions have not ended. */
+  get transactionCount(): number {
+    return this.transactions.size;
+  }
+
+  /** What a view is; `undefined` for one that has ended, and that never was. */
+  kindOf(view: number): "snapshot" | "transaction" | undefined {
+    if (this.snapshots.has(view)) return "snapshot";
+    return this.transactions.has(view) ? "transaction" : undefined;
   }
 
   /** What calls with this face are done on. `SNAPSHOT_EXPIRED` when it is no longer there. */

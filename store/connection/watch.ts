@@ -4,15 +4,15 @@
  * It survives its owner: with the next one it is begun anew, since the version up to which all was given. Of a commit of which
  * only a part had come, it is begun before it, and what had come is left out.
  */
-import { CairnError } from "../store/error.ts";
-import type { Range } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
-import { latin1 } from "../store/scope.ts";
-import { readWatchOptions } from "../store/watch.ts";
-import type { Change } from "../store/watcher.ts";
-import type { ConnectionFace } from "./connection-face.ts";
-import { decodeWire, type WireBytes, type WireChanges, type WireWatch, type WireWatching } from "./connection-wire.ts";
+import { CairnError } from "../error.ts";
+import type { Range } from "../range.ts";
+import { invalid } from "../refusals.ts";
+import { latin1 } from "../scope.ts";
+import { readWatchOptions } from "../watch.ts";
+import type { Change } from "../watcher.ts";
 import type { Conversation, Place } from "./conversation.ts";
+import type { ConnectionFace } from "./face.ts";
+import { decodeWire, type WireBytes, type WireChanges, type WireWatch, type WireWatching } from "./wire.ts";
 
 /** Key, value and version. */
 const ITEMS = 3;
@@ -43,7 +43,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
   private coming: Promise<void> | undefined;
   /** All changes up to its version have come, as an owner knew it; `undefined` before one has answered. */
   private place: Place | undefined;
-  private placeOwner: string | undefined;
+  private placeLife: string | undefined;
   /** The keys that have come of a commit of which more may follow, and its version. */
   private readonly partKeys = new Set<string>();
   private partVersion = 0;
@@ -145,9 +145,9 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
 
   /** Begins it at the present owner, or at the next one, from where it is. */
   private async begin(): Promise<void> {
-    const { face, asked, place, placeOwner } = this;
+    const { face, asked, place, placeLife } = this;
     const { conversation } = face;
-    const terms: WireWatch = { ...asked, since: place?.version ?? asked.since, owner: placeOwner };
+    const terms: WireWatch = { ...asked, since: place?.version ?? asked.since, owner: placeLife };
     try {
       const { watch, version } = (await face.ask("watch", [terms])) as WireWatching;
       const held = { conversation, id: watch, owner: conversation.ownerNow };
@@ -157,7 +157,7 @@ export class ConnectionWatch<K = string, V = string> implements AsyncIterableIte
       }
       this.held = held;
       this.place = { version };
-      this.placeOwner = held.owner;
+      this.placeLife = conversation.lifeNow;
       conversation.follow(watch, this.place);
       dropped.register(this, held, this);
     } catch (error) {

@@ -1,11 +1,11 @@
 /** Snapshots over a connection: the store as it was at one moment, held by the worker that owns it. */
-import { CairnError } from "../store/error.ts";
-import { invalid } from "../store/refusals.ts";
-import type { SnapshotRange } from "../store/snapshot.ts";
+import { CairnError } from "../error.ts";
+import { invalid } from "../refusals.ts";
+import type { SnapshotRange } from "../snapshot.ts";
 import type { Connection } from "./connection.ts";
-import { ConnectionFace, spaceIn } from "./connection-face.ts";
-import { ConnectionReads } from "./connection-reads.ts";
 import type { Conversation } from "./conversation.ts";
+import { ConnectionFace, spaceIn } from "./face.ts";
+import { ConnectionReads } from "./reads.ts";
 
 /** A snapshot that an owner holds, shared by its faces for namespaces. It must not hold those. */
 interface Held {

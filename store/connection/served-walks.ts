@@ -1,7 +1,7 @@
 /** The walks that an owner does for one client, a block at a time. */
-import { CairnError } from "../store/error.ts";
-import { shownBytes, type WireTarget } from "./connection-faces.ts";
-import type { WireBlock, WireBytes, WireFace, WireRange } from "./connection-wire.ts";
+import { CairnError } from "../error.ts";
+import { shownBytes, type WireTarget } from "./faces.ts";
+import type { WireBlock, WireBytes, WireFace, WireRange } from "./wire.ts";
 
 /** What a walk gives. */
 export type WalkKind = "entries" | "keys" | "values";
@@ -23,6 +23,11 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export class ServedWalks {
   private readonly open = new Map<number, OpenWalk>();
   private idNext = 1;
+
+  /** How many have not ended. */
+  get count(): number {
+    return this.open.size;
+  }
 
   /** Begins one: its first `count` entries at most. */
   begin(target: WireTarget, face: WireFace, kind: WalkKind, range: WireRange, count: number): WireBlock {

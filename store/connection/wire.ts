@@ -1,15 +1,16 @@
 /**
- * What pages and the worker that holds their store say to each other. All of it can be cloned.
+ * What clients and whoever holds their store say to each other, a page and a worker or a program and a server. All of it can be
+ * cloned; `frames.ts` makes bytes of it.
  *
  * Calls of one turn travel in one message, flat: `call, arguments…, call, arguments…`, with as many arguments as
  * `ARGUMENT_COUNTS` says; `USE` between them says what the calls behind it are done on. Their ids count up from the message's `id`. Keys and values travel encoded: as strings, or as
  * bytes; the page encodes and decodes.
  */
-import type { Format } from "../store/encoding.ts";
-import type { WriteOptions } from "../store/entry.ts";
-import { CairnError, type CairnErrorCode } from "../store/error.ts";
-import type { StoreEvent, StoreProgress } from "../store/options.ts";
-import type { VerifyProgress } from "../store/verify.ts";
+import type { Format } from "../encoding.ts";
+import type { WriteOptions } from "../entry.ts";
+import { CairnError, type CairnErrorCode } from "../error.ts";
+import type { StoreEvent, StoreProgress } from "../options.ts";
+import type { VerifyProgress } from "../verify.ts";
 
 /** Calls, with the count of their arguments. */
 export const ARGUMENT_COUNTS = {
@@ -139,7 +140,7 @@ export interface WireWatch {
   what: WireBytes[] | Pick<WireRange, "gte" | "lt">;
   /** `undefined`: from now on. */
   since: number | undefined;
-  /** Of which owner `since` is known: `undefined` for a version that the program gave. */
+  /** Of which life of the store `since` is known: `undefined` for a version that the program gave. */
   owner: string | undefined;
   bufferBytes: number | undefined;
 }
@@ -205,11 +206,17 @@ export interface AnswersMessage {
   durableVersion: number;
 }
 
-/** To a client: the store is held here. `recoveredVersion` is the newest version that came back when it was opened. */
+/**
+ * To a client: the store is held here. `recoveredVersion` is the newest version that came back when it was opened.
+ *
+ * A store that stays open while its owners come and go, as behind a server, names its opening as its `life`: what was written in the
+ * same life is there. Absent: each owner has opened it.
+ */
 export interface OwnerMessage {
   type: "owner";
   owner: string;
   recoveredVersion: number;
+  life?: string;
 }
 
 /** To a client: what was written up to a version is on stable storage. */
@@ -266,31 +273,6 @@ export type ToClient =
   | StoreProgressMessage
   | EventMessage;
 
-/** On the channel that all tabs of a store hear: who looks for an owner, and who leaves. */
-export type ToAll = { type: "hello"; client: WireClient } | { type: "bye"; id: string } | { type: "elected" };
-
-/** From a page to its own worker: the first message. */
-export interface StartMessage {
-  type: "start";
-  name: string;
-  client: WireClient;
-  options: object;
-  wasm: WebAssembly.Module | undefined;
-  /** How many workers the tab has started for this connection. */
-  start: number;
-}
-
-/** From a page to its own worker. */
-export type ToWorker = CallsMessage | StartMessage | { type: "joined" } | { type: "close" };
-
-/** From a worker to its own page, beside what an owner says. */
-export type FromWorker =
-  | ToClient
-  | { type: "alive" }
-  | { type: "opening"; progress: StoreProgress }
-  | { type: "failed"; error: WireError }
-  | { type: "closed"; error: WireError | undefined };
-
 /** Whether an encoding's bytes come back as text. */
 export function isText(format: Format): boolean {
   return format.kind === "utf8" || format.decodeText !== undefined;
@@ -321,19 +303,4 @@ export function fromWireError({ code, operation, message, cause }: WireError): C
   return new CairnError(code, operation, message, {
     cause: typeof cause === "string" ? new Error(cause) : fromWireError(cause),
   });
-}
-
-/** The lock that the owner of a store holds, and the channel that all its tabs hear. */
-export function placeName(name: string): string {
-  return `cairn-kv:${name}`;
-}
-
-/** The lock that a client holds while it lives, and the channel between it and the owner. */
-export function clientPlaceName(name: string, client: string): string {
-  return `${placeName(name)}:client:${client}`;
-}
-
-/** The lock that a tab's worker holds while it lives. */
-export function workerPlaceName(name: string, client: string, start: number): string {
-  return `${placeName(name)}:worker:${client}:${start}`;
 }

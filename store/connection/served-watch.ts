@@ -1,7 +1,7 @@
 /** A watch that the owner serves: takes changes ahead of its client, up to a block, so that those of a commit travel together. */
-import type { Watch } from "../store/watch.ts";
-import { shownBytes } from "./connection-faces.ts";
-import type { WireBytes, WireChanges } from "./connection-wire.ts";
+import type { Watch } from "../watch.ts";
+import { shownBytes } from "./faces.ts";
+import type { WireBytes, WireChanges } from "./wire.ts";
 
 /** Bytes of keys and values after which a block ends; the store's own buffer holds what waits beyond. */
 const BLOCK_BYTES_MAX = 1024 * 1024;

@@ -2,22 +2,16 @@
  * Optimistic transactions over a connection. The worker that owns the store holds the transaction: its snapshot, its
  * writes, and what it has read, which is validated there when it ends. Only the function runs on the page.
  */
-import { DELETE_OPTIONS, type DeleteOptions, readWriteOptions, type WriteOptions } from "../store/entry.ts";
-import { CairnError } from "../store/error.ts";
-import { checkOffset, merging, refusePromise } from "../store/partial.ts";
-import { compareBytes } from "../store/range.ts";
-import { invalid } from "../store/refusals.ts";
-import {
-  backoff,
-  conflictError,
-  retriesOf,
-  type TransactionRange,
-  type TransactOptions,
-} from "../store/transaction.ts";
+import { DELETE_OPTIONS, type DeleteOptions, readWriteOptions, type WriteOptions } from "../entry.ts";
+import { CairnError } from "../error.ts";
+import { checkOffset, merging, refusePromise } from "../partial.ts";
+import { compareBytes } from "../range.ts";
+import { invalid } from "../refusals.ts";
+import { backoff, conflictError, retriesOf, type TransactionRange, type TransactOptions } from "../transaction.ts";
 import type { Connection } from "./connection.ts";
-import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./connection-face.ts";
-import { ConnectionReads } from "./connection-reads.ts";
-import type { WireBytes, WireCall, WireRange, WireView } from "./connection-wire.ts";
+import { ConnectionFace, checkWritable, pieceOf, spaceIn, transferOf } from "./face.ts";
+import { ConnectionReads } from "./reads.ts";
+import type { WireBytes, WireCall, WireRange, WireView } from "./wire.ts";
 
 /** A transaction under way, shared by its faces for namespaces. */
 interface Work {

@@ -1,12 +1,13 @@
 /**
- * A page's talk with whoever owns its store: calls that wait, calls that were sent, and writes that are not durable yet.
+ * A client's talk with whoever owns its store: calls that wait, calls that were sent, and writes that are not durable yet.
  *
  * 1. A call is sent once, but for reads: one that was sent and not answered when its owner was lost is asked again.
  * 2. A write that was sent and not answered then may have happened or not: it is refused, with an error that says so.
  * 3. A write that was answered but was not durable is kept until it is. The next owner says which version came back;
  *    what is newer is lost with certainty (lost writes are a suffix), and is sent again, before anything else.
  */
-import { CairnError } from "../store/error.ts";
+import { CairnError } from "../error.ts";
+import { Queue } from "./queue.ts";
 import {
   type AnswersMessage,
   type CallsMessage,
@@ -17,7 +18,7 @@ import {
   type WireCall,
   type WireFace,
   WRITES,
-} from "./connection-wire.ts";
+} from "./wire.ts";
 
 /** Sends calls to the owner. */
 export type Send = (message: CallsMessage, transfer: ArrayBuffer[]) => void;
@@ -34,11 +35,22 @@ interface Extras {
   onProgress?: OnProgress | undefined;
 }
 
+/** How much may be unanswered, where an owner says so. */
+export interface Window {
+  calls: number;
+  /** Bytes, about; a single call may have more. */
+  size: number;
+}
+
 interface Call extends Extras {
+  /** Bytes, about, where there is a window. */
+  size?: number;
   name: WireCall;
   args: unknown[];
   /** The owner that it is for, where it means nothing to another one. */
   owner: string | undefined;
+  /** Whether it was answered in an earlier life of the store, which lost it. */
+  isAgain?: boolean;
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -67,24 +79,44 @@ const BOUND: ReadonlySet<WireCall> = new Set<WireCall>([
   "backupPart",
   "backupEnd",
 ]);
+/** Bytes that a call, and an argument, take at most beside what they hold; text is taken for one byte a character. */
+const CALL_OVERHEAD = 64;
+const ARGUMENT_OVERHEAD = 9;
 /** No owner's name: a call that none can do any more. */
 const NOBODY = "";
 
 /** The calls of one connection. */
 export class Conversation {
-  private waiting: Call[] = [];
+  private readonly waiting = new Queue<Call>();
   private sent = new Map<number, Call>();
   private kept: KeptWrite[] = [];
   /** Of the present owner's watches. */
   private readonly places = new Map<number, Place>();
   private durableVersion = 0;
   private owner: string | undefined;
+  /** The opening of the store that the last owner had it from. */
+  private life: string | undefined;
   private send: Send | undefined;
+  private window: Window | undefined;
+  /** Bytes of calls that are unanswered. */
+  private sentSize = 0;
   private scheduled = false;
   private idNext = 1;
   private ended = false;
   private ending: CairnError | undefined;
   private refused = false;
+
+  /** What has happened when an owner is lost, as errors say it. */
+  readonly loss: string;
+
+  constructor(loss = "the worker that held the store ended") {
+    this.loss = loss;
+  }
+
+  /** The opening of the store that the present owner has it from, or the last one had. */
+  get lifeNow(): string | undefined {
+    return this.life;
+  }
 
   /** The owner that calls go to now. */
   get ownerNow(): string | undefined {
@@ -94,6 +126,16 @@ export class Conversation {
   /** Whether there is an owner that takes calls. */
   get isAttached(): boolean {
     return this.send !== undefined;
+  }
+
+  /** Whether writes are under way or wait, or were answered and are not durable. */
+  get isOwed(): boolean {
+    if (this.kept.length > 0) return true;
+    for (const call of this.sent.values()) if (WRITES.has(call.name)) return true;
+    for (let at = 0; at < this.waiting.length; at++) {
+      if (WRITES.has((this.waiting.at(at) as Call).name)) return true;
+    }
+    return false;
   }
 
   /** Whether it takes no more calls, for whatever reason. */
@@ -134,12 +176,20 @@ export class Conversation {
     });
   }
 
-  /** Calls go to this owner from now on. */
-  attach({ owner, recoveredVersion }: OwnerMessage, send: Send): void {
+  /** Calls go to this owner from now on, as many at once as `window` lets. */
+  attach({ owner, recoveredVersion, life = owner }: OwnerMessage, send: Send, window?: Window): void {
     if (this.ended || owner === this.owner) return;
     this.lose();
     this.owner = owner;
     this.send = send;
+    this.window = window;
+    if (life !== this.life) this.keepWhatCameBack(recoveredVersion);
+    this.life = life;
+    if (this.waiting.length > 0) this.schedule();
+  }
+
+  /** Has the writes done again that the store was opened without. */
+  private keepWhatCameBack(recoveredVersion: number): void {
     this.durableVersion = 0;
     const lost = this.kept.filter(({ version }) => version > recoveredVersion);
     this.kept = [];
@@ -149,12 +199,12 @@ export class Conversation {
         args,
         face,
         owner: undefined,
+        isAgain: true,
         resolve: () => undefined,
-        reject: (cause) => this.end(writesLost(cause)),
+        reject: (cause) => this.end(writesLost(cause, this.loss)),
       }),
     );
-    this.waiting = again.concat(this.waiting);
-    if (this.waiting.length > 0) this.schedule();
+    this.waiting.putFirst(again);
   }
 
   /** The owner is gone. Calls wait for the next one. */
@@ -165,13 +215,14 @@ export class Conversation {
     this.send = undefined;
     const { sent } = this;
     this.sent = new Map();
+    this.sentSize = 0;
     const again: Call[] = [];
     for (const call of sent.values()) {
-      if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name));
-      else if (WRITES.has(call.name)) call.reject(unanswered(call.name));
+      if (isBound(call) && call.name !== "commit") call.reject(snapshotLost(call.name, this.loss));
+      else if (WRITES.has(call.name)) call.reject(unanswered(call.name, this.loss));
       else again.push(call);
     }
-    this.waiting = again.concat(this.waiting);
+    this.waiting.putFirst(again);
   }
 
   /** The owner will do no call from `lastId` on: those go to the next one. The others it still answers. */
@@ -180,11 +231,11 @@ export class Conversation {
     const again: Call[] = [];
     for (const [id, call] of this.sent) {
       if (id < lastId) continue;
-      this.sent.delete(id);
-      if (isBound(call)) call.reject(snapshotLost(call.name));
+      this.forget(id, call);
+      if (isBound(call)) call.reject(snapshotLost(call.name, this.loss));
       else again.push(call);
     }
-    this.waiting = again.concat(this.waiting);
+    this.waiting.putFirst(again);
   }
 
   /** What calls came to. */
@@ -193,7 +244,7 @@ export class Conversation {
       const id = ids[i] as number;
       const call = this.sent.get(id);
       if (call === undefined) continue;
-      this.sent.delete(id);
+      this.forget(id, call);
       const version = versions?.[i] ?? 0;
       if (version > durableVersion) this.kept.push({ version, name: call.name, args: call.args, face: call.face });
       call.resolve(values[i]);
@@ -201,7 +252,7 @@ export class Conversation {
     for (const [id, error] of failures) {
       const call = this.sent.get(id);
       if (call === undefined) continue;
-      this.sent.delete(id);
+      this.forget(id, call);
       // The owner closed its store before a long read had ended: the next one does it.
       if (error.code === "CLOSED" && !WRITES.has(call.name) && !isBound(call)) this.waiting.push(call);
       else call.reject(fromWireError(error));
@@ -228,6 +279,13 @@ export class Conversation {
     if (count > 0) this.kept.splice(0, count);
   }
 
+  /** Refuses the calls that wait for an owner, but for writes that are done again; later ones wait anew. */
+  giveUpWaiting(error: CairnError): void {
+    const calls = this.waiting.take(this.waiting.length);
+    this.waiting.putFirst(calls.filter((call) => call.isAgain === true));
+    for (const call of calls) if (call.isAgain !== true) call.reject(error);
+  }
+
   /** Refuses all calls, those that wait and later ones. */
   end(error: CairnError): void {
     if (this.ended) return;
@@ -235,9 +293,8 @@ export class Conversation {
     this.ending ??= error;
     this.send = undefined;
     for (const call of this.sent.values()) call.reject(error);
-    for (const call of this.waiting) call.reject(error);
+    for (const call of this.waiting.take(this.waiting.length)) call.reject(error);
     this.sent.clear();
-    this.waiting = [];
     this.kept = [];
   }
 
@@ -246,6 +303,27 @@ export class Conversation {
     this.ending ??= error;
     this.refused = true;
     this.flush();
+  }
+
+  private forget(id: number, { size = 0 }: Call): void {
+    this.sent.delete(id);
+    this.sentSize -= size;
+  }
+
+  /** How many of the calls that wait may go now. */
+  private roomFor(waiting: Queue<Call>): number {
+    const { window } = this;
+    if (window === undefined) return waiting.length;
+    const most = Math.min(waiting.length, window.calls - this.sent.size);
+    let size = this.sentSize;
+    for (let count = 0; count < most; count++) {
+      const call = waiting.at(count) as Call;
+      call.size ??= sizeOf(call.args) + CALL_OVERHEAD;
+      // One that is larger than the window goes alone.
+      if (size > 0 && size + call.size > window.size) return count;
+      size += call.size;
+    }
+    return Math.max(most, 0);
   }
 
   private schedule(): void {
@@ -263,14 +341,16 @@ export class Conversation {
     this.scheduled = false;
     const { send, owner, waiting } = this;
     if (send === undefined || owner === undefined || waiting.length === 0) return;
-    this.waiting = [];
+    const count = this.roomFor(waiting);
+    if (count === 0) return;
+    const leaving = waiting.take(count);
     const id = this.idNext;
     const calls: unknown[] = [];
     const transfer: ArrayBuffer[] = [];
     let face: WireFace | undefined;
-    for (const call of waiting) {
+    for (const call of leaving) {
       if (isBound(call) && call.owner !== owner) {
-        call.reject(snapshotLost(call.name));
+        call.reject(snapshotLost(call.name, this.loss));
         continue;
       }
       if (call.face !== face) {
@@ -278,6 +358,7 @@ export class Conversation {
         calls.push(USE, face);
       }
       this.sent.set(this.idNext++, call);
+      this.sentSize += call.size ?? 0;
       calls.push(call.name);
       for (const arg of call.args) calls.push(arg);
       if (call.transfer !== undefined) transfer.push(...call.transfer);
@@ -286,8 +367,19 @@ export class Conversation {
   }
 }
 
-function unanswered(operation: string): CairnError {
-  const message = `${operation}: the worker that held the store ended before it answered, so this write may have happened or not. Read what is there, then write again.`;
+/** Bytes of arguments, about. */
+function sizeOf(args: readonly unknown[]): number {
+  let size = 0;
+  for (const arg of args) {
+    if (typeof arg === "string" || arg instanceof Uint8Array) size += arg.length;
+    else if (Array.isArray(arg)) size += sizeOf(arg);
+    size += ARGUMENT_OVERHEAD;
+  }
+  return size;
+}
+
+function unanswered(operation: string, loss: string): CairnError {
+  const message = `${operation}: ${loss} before it was answered, so this write may have happened or not. Read what is there, then write again.`;
   return new CairnError("DEVICE_WRITE", operation, message);
 }
 
@@ -296,13 +388,13 @@ function isBound({ owner }: Call): boolean {
   return owner !== undefined;
 }
 
-function snapshotLost(operation: string): CairnError {
-  const message = `${operation}: the worker that held the store ended, and its snapshots with it. Begin again, with a new one.`;
+function snapshotLost(operation: string, loss: string): CairnError {
+  const message = `${operation}: ${loss}, and its snapshots with it. Begin again, with a new one.`;
   return new CairnError("SNAPSHOT_EXPIRED", operation, message);
 }
 
-function writesLost(cause: unknown): CairnError {
+function writesLost(cause: unknown, loss: string): CairnError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const message = `the worker that held the store ended, and writes that were visible but not durable could not be done again: ${reason}. Connect again.`;
+  const message = `${loss}, and writes that were visible but not durable could not be done again: ${reason}. Connect again.`;
   return new CairnError("POISONED", "connect", message, { cause });
 }

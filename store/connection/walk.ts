@@ -4,10 +4,10 @@
  * The first block is small, and comes with the answer that begins the walk; blocks grow while the walk goes on. A walk
  * that is dropped half-way is ended when it is collected.
  */
-import { CairnError } from "../store/error.ts";
-import type { ConnectionFace } from "./connection-face.ts";
-import { decodeWire, type WireBlock, type WireBytes, type WireRange } from "./connection-wire.ts";
+import { CairnError } from "../error.ts";
 import type { Conversation } from "./conversation.ts";
+import type { ConnectionFace } from "./face.ts";
+import { decodeWire, type WireBlock, type WireBytes, type WireRange } from "./wire.ts";
 
 const BLOCK_COUNT_FIRST = 64;
 const BLOCK_COUNT_MAX = 4096;
@@ -125,8 +125,8 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
       if (this.isDone || held === undefined) return false;
       if (held.owner !== this.face.conversation.ownerNow) {
         this.end(false);
-        const message = "the worker that held the store ended, and the walk's snapshot with it. Begin the walk again.";
-        throw new CairnError("SNAPSHOT_EXPIRED", "next", `next: ${message}`);
+        const message = `next: ${this.face.conversation.loss}, and the walk's snapshot with it. Begin the walk again.`;
+        throw new CairnError("SNAPSHOT_EXPIRED", "next", message);
       }
       if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount *= 4;
       const { target } = this;

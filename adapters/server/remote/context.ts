@@ -1,0 +1,79 @@
+/** What the connections of clients need of their server. `ServerContext` has it. */
+import type { Store } from "../../../store/store.ts";
+import type { Principal } from "../principal.ts";
+
+/** See above. */
+export interface RemoteContext {
+  /** The store, whatever its encodings are. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
+  readonly store: Store<any, any>;
+  readonly config: {
+    readonly readOnly?: boolean | undefined;
+    readonly limits?: { readonly frameBytes?: number | undefined; readonly sendQueueBytes?: number | undefined };
+  };
+  readonly access: {
+    authenticate(apiKey: string): Principal | undefined;
+    verifyToken(token: string): Principal | undefined;
+    tenant(name: string): { readonly namespace: string };
+  };
+  readonly limits: {
+    request(principal: Pick<Principal, "id" | "tenant">, cost?: number): number;
+    authenticationDelay(address: string): number;
+    authenticationFailed(address: string): void;
+  };
+  readonly closing: AbortSignal;
+}
+
+/** What one connection may have at once. */
+export interface RemoteLimits {
+  /** Bytes of a frame from a client. */
+  frameSizeMax: number;
+  /** Bytes and calls that a client may leave unanswered; what it sends beyond four times as much ends its connection. */
+  windowSize: number;
+  windowCalls: number;
+  /** Bytes that wait to be sent, from which on no further call is done. */
+  sendSizeHigh: number;
+  /** Bytes of one answer. */
+  answerSizeMax: number;
+  /** Calls that wait for the store. */
+  pendingMax: number;
+  /** Keys of a `getMany`, operations of a batch. */
+  keysMax: number;
+  walks: number;
+  snapshots: number;
+  transactions: number;
+  watches: number;
+  backups: number;
+  /** Bytes of changes that wait for a watcher. */
+  watchBytesMax: number;
+  /** Milliseconds after which a client that says nothing is gone. */
+  idleMs: number;
+  /** Milliseconds that a transaction, a snapshot and a walk may be left unused. */
+  unusedMs: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** The defaults, within what the server's configuration allows. */
+export function limitsFor({ config }: RemoteContext, given: Partial<RemoteLimits>): RemoteLimits {
+  const frameSizeMax = config.limits?.frameBytes ?? 72 * MIB;
+  const sendSizeMax = config.limits?.sendQueueBytes ?? 72 * MIB;
+  return {
+    frameSizeMax,
+    windowSize: Math.min(4 * MIB, frameSizeMax),
+    windowCalls: 8192,
+    sendSizeHigh: Math.min(MIB, sendSizeMax / 4),
+    answerSizeMax: Math.min(72 * MIB, Math.floor(sendSizeMax / 2)),
+    pendingMax: 8192,
+    keysMax: 65_536,
+    walks: 64,
+    snapshots: 64,
+    transactions: 32,
+    watches: 256,
+    backups: 1,
+    watchBytesMax: 4 * MIB,
+    idleMs: 60_000,
+    unusedMs: 600_000,
+    ...given,
+  };
+}

@@ -1,0 +1,156 @@
+/**
+ * The server's side of `cairn-kv/client`: upgrades to the subprotocol "cairn.v1", on whichever path they come.
+ *
+ * A client shows its key in the header `x-api-key`, or its token as `authorization: Bearer`; where it can set no headers, in a page, as a
+ * second subprotocol, `cairn.key.` or `cairn.token.` with the key or token as base64url. No credential is ever in a URL.
+ */
+
+import type { WireStore } from "../../../store/connection/faces.ts";
+import { SUBPROTOCOL } from "../../../store/connection/frames.ts";
+import type { Store } from "../../../store/store.ts";
+import type { Principal } from "../principal.ts";
+import type { UpgradeHandler } from "../wire.ts";
+import { limitsFor, type RemoteContext, type RemoteLimits } from "./context.ts";
+import { RemoteSession, type SessionTerms } from "./session.ts";
+
+export type { RemoteContext, RemoteLimits } from "./context.ts";
+
+/** How soon clients hear of what has become durable. */
+const TELL_MS = 50;
+/** How often it is seen who is gone. */
+const SWEEP_MS = 5000;
+const GONE = 1001;
+const REVOKED = 1008;
+
+/** A store's openings by name: what several servers of one store say of it must be the same. */
+// biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
+const lives = new WeakMap<Store<any, any>, string>();
+
+interface Shown {
+  principal: Principal;
+  /** Looks again: a token expires. */
+  isValid(): boolean;
+}
+
+/** Takes clients of `cairn-kv/client`. `limits` are those of one connection. */
+export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimits> = {}): UpgradeHandler {
+  const { store, access, config, closing } = context;
+  const decided = limitsFor(context, limits);
+  const life = lives.get(store) ?? crypto.randomUUID();
+  lives.set(store, life);
+  const whole = store.withEncodings({ keyEncoding: "binary", valueEncoding: "binary" });
+  const sessions = new Map<RemoteSession, () => boolean>();
+  const behind = new Set<RemoteSession>();
+  let telling: ReturnType<typeof setTimeout> | undefined;
+  let sweeping: ReturnType<typeof setTimeout> | undefined;
+
+  function tell(): void {
+    telling = undefined;
+    for (const session of behind) if (!session.tell()) behind.delete(session);
+    if (behind.size > 0) telling = setTimeout(tell, TELL_MS);
+  }
+
+  function sweep(): void {
+    sweeping = undefined;
+    const now = performance.now();
+    for (const [session, isValid] of sessions) {
+      if (now - session.heardAt > decided.idleMs) session.drop(GONE, "nothing was heard of the client");
+      else if (!isValid()) session.drop(REVOKED, "the key or token does not count any more");
+    }
+    if (sessions.size > 0) sweeping = setTimeout(sweep, SWEEP_MS);
+  }
+
+  closing.addEventListener("abort", () => {
+    for (const session of sessions.keys()) session.finish();
+  });
+
+  /** Whose credential a request shows; `undefined`: nobody's. */
+  function shownBy(headers: Headers, protocols: readonly string[]): Shown | undefined {
+    const key = headers.get("x-api-key") ?? credentialIn(protocols, "cairn.key.");
+    if (key !== undefined) {
+      const principal = access.authenticate(key);
+      return principal && { principal, isValid: () => !principal.revoked.aborted };
+    }
+    const token = bearerIn(headers) ?? credentialIn(protocols, "cairn.token.");
+    if (token === undefined) return undefined;
+    const principal = access.verifyToken(token);
+    return (
+      principal && {
+        principal,
+        isValid: () => !principal.revoked.aborted && access.verifyToken(token) !== undefined,
+      }
+    );
+  }
+
+  return (request, info) => {
+    const protocols = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
+    if (!protocols.includes(SUBPROTOCOL)) return refusal(400, `The subprotocol ${SUBPROTOCOL} is missing.`);
+    if (closing.aborted) return refusal(503, "The server closes.", { "retry-after": "1" });
+    const delay = context.limits.authenticationDelay(info.address);
+    if (delay > 0) {
+      return refusal(429, "Too many attempts with keys that do not count.", { "retry-after": `${Math.ceil(delay)}` });
+    }
+    const shown = shownBy(request.headers, protocols);
+    if (shown === undefined || !shown.isValid()) {
+      context.limits.authenticationFailed(info.address);
+      return refusal(401, "Missing or invalid API key or token.");
+    }
+    const { principal, isValid } = shown;
+    const { namespace } = access.tenant(principal.tenant);
+    const tenantStore =
+      namespace === "" ? whole : whole.sub(namespace, { keyEncoding: "binary", valueEncoding: "binary" });
+    const terms: SessionTerms = {
+      principal,
+      store: tenantStore as unknown as WireStore,
+      namespace,
+      isReadOnly: config.readOnly === true,
+      life,
+      limits: decided,
+      admit: () => context.limits.request(principal),
+      isBehind(session) {
+        behind.add(session);
+        if (telling === undefined) telling = setTimeout(tell, TELL_MS);
+      },
+      ended(session) {
+        sessions.delete(session);
+        behind.delete(session);
+        principal.revoked.removeEventListener("abort", revoke);
+      },
+    };
+    let session: RemoteSession | undefined;
+    const revoke = (): void => session?.drop(REVOKED, "the key was revoked");
+    return {
+      principal,
+      protocol: SUBPROTOCOL,
+      begin(socket) {
+        session = new RemoteSession(socket, terms);
+        sessions.set(session, isValid);
+        principal.revoked.addEventListener("abort", revoke);
+        if (sweeping === undefined) sweeping = setTimeout(sweep, SWEEP_MS);
+        if (closing.aborted) session.finish();
+        return session;
+      },
+    };
+  };
+}
+
+function bearerIn(headers: Headers): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+}
+
+/** What a subprotocol carries behind a prefix. */
+function credentialIn(protocols: readonly string[], prefix: string): string | undefined {
+  const found = protocols.find((name) => name.startsWith(prefix));
+  if (found === undefined) return undefined;
+  try {
+    const binary = atob(found.slice(prefix.length).replaceAll("-", "+").replaceAll("_", "/"));
+    return new TextDecoder().decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)));
+  } catch {
+    return "";
+  }
+}
+
+function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {
+  const body = JSON.stringify({ error: message, message });
+  return new Response(body, { status, headers: { "content-type": "application/json", ...headers } });
+}

@@ -1,0 +1,468 @@
+/**
+ * One connection of `cairn-kv/client`: does its calls on its tenant's keys, in their order, and sends back what they came to.
+ *
+ * 1. Nothing of a frame is believed: `arguments.ts` checks what calls take, `rights.ts` whether they are allowed. A frame that is none ends
+ *    the connection.
+ * 2. While too much waits to be sent, too many calls wait for the store, or the tenant's rate is used up, no further call is done and
+ *    nothing is read from the client.
+ * 3. What it holds (walks, snapshots, transactions, watches, backups) is counted, and gone with the connection.
+ */
+import { CborReader, MalformedError } from "../../../store/connection/cbor.ts";
+import { type WireStore, WireStores } from "../../../store/connection/faces.ts";
+import { CALLS, FROM_CLIENT, ServerFrames } from "../../../store/connection/frames.ts";
+import { ServedCalls } from "../../../store/connection/served-calls.ts";
+import {
+  toWireError,
+  USE,
+  type WireCall,
+  type WireError,
+  type WireFace,
+  type WireWatch,
+  WRITES,
+} from "../../../store/connection/wire.ts";
+import { CairnError } from "../../../store/error.ts";
+import type { Principal } from "../principal.ts";
+import type { Socket, SocketSession } from "../wire.ts";
+import { checkArguments, readArguments, readFace } from "./arguments.ts";
+import type { RemoteLimits } from "./context.ts";
+import { manyValues } from "./many-values.ts";
+import { Rights } from "./rights.ts";
+
+/** How long what is held back waits before it is looked at again, when nothing wakes it. */
+const HELD_MS = 50;
+/** Bytes of answers that go out as a frame. */
+const FRAME_SIZE = 256 * 1024;
+/** How long calls that wait may take when the server closes. */
+const CLOSING_MS = 5000;
+const CLOSE_PROTOCOL = 1002;
+const CLOSE_TYPE = 1003;
+const CLOSE_POLICY = 1008;
+const CLOSE_AWAY = 1001;
+
+/** What the sessions of a server share. */
+export interface SessionTerms {
+  principal: Principal;
+  /** The tenant's keys, as bytes. */
+  store: WireStore;
+  namespace: string;
+  isReadOnly: boolean;
+  /** The opening of the store. */
+  life: string;
+  limits: RemoteLimits;
+  /** Takes one call from the rates: 0, or the seconds to wait. */
+  admit(): number;
+  /** It has written what is not durable yet, or watches: it is to be told of what becomes durable. */
+  isBehind(session: RemoteSession): void;
+  ended(session: RemoteSession): void;
+}
+
+const PLAIN: WireFace = { path: [], keysAreText: false, valuesAreText: false };
+/** See above. */
+export class RemoteSession implements SocketSession {
+  private readonly socket: Socket;
+  private readonly terms: SessionTerms;
+  private readonly served: ServedCalls;
+  private readonly rights: Rights;
+  private readonly frames = new ServerFrames();
+  private readonly owner = crypto.randomUUID();
+  private readonly args: unknown[] = [];
+  /** Frames that wait, the first of which may have been begun. */
+  private queue: Uint8Array[] = [];
+  private queueSize = 0;
+  private reader: CborReader | undefined;
+  private face: WireFace = PLAIN;
+  private callId = 0;
+  /** Whether the next call was taken from the rates already. */
+  private isAdmitted = false;
+  private pending = 0;
+  private heldTimer: ReturnType<typeof setTimeout> | undefined;
+  private closingTimer: ReturnType<typeof setTimeout> | undefined;
+  private isLaterDue = false;
+  private isClosing = false;
+  private isOver = false;
+  /** The newest version that it has been answered with, and been told of as durable. */
+  private version = 0;
+  private durableVersion = 0;
+  private placesVersion = 0;
+  /** When it last said something. */
+  heardAt = performance.now();
+
+  constructor(socket: Socket, terms: SessionTerms) {
+    const { principal, namespace, isReadOnly, store, life, limits } = terms;
+    this.socket = socket;
+    this.terms = terms;
+    this.rights = new Rights(principal, namespace, isReadOnly);
+    this.served = new ServedCalls(new WireStores(store, "binary"), this.owner, life);
+    const { frameSizeMax, windowSize, windowCalls, idleMs } = limits;
+    const { owner } = this;
+    const { recoveredVersion } = store;
+    socket.send(this.frames.welcome({ owner, life, recoveredVersion, frameSizeMax, windowSize, windowCalls, idleMs }));
+  }
+
+  message(frame: string | Uint8Array): void {
+    if (this.isOver) return;
+    this.heardAt = performance.now();
+    if (typeof frame === "string") {
+      this.fail(CLOSE_TYPE, "frames are binary");
+      return;
+    }
+    const isIdle = this.reader === undefined && this.queue.length === 0 && this.heldTimer === undefined;
+    // What waits is looked at later, when the listener's buffer may hold something else.
+    const own = frame.slice();
+    this.queueSize += own.length;
+    const { windowSize, frameSizeMax } = this.terms.limits;
+    if (this.queueSize > 4 * windowSize + frameSizeMax) {
+      this.fail(CLOSE_POLICY, "more calls were sent than may be unanswered");
+      return;
+    }
+    this.queue.push(own);
+    if (isIdle) this.work();
+  }
+
+  drained(): void {
+    if (this.heldTimer !== undefined) this.resume();
+  }
+
+  closed(): void {
+    this.end();
+  }
+
+  /** Ends a connection whose client is gone, or may be here no longer. */
+  drop(code: number, reason: string): void {
+    if (this.isOver) return;
+    this.socket.close(code, reason);
+    this.end();
+  }
+
+  /** Does no further call, answers those that wait, and ends it. */
+  finish(): void {
+    if (this.isOver || this.isClosing) return;
+    this.isClosing = true;
+    this.queue = [];
+    this.reader = undefined;
+    this.socket.send(this.frames.closing(this.callId));
+    this.served.end();
+    this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
+    setTimeout(() => this.leaveWhenDone());
+  }
+
+  /** Tells it what has become durable. Whether there is more to tell later. */
+  tell(): boolean {
+    if (this.isOver) return false;
+    const { durableVersion } = this.terms.store;
+    const { watchCount } = this.served;
+    if (this.version > this.durableVersion && durableVersion > this.durableVersion) {
+      this.durableVersion = durableVersion;
+      this.socket.send(this.frames.durable(durableVersion));
+    }
+    if (watchCount > 0 && durableVersion > this.placesVersion) {
+      this.placesVersion = durableVersion;
+      const places = this.served.places();
+      if (places.length > 0) this.socket.send(this.frames.watched(places));
+    }
+    return this.version > this.durableVersion || watchCount > 0;
+  }
+
+  /** Does calls as long as nothing holds them back. */
+  private work(): void {
+    try {
+      while (!this.isOver && !this.isClosing) {
+        this.reader ??= this.begin();
+        const { reader } = this;
+        if (reader === undefined) break;
+        if (reader.isDone) {
+          this.reader = undefined;
+          continue;
+        }
+        const holdMs = this.holdMs();
+        if (holdMs > 0) {
+          this.hold(holdMs);
+          break;
+        }
+        this.step(reader);
+        if (this.frames.size >= FRAME_SIZE) this.flush();
+      }
+    } catch (error) {
+      this.fail(CLOSE_PROTOCOL, error instanceof MalformedError ? error.message : "server error");
+      return;
+    }
+    this.flush();
+  }
+
+  /** The next frame of calls; `undefined` when there is none. */
+  private begin(): CborReader | undefined {
+    while (true) {
+      const frame = this.queue.shift();
+      if (frame === undefined) return undefined;
+      this.queueSize -= frame.length;
+      const reader = new CborReader(frame);
+      const type = reader.uint();
+      if (type === FROM_CLIENT.PING && reader.isDone) {
+        this.socket.send(this.frames.pong());
+        continue;
+      }
+      if (type !== FROM_CLIENT.CALLS) throw new MalformedError(`a frame has the type ${type}`);
+      const id = reader.uint();
+      if (id < this.callId) throw new MalformedError("ids of calls do not count up");
+      this.callId = id;
+      this.face = PLAIN;
+      return reader;
+    }
+  }
+
+  /** Reads a call, or whom calls are for, and does it. */
+  private step(reader: CborReader): void {
+    const call = CALLS[reader.uint()];
+    if (call === undefined) throw new MalformedError("there is no call of this number");
+    if (call === USE) {
+      this.face = readFace(reader, this.owner) ?? PLAIN;
+      return;
+    }
+    this.isAdmitted = false;
+    const id = this.callId++;
+    const { args, face, terms } = this;
+    const { store } = terms;
+    readArguments(reader, call, args);
+    try {
+      checkArguments(call, args, terms.limits.keysMax);
+      this.rights.admit(call, face, args);
+      this.checkView(call, face);
+      this.checkHeld(call, args);
+      const before = WRITES.has(call) ? store.version : 0;
+      const value = this.run(id, call, face, args);
+      if (value instanceof Promise) this.answerLater(id, call, value);
+      else this.answer(id, call, value, before);
+    } catch (error) {
+      this.refuse(id, call, error);
+    }
+  }
+
+  private run(id: number, call: WireCall, face: WireFace, args: unknown[]): unknown {
+    const { served } = this;
+    if (call === "flush") return this.flushOwn();
+    // A watch keeps its keys, and would keep the whole frame.
+    const own = call === "watch" ? args.map(copied) : args;
+    if (call === "getMany") {
+      const read = (keys: Uint8Array[]): Promise<Uint8Array[]> =>
+        served.run(face, "getMany", [keys], 0, {}) as Promise<Uint8Array[]>;
+      return manyValues(own[0] as Uint8Array[], read, this.terms.limits.answerSizeMax);
+    }
+    const value = served.run(face, call, own, 0, {
+      onProgress: (progress) => {
+        if (!this.isOver) this.socket.send(this.frames.progress(id, progress));
+      },
+    });
+    if (call === "watch") this.terms.isBehind(this);
+    return value;
+  }
+
+  /** Has what this connection has written made durable: where it has written nothing, there is nothing to sync. */
+  private flushOwn(): Promise<void> | undefined {
+    const { store } = this.terms;
+    return this.pending > 0 || this.version > store.durableVersion ? store.flush() : undefined;
+  }
+
+  /** `before` is the version that there was before a write that was answered at once, else 0. */
+  private answer(id: number, call: WireCall, value: unknown, before: number): void {
+    const { frames, terms } = this;
+    const { store, limits } = terms;
+    const { durableVersion } = store;
+    const version = before === 0 ? 0 : store.version;
+    const isUnsafe = version > before && version > durableVersion;
+    const { size } = frames;
+    frames.answer(id, value, isUnsafe ? version : 0, durableVersion);
+    if (frames.size - size > limits.answerSizeMax) {
+      frames.cut(size);
+      const message = `${call}: the answer has more than the ${limits.answerSizeMax} bytes that the server sends at once.`;
+      throw new CairnError("VALUE_SIZE", call, message);
+    }
+    if (!isUnsafe) return;
+    this.version = version;
+    this.durableVersion = durableVersion;
+    terms.isBehind(this);
+  }
+
+  private refuse(id: number, call: WireCall, error: unknown): void {
+    this.frames.fail(id, shownError(error, call), this.terms.store.durableVersion);
+  }
+
+  private answerLater(id: number, call: WireCall, promise: Promise<unknown>): void {
+    this.pending++;
+    const settle = (answer: () => void): void => {
+      this.pending--;
+      if (this.isOver) return;
+      try {
+        answer();
+      } catch (error) {
+        this.refuse(id, call, error);
+      }
+      this.flushLater();
+    };
+    promise.then(
+      (value) => settle(() => this.answer(id, call, value, 0)),
+      (error) => settle(() => this.refuse(id, call, error)),
+    );
+  }
+
+  /** Promises of a commit group settle in one turn: their answers share a frame. */
+  private flushLater(): void {
+    if (this.frames.size >= FRAME_SIZE) this.flush();
+    if (this.isLaterDue) return;
+    this.isLaterDue = true;
+    queueMicrotask(() =>
+      queueMicrotask(() => {
+        this.isLaterDue = false;
+        this.flush();
+        if (this.isClosing) this.leaveWhenDone();
+        else if (this.heldTimer !== undefined && this.pending < this.terms.limits.pendingMax / 2) this.resume();
+      }),
+    );
+  }
+
+  private flush(): void {
+    const frame = this.isOver ? undefined : this.frames.take();
+    if (frame !== undefined) this.socket.send(frame);
+  }
+
+  /** What calls through a snapshot or in a transaction may be. */
+  private checkView(call: WireCall, { view }: WireFace): void {
+    const isEnd = call === "commit" || call === "rollback";
+    if (view === undefined) {
+      if (isEnd) throw new CairnError("INVALID_ARGUMENT", call, `${call}: a transaction is missing.`);
+      return;
+    }
+    const kind = this.served.views.kindOf(view);
+    // One that has ended is told of by who looks for it.
+    if (kind === undefined || OF_VIEWS.has(call)) return;
+    if (kind === "transaction" && (isEnd || OF_TRANSACTIONS.has(call))) return;
+    throw new CairnError("INVALID_ARGUMENT", call, `${call}: a ${kind} has no such call.`);
+  }
+
+  /** What may be held at once. */
+  private checkHeld(call: WireCall, args: unknown[]): void {
+    const { limits } = this.terms;
+    const { walks, views, backups, watchCount } = this.served;
+    switch (call) {
+      case "walk":
+        checkCount(call, walks.count, limits.walks);
+        return;
+      case "snapshot":
+        checkCount(call, views.snapshotCount, limits.snapshots);
+        return;
+      case "begin":
+        checkCount(call, views.transactionCount, limits.transactions);
+        return;
+      case "backup":
+        checkCount(call, backups.count, limits.backups);
+        return;
+      case "watch": {
+        const terms = args[0] as WireWatch;
+        const { watchBytesMax, keysMax } = limits;
+        terms.bufferBytes = Math.min(terms.bufferBytes ?? watchBytesMax, watchBytesMax);
+        if (Array.isArray(terms.what)) checkCount(call, terms.what.length - 1, keysMax);
+        checkCount(call, watchCount, limits.watches);
+        return;
+      }
+    }
+  }
+
+  /** Milliseconds for which the next call has to wait. */
+  private holdMs(): number {
+    const { limits } = this.terms;
+    if (this.socket.bufferedBytes + this.frames.size > limits.sendSizeHigh) {
+      this.flush();
+      if (this.socket.bufferedBytes > limits.sendSizeHigh) return HELD_MS;
+    }
+    if (this.pending >= limits.pendingMax) return HELD_MS;
+    if (this.isAdmitted) return 0;
+    const seconds = this.terms.admit();
+    if (seconds > 0) return Math.ceil(seconds * 1000);
+    this.isAdmitted = true;
+    return 0;
+  }
+
+  private hold(ms: number): void {
+    this.socket.pause();
+    this.heldTimer = setTimeout(() => this.resume(), ms);
+  }
+
+  private resume(): void {
+    clearTimeout(this.heldTimer);
+    this.heldTimer = undefined;
+    if (this.isOver) return;
+    this.work();
+    if (this.heldTimer === undefined) this.socket.resume();
+  }
+
+  private leaveWhenDone(): void {
+    if (this.isOver || this.pending > 0) return;
+    this.flush();
+    this.drop(CLOSE_AWAY, "the server closes");
+  }
+
+  private fail(code: number, reason: string): void {
+    this.flush();
+    this.drop(code, reason);
+  }
+
+  private end(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearTimeout(this.heldTimer);
+    clearTimeout(this.closingTimer);
+    this.queue = [];
+    this.reader = undefined;
+    this.served.end();
+    this.terms.ended(this);
+  }
+}
+
+const OF_VIEWS: ReadonlySet<WireCall> = new Set<WireCall>([
+  "get",
+  "getEntry",
+  "has",
+  "getMany",
+  "count",
+  "walk",
+  "next",
+  "end",
+]);
+const OF_TRANSACTIONS: ReadonlySet<WireCall> = new Set<WireCall>([
+  "set",
+  "delete",
+  "append",
+  "patch",
+  "increment",
+  "clear",
+]);
+
+function checkCount(call: WireCall, count: number, most: number): void {
+  if (count < most) return;
+  const message = `${call}: the server holds at most ${most} for a connection. End some of them.`;
+  throw new CairnError("OUT_OF_MEMORY", call, message);
+}
+
+/** Codes that tell of the device, or of who else opens the store. */
+const INNER: ReadonlySet<string> = new Set([
+  "DEVICE_READ",
+  "DEVICE_WRITE",
+  "DEVICE_SHRUNK",
+  "CORRUPT",
+  "POISONED",
+  "FENCED",
+]);
+
+/** An error as a client may see it: what is wrong with the device, and where it lies, is not its to know. */
+function shownError(error: unknown, call: WireCall): WireError {
+  if (error instanceof CairnError && !INNER.has(error.code)) return toWireError(error, call);
+  const message = `${call}: the store cannot answer at present. The server's log may say why.`;
+  return { code: error instanceof CairnError ? error.code : "UNSUPPORTED", operation: call, message };
+}
+
+/** Bytes of our own, however deep. */
+function copied(value: unknown): unknown {
+  if (value instanceof Uint8Array) return value.slice();
+  if (Array.isArray(value)) return value.map(copied);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copied(member)]));
+}
