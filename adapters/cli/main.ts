@@ -36,6 +36,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
     load: () => import("./commands/snapshot.ts"),
   },
   inspect: { summary: "show what lies on a device, block by block", load: () => import("./commands/inspect.ts") },
+  keys: { summary: "say who may use a server", load: () => import("./commands/keys.ts") },
   shell: { summary: "open a prompt on a store", load: () => import("./commands/shell.ts") },
 };
 
@@ -57,7 +58,7 @@ function version(): string {
 
 async function run(words: string[]): Promise<void> {
   const program = new Command("cairn")
-    .description("An embedded, durable, ordered key-value store. Every command takes the store first.")
+    .description("An embedded, durable, ordered key-value store. Every command but keys takes the store first.")
     .version(version(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")

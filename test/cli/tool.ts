@@ -1,13 +1,16 @@
-/** Runs the built tool as a user does: `node build/adapters/cli/main.js`. */
+/** Runs the built tool as a user does, with the runtime that the tests run on: `node build/adapters/cli/main.js`. */
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
+import { commandOf, RUNTIME } from "../runtime.ts";
 
 /** The program of the tool. */
 export const MAIN = fileURLToPath(new URL("../../build/adapters/cli/main.js", import.meta.url));
+
+const { command, args } = commandOf(RUNTIME) ?? { command: process.execPath, args: [] };
 
 /** How the tool ended. */
 export interface Run {
@@ -24,12 +27,12 @@ export function cairn(words: string[], input: string | Uint8Array = ""): Run {
 
 /** `cairn`, with what it printed as bytes. */
 export function cairnBytes(words: string[], input: string | Uint8Array = "") {
-  return spawnSync(process.execPath, [MAIN, ...words], { input, maxBuffer: 1 << 28 });
+  return spawnSync(command, [...args, MAIN, ...words], { input, maxBuffer: 1 << 28 });
 }
 
 /** Starts `cairn …words`, whose streams stay open. */
 export function startCairn(words: string[]): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [MAIN, ...words]);
+  return spawn(command, [...args, MAIN, ...words]);
 }
 
 /** Resolves with how `child` ended. */

@@ -88,7 +88,12 @@ export class Access {
     } else if (config.keys !== undefined) {
       access.#take(config.keys);
     }
-    access.#checkRioc();
+    try {
+      access.#checkRioc();
+    } catch (error) {
+      access.#watched?.close();
+      throw error;
+    }
     access.#sweep = setInterval(() => access.#endWhatIsOver(), SWEEP_MS);
     access.#sweep.unref();
     return access;

@@ -15,6 +15,9 @@ const QUEUE_SIZE_MAX = 1_048_576;
 const REFUSED_PER_SECOND = 10;
 const REFUSED_BURST = 50;
 
+/** How long closing waits for the disk. */
+const CLOSE_MS = 5_000;
+
 type Fields = Record<string, unknown>;
 
 export class Audit {
@@ -69,7 +72,7 @@ export class Audit {
     this.#limited(this.#denials, "access.denied", fields);
   }
 
-  /** Writes out what waits. */
+  /** Writes out what waits, within five seconds. */
   async close(): Promise<void> {
     for (const [rate, event] of [
       [this.#failures, "auth.failed"],
@@ -79,7 +82,14 @@ export class Audit {
       rate.suppressedCount = 0;
       if (count > 0) this.record(event, { suppressed: count });
     }
-    while (this.#writing !== undefined) await this.#writing;
+    if (this.#writing === undefined) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_MS);
+    });
+    // What is written at present takes what waits along.
+    await Promise.race([this.#writing, late]);
+    clearTimeout(timer);
   }
 
   #limited(rate: Rate, event: string, fields: Fields): void {

@@ -3,7 +3,7 @@
  *
  *   <id of the issuing key>.<base64url of deflated JSON { e, s, r, a }>.<base64url of the signature>
  *
- * `e`: when it ends, seconds since the epoch; `s`: globs and `r`: regular expressions of the subscription; `a`: accessPattern.
+ * `e`: when it ends, milliseconds since the epoch; `s`: globs and `r`: regular expressions of the subscription; `a`: accessPattern.
  *
  * 1. The signature is an HMAC-SHA-256 with the keys file's secret for tokens, over the hash of the key's secret and all of
  *    the text before it. So a token ends with the key that it was made with, also when that is only rotated.
@@ -15,7 +15,7 @@ import { ServerFailure } from "../failure.ts";
 import type { Principal, Verb } from "../principal.ts";
 import type { Credential } from "./credentials.ts";
 import { globMatcher } from "./globs.ts";
-import { compilePattern } from "./patterns.ts";
+import { compilePattern, compileSimplePattern } from "./patterns.ts";
 
 /** What a token is asked for with; any of them may be missing. */
 export interface TokenRequest {
@@ -56,7 +56,7 @@ export function claimsOf(asked: TokenRequest, expiresMs: number): TokenClaims {
       `subscribePatterns may hold ${PATTERN_COUNT_MAX} regular expressions; there are ${regular.length}.`,
     );
   }
-  for (const entry of regular) compilePattern(entry, "subscribePatterns");
+  for (const entry of regular) compileSimplePattern(entry, "subscribePatterns");
   const { accessPattern } = asked as { accessPattern?: unknown };
   if (accessPattern !== undefined && accessPattern !== null) {
     if (typeof accessPattern !== "string" || accessPattern === "") {
@@ -85,7 +85,7 @@ export function claimsOf(asked: TokenRequest, expiresMs: number): TokenClaims {
 /** The text of a token. 400 when it would be too long for a URL. */
 export function tokenOf(claims: TokenClaims, credential: Credential, secret: Buffer): string {
   const { expiresMs, globs, patterns, accessPattern } = claims;
-  const text = JSON.stringify({ e: Math.floor(expiresMs / 1000), s: globs, r: patterns, a: accessPattern });
+  const text = JSON.stringify({ e: expiresMs, s: globs, r: patterns, a: accessPattern });
   const signed = `${credential.id}.${deflateRawSync(text).toString("base64url")}`;
   const token = `${signed}.${signature(signed, credential, secret).toString("base64url")}`;
   if (token.length <= TOKEN_SIZE_MAX) return token;
@@ -116,7 +116,7 @@ export function isSignedBy(
 export function readClaims(payload: string): TokenClaims {
   const text = inflateRawSync(Buffer.from(payload, "base64url"), { maxOutputLength: CLAIMS_SIZE_MAX }).toString("utf8");
   const { e, s, r, a } = JSON.parse(text) as { e: number; s: string[]; r: string[]; a?: string };
-  return { expiresMs: e * 1000, globs: s, patterns: r, accessPattern: a };
+  return { expiresMs: e, globs: s, patterns: r, accessPattern: a };
 }
 
 /** Whoever shows a token: no more than the key that it was made with, and of that what the token says. */
@@ -134,7 +134,7 @@ export class TokenPrincipal implements Principal {
     this.revoked = issuer.revoked;
     this.#issuer = issuer;
     const isGlob = globMatcher(claims.globs);
-    const tests = claims.patterns.map((pattern) => compilePattern(pattern, "subscribePatterns"));
+    const tests = claims.patterns.map((pattern) => compileSimplePattern(pattern, "subscribePatterns"));
     const isSubscribed = tests.length === 0 ? isGlob : (key: string) => isGlob(key) || tests.some((test) => test(key));
     this.subscribes = (key) => isSubscribed(key) && issuer.may("watch", key);
     this.#allows =
