@@ -1,18 +1,30 @@
 /** Tenants: the key space of each in one store, under the encodings that protocols ask for. */
 import type { Entry, WriteOptions } from "../../store/entry.ts";
+import type { KeyOf, ValueOf } from "../../store/options.ts";
 import type { Range } from "../../store/range.ts";
 import type { Store } from "../../store/store.ts";
+import type { Change, WatchRange } from "../../store/watch.ts";
 import { PatchNotes } from "./operations/patch-notes.ts";
 import { StoreOperations } from "./operations/store-operations.ts";
 
 /** A view of one moment. */
 export interface View {
   readonly version: number;
+  /** The same moment of records of the same store. */
+  in<K, V>(records: Records<K, V>): { getEntry(key: K): Entry<V> | undefined | Promise<Entry<V> | undefined> };
   close(): unknown;
 }
 
 /** A range, read through a view of the same store. */
 export type ViewRange<K> = Omit<Range<K>, "snapshot"> & { snapshot?: View };
+
+/** Changes as they come; see `Store.watch`. */
+export interface Watching<K = Uint8Array, V = Uint8Array> {
+  /** The version to go on from. */
+  readonly version: number;
+  next(): Promise<IteratorResult<Change<K, V>, undefined>>;
+  return(): Promise<unknown>;
+}
 
 /** Records under one pair of encodings: a store's calls, which answer at once, or those of a connection to it, which give promises. */
 export interface Records<K, V> {
@@ -23,12 +35,12 @@ export interface Records<K, V> {
   put(key: K, value: V, options?: WriteOptions): Promise<boolean>;
   del(key: K, options?: WriteOptions): Promise<boolean>;
   increment(key: K, by: bigint): bigint | Promise<bigint>;
-  update<R extends V | undefined>(key: K, fn: (value: V | undefined) => R): R | Promise<R>;
   entries(range?: ViewRange<K>): AsyncIterable<[K, V]>;
   keys(range?: ViewRange<K>): AsyncIterable<K>;
   count(range?: ViewRange<K>): number | Promise<number>;
   clear(range: Range<K>): number | Promise<number>;
   snapshot(): View | Promise<View>;
+  watch(what: WatchRange<K>, options: { since?: number }): Watching<K, V>;
   flush(): Promise<void>;
   /** The version of the last write. Stores only. */
   readonly version?: number;
@@ -94,7 +106,9 @@ export class Tenants {
 export function facesOf(store: Store<unknown, unknown>, namespace: string): Faces {
   const face = <K extends "utf8" | "binary", V extends "utf8" | "binary">(keyEncoding: K, valueEncoding: V) => {
     const encodings = { keyEncoding, valueEncoding };
-    return namespace === "" ? store.withEncodings(encodings) : store.sub(namespace, encodings);
+    const records = namespace === "" ? store.withEncodings(encodings) : store.sub(namespace, encodings);
+    // A view is of the kind that its store makes, which the types of both kinds cannot tell.
+    return records as unknown as Records<KeyOf<K>, ValueOf<V>>;
   };
   return {
     text: face("utf8", "utf8"),

@@ -38,8 +38,8 @@ export class Patch {
     const stored = object === undefined ? undefined : objectOf(textOrBytes(before));
     if (object === undefined || stored === undefined) return { value: this.appended(before), shown: undefined };
     const merged = mergePatch(stored, object) as JsonObject;
-    const value = this.checked(JSON.stringify(merged));
-    return { value, shown: this.deletes ? JSON.stringify(withNulls(merged, object)) : undefined };
+    const value = this.checked(jsonOf(merged));
+    return { value, shown: this.deletes ? jsonOf(withNulls(merged, object)) : undefined };
   }
 
   private appended(before: Uint8Array): Uint8Array {
@@ -74,6 +74,16 @@ function objectOf(value: string | Uint8Array): JsonObject | undefined {
     return JSON.parse(text) as JsonObject;
   } catch {
     return undefined;
+  }
+}
+
+/** The text of a document. Runtimes parse what is nested more deeply than they can write. */
+function jsonOf(document: JsonObject): string {
+  try {
+    return JSON.stringify(document);
+  } catch (cause) {
+    const message = "The updated value would be nested too deeply. Nothing was changed.";
+    throw new ServerFailure(400, message, undefined, { cause });
   }
 }
 

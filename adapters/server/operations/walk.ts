@@ -28,7 +28,8 @@ export interface WalkRange {
 /** What is done at once between two turns of the event loop, and how many records are given before that is looked at. */
 const TURN_MS = 4;
 const TURN_RECORDS = 32;
-const BOUNDS = ["gt", "gte", "lt", "lte", "prefix"] as const;
+/** Names of what bounds a range. */
+export const BOUNDS = ["gt", "gte", "lt", "lte", "prefix"] as const;
 /** What the namespaces among a store's own keys begin with. */
 export const NAMESPACE = 0xff;
 
@@ -143,7 +144,8 @@ export class RecordWalk {
   }
 }
 
-function bytesOf(key: Key): Uint8Array {
+/** A key as bytes. */
+export function bytesOf(key: Key): Uint8Array {
   return typeof key === "string" ? encoder.encode(key) : key;
 }
 

@@ -1,0 +1,62 @@
+/** What REST needs of the server around it. */
+import type { Store } from "../../../store/store.ts";
+import type { Operations } from "../operations.ts";
+import type { Principal } from "../principal.ts";
+
+/** What the requests of one server share: a part of what `createServer` makes. */
+export interface RestContext {
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
+  readonly store: Store<any, any>;
+  readonly access: {
+    authenticate(apiKey: string): Principal | undefined;
+    verifyToken(token: string): Principal | undefined;
+    /** Throws `ServerFailure`: 400 for a bad pattern, 403 where the key may not. */
+    issueToken(
+      principal: Principal,
+      wants: { subscribeKeys?: string[]; subscribePatterns?: string[]; accessPattern?: string },
+    ): { token: string; expiresAt: number };
+  };
+  /** What `Tenants` gives. */
+  operationsOf(tenant: string): Operations;
+  readonly limits: {
+    /** Takes one request from the budgets: 0, or the seconds after which to try again. */
+    request(principal: Pick<Principal, "id" | "tenant">): number;
+    /** Takes bytes that are in flight, until `release`; false, and nothing taken, where that is more than may be. */
+    take(tenant: string, size: number): boolean;
+    release(tenant: string, size: number): void;
+    /** Takes one of the tenant's long-lived connections, until `disconnected`. */
+    connected(tenant: string): boolean;
+    disconnected(tenant: string): void;
+    /** 0, or the seconds for which an address may not try to authenticate. */
+    authenticationDelay(address: string): number;
+    authenticationFailed(address: string): void;
+  };
+  readonly log: { error(message: string, fields?: Record<string, unknown>): void };
+  /** Aborts when the server begins to close: streams end then. */
+  readonly closing: AbortSignal;
+}
+
+/** Decided values. */
+export interface RestSettings {
+  /** Bytes that a value of HPKV's endpoints must stay below. */
+  readonly valueSizeLimit: number;
+  /** Bytes of a raw body, and of a line of a bulk load, at most. */
+  readonly bodyBytes: number;
+  /** After so long without a reader a stream ends, in milliseconds. */
+  readonly stallMs: number;
+  /** Silence of `GET /watch` after which a comment is sent, in milliseconds. */
+  readonly heartbeatMs: number;
+  /** After so long without a read a snapshot is closed, in milliseconds. */
+  readonly snapshotIdleMs: number;
+  /** Snapshots that a tenant may have open. */
+  readonly snapshotsMax: number;
+}
+
+export const REST_SETTINGS: RestSettings = {
+  valueSizeLimit: 102_400,
+  bodyBytes: 64 * 1024 * 1024,
+  stallMs: 60_000,
+  heartbeatMs: 15_000,
+  snapshotIdleMs: 60_000,
+  snapshotsMax: 16,
+};

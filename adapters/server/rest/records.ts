@@ -1,0 +1,167 @@
+/** One record: read, written, patched, counted up, deleted. */
+import { ServerFailure } from "../failure.ts";
+import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
+import { hasOtherCharset, mediaType, preferred } from "./accept.ts";
+import { type AnswerHeaders, answer, JSON_TYPE, jsonAnswer, tagOf } from "./answers.ts";
+import { bodyOf, objectOfBody, parsedJson, textOf } from "./body.ts";
+import { type Call, notFound } from "./call.ts";
+import { conditionFailed, isUnchanged, writeCondition } from "./conditions.ts";
+import {
+  flagMember,
+  HPKV_KEY_SIZE_MAX,
+  hpkvValueMember,
+  incrementMember,
+  keyMember,
+  recordMembers,
+  writeOptionsOf,
+} from "./members.ts";
+
+type Key = string | Uint8Array;
+
+export const TEXT_TYPE = "text/plain";
+export const BYTES_TYPE = "application/octet-stream";
+const FORMS = [
+  [JSON_TYPE, "json"],
+  [TEXT_TYPE, "text"],
+  [BYTES_TYPE, "bytes"],
+] as const;
+
+/** Where a record that expires says when. */
+export const EXPIRES_HEADER = "x-expires-at";
+
+/** `GET /record/{key}` */
+export function getRecord(call: Call): Response | Promise<Response> {
+  const key = call.key();
+  call.allow("read", key);
+  const snapshot = call.hasQuery ? call.query.text("snapshot") : undefined;
+  const found = snapshot === undefined ? call.operations.getEntrySoon(key) : entryAt(call, key, snapshot);
+  if (!(found instanceof Promise)) return found === undefined ? missing(call) : recordAnswer(call, key, found);
+  return found.then((entry) => (entry === undefined ? missing(call) : recordAnswer(call, key, entry)));
+}
+
+function entryAt(call: Call, key: Key, snapshot: string): Promise<ServedEntry | undefined> {
+  const { operations } = call;
+  return call.rest.snapshots.use(snapshot, call.principal.tenant, (view) => operations.getEntryAt(key, view));
+}
+
+function missing(call: Call): never {
+  // A condition that names a version does not hold for what is not there.
+  if (call.header("if-match") !== undefined) throw conditionFailed();
+  throw notFound();
+}
+
+function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: ServedEntry): Response {
+  const headers: AnswerHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
+  if (isUnchanged(call, version)) return answer(304, null, { etag: tagOf(version) });
+  const form = preferred(call.header("accept"), FORMS);
+  if (form === "json") {
+    const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
+    return answer(200, `{${recordMembers(key, value)}${expiry}}`, headers);
+  }
+  if (expiresAt !== undefined) headers[EXPIRES_HEADER] = String(expiresAt);
+  headers["x-content-type-options"] = "nosniff";
+  if (form === "bytes") return answer(200, value, { ...headers, "content-type": BYTES_TYPE });
+  if (typeof value === "string")
+    return answer(200, value, { ...headers, "content-type": `${TEXT_TYPE}; charset=utf-8` });
+  throw new ServerFailure(406, `The value is no UTF-8 text. Accept ${BYTES_TYPE} or ${JSON_TYPE}.`);
+}
+
+/** `POST /record` */
+export async function postRecord(call: Call): Promise<Response> {
+  const body = await objectOfBody(call);
+  const key = keyMember(body, HPKV_KEY_SIZE_MAX);
+  call.allow("write", key);
+  const { valueSizeLimit } = call.rest.settings;
+  const value = hpkvValueMember(body, valueSizeLimit);
+  const isPartial = flagMember(body, "partialUpdate");
+  const options = writeOptionsOf(call, body);
+  if (!isPartial) return written(call, key, value, options, "Record stored");
+  const asked = await conditional(call, key, options);
+  const done = call.operations.patchIf(key, value, valueSizeLimit - 1, asked);
+  const { version } = call.operations;
+  if (!(await done)) throw conditionFailed();
+  return doneAnswer("Record updated", version, options?.expiresAt);
+}
+
+/** `PUT /record/{key}` */
+export async function putRecord(call: Call): Promise<Response> {
+  const key = call.key();
+  call.allow("write", key);
+  const options = writeOptionsOf(call, {});
+  const contentType = call.header("content-type");
+  const type = mediaType(contentType);
+  const isText = type.startsWith("text/") || type === JSON_TYPE;
+  if (isText && hasOtherCharset(contentType)) throw new ServerFailure(415, "Text must be UTF-8.");
+  const bytes = await bodyOf(call, call.rest.settings.bodyBytes);
+  if (isText) {
+    const text = textOf(bytes);
+    if (type === JSON_TYPE) parsedJson(text);
+  }
+  return written(call, key, bytes, options, "Record stored");
+}
+
+async function written(
+  call: Call,
+  key: Key,
+  value: string | Uint8Array,
+  options: ServedWriteOptions | undefined,
+  message: string,
+): Promise<Response> {
+  const asked = await conditional(call, key, options);
+  const done = call.operations.put(key, value, asked);
+  const { version } = call.operations;
+  if (!(await done)) throw conditionFailed();
+  return doneAnswer(message, version, options?.expiresAt);
+}
+
+/** `DELETE /record/{key}` */
+export async function deleteRecord(call: Call): Promise<Response> {
+  const key = call.key();
+  call.allow("delete", key);
+  const options = writeOptionsOf(call, {});
+  if (options?.expiresAt !== undefined) throw new ServerFailure(400, "A deletion has no time to live.");
+  const asked = await conditional(call, key, options);
+  if (await call.operations.delete(key, asked)) return doneAnswer("Record deleted");
+  if (asked?.ifVersion !== undefined) throw conditionFailed();
+  throw notFound();
+}
+
+/** `POST /record/atomic` */
+export async function postAtomic(call: Call): Promise<Response> {
+  const body = await objectOfBody(call);
+  const key = keyMember(body, HPKV_KEY_SIZE_MAX);
+  call.allow("write", key);
+  const by = incrementMember(body);
+  if (writeOptionsOf(call, body) !== undefined) {
+    throw new ServerFailure(400, "An increment takes no expiry and no timestamp: the record keeps those that it has.");
+  }
+  const condition = await writeCondition(call, key);
+  const { operations } = call;
+  const counted = condition === undefined ? operations.increment(key, by) : operations.incrementIf(key, by, condition);
+  const { version } = operations;
+  const sum = await counted;
+  if (sum === undefined) throw conditionFailed();
+  const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
+  return version === undefined
+    ? jsonAnswer(200, text)
+    : answer(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+}
+
+/** Options with the condition that the request's headers make; `undefined` where there are none. */
+function conditional(
+  call: Call,
+  key: Key,
+  options: ServedWriteOptions | undefined,
+): ServedWriteOptions | undefined | Promise<ServedWriteOptions | undefined> {
+  const condition = writeCondition(call, key);
+  if (condition === undefined) return options;
+  if (condition instanceof Promise) return condition.then((ifVersion) => ({ ...options, ifVersion }));
+  return { ...options, ifVersion: condition };
+}
+
+function doneAnswer(message: string, version?: number, expiresAt?: number): Response {
+  const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
+  const text = `{"success":true,"message":"${message}"${expiry}}`;
+  if (version === undefined) return jsonAnswer(200, text);
+  return answer(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+}
