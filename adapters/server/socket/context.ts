@@ -1,7 +1,7 @@
 /** What the WebSocket protocol needs of the server around it. */
 import type { Feed } from "../feed/feed.ts";
 import type { Operations } from "../operations.ts";
-import type { Principal } from "../principal.ts";
+import type { Principal, Verb } from "../principal.ts";
 
 /** Decided values; see the configuration. */
 export interface SocketSettings {
@@ -13,11 +13,19 @@ export interface SocketSettings {
   readonly ordersByTimestamps: boolean;
 }
 
+/** Where a request came from, for the audit log. */
+export interface Origin {
+  address: string;
+  protocol: "websocket";
+}
+
 /** What the sessions of one server share. */
 export interface SocketContext {
   readonly access: {
-    authenticate(apiKey: string): Principal | undefined;
-    verifyToken(token: string): Principal | undefined;
+    authenticate(apiKey: string, from?: Origin): Principal | undefined;
+    verifyToken(token: string, from?: Origin): Principal | undefined;
+    /** For the audit log. */
+    denied(principal: Principal, verb: Verb, key?: string | Uint8Array, from?: Origin): void;
   };
   operationsOf(tenant: string): Operations;
   readonly limits: {

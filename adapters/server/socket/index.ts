@@ -2,8 +2,7 @@
 import { ServerFailure } from "../failure.ts";
 import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession, UpgradeHandler } from "../wire.ts";
-import type { SocketContext } from "./context.ts";
-import { Revocations } from "./revocations.ts";
+import type { Origin, SocketContext } from "./context.ts";
 import { HpkvSession } from "./session.ts";
 
 export type { SocketContext, SocketSettings } from "./context.ts";
@@ -13,31 +12,28 @@ export type { SocketContext, SocketSettings } from "./context.ts";
  * A token's connection is told about changes of the keys that it subscribes to, from the moment on at which its session begins.
  */
 export function socketHandler(context: SocketContext): UpgradeHandler {
-  const revocations = new Revocations();
-  return (request) => {
-    const principal = principalOf(request, context.access);
+  return (request, { address }) => {
+    const origin: Origin = { address, protocol: "websocket" };
+    const principal = principalOf(request, context.access, origin);
     if (principal === undefined) return refusal(new ServerFailure(403, "Missing or invalid API key or token."));
-    return { principal, begin: (socket) => begin(context, revocations, principal, socket) };
+    return { principal, begin: (socket) => begin(context, principal, origin, socket) };
   };
 }
 
-function principalOf(request: Request, access: SocketContext["access"]): Principal | undefined {
+function principalOf(request: Request, access: SocketContext["access"], origin: Origin): Principal | undefined {
   const { searchParams } = new URL(request.url);
   const token = searchParams.get("token");
-  if (token !== null) return access.verifyToken(token);
+  if (token !== null) return access.verifyToken(token, origin);
   const apiKey = searchParams.get("apiKey") ?? request.headers.get("x-api-key");
-  return apiKey === null ? undefined : access.authenticate(apiKey);
+  return apiKey === null ? undefined : access.authenticate(apiKey, origin);
 }
 
-function begin(context: SocketContext, revocations: Revocations, principal: Principal, socket: Socket): SocketSession {
-  const leaving: (() => void)[] = [];
-  const session = new HpkvSession(context, principal, socket, () => {
-    for (const leave of leaving) leave();
-  });
-  leaving.push(revocations.add(principal.revoked, () => session.revoke()));
+function begin(context: SocketContext, principal: Principal, origin: Origin, socket: Socket): SocketSession {
+  let leave: (() => void) | undefined;
+  const session = new HpkvSession(context, principal, origin, socket, () => leave?.());
   if (principal.subscribes !== undefined) {
     try {
-      leaving.push(context.feed.subscribe(principal.tenant, principal.subscribes, session));
+      leave = context.feed.subscribe(principal.tenant, principal.subscribes, session);
     } catch {
       session.lost();
     }

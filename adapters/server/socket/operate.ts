@@ -1,11 +1,12 @@
 /** What HPKV's requests do: rights first, then a tenant's operations, then the reply. */
 import { ServerFailure } from "../failure.ts";
 import type { Operations, ServedWriteOptions } from "../operations.ts";
-import type { Principal, Verb } from "../principal.ts";
+import { type Principal, shownOf, type Verb } from "../principal.ts";
 import type { SocketSettings } from "./context.ts";
 import { doneReply, rangeReply, recordReply, sumReply } from "./reply.ts";
 import {
   ATOMIC,
+  type Bytes,
   DELETE,
   endsOf,
   type Fields,
@@ -29,11 +30,19 @@ export class Requests {
   private readonly principal: Principal;
   private readonly operations: Operations;
   private readonly settings: SocketSettings;
+  private readonly onDenied: (verb: Verb, key: Bytes) => void;
 
-  constructor(principal: Principal, operations: Operations, settings: SocketSettings) {
+  /** `onDenied` is told what was refused for want of a right. */
+  constructor(
+    principal: Principal,
+    operations: Operations,
+    settings: SocketSettings,
+    onDenied: (verb: Verb, key: Bytes) => void,
+  ) {
     this.principal = principal;
     this.operations = operations;
     this.settings = settings;
+    this.onDenied = onDenied;
   }
 
   /**
@@ -102,24 +111,22 @@ export class Requests {
     return sumReply(id, key, await this.operations.increment(key, incrementOf(fields, text)));
   }
 
-  private allowedKey(verb: Verb, fields: Fields): string {
+  private allowedKey(verb: Verb, fields: Fields): Bytes {
     const key = keyOf(fields);
-    if (!this.principal.may(verb, key)) throw notAllowed(verb);
+    if (!this.principal.may(verb, key)) this.deny(verb, key);
     return key;
   }
 
-  /**
-   * Which records of a range are shown; `undefined`: all. A token's pattern says nothing of ranges: both ends must match, and of what
-   * lies between only what matches is shown.
-   */
-  private shownBetween(start: string, end: string): ((key: string | Uint8Array) => boolean) | undefined {
-    const { principal } = this;
-    if (principal.subscribes === undefined) {
-      if (!principal.mayRange("range", start, end)) throw notAllowed("range");
-      return undefined;
-    }
-    if (!principal.may("range", start) || !principal.may("range", end)) throw notAllowed("range");
-    return (key) => principal.may("range", key);
+  /** Which records of a range are shown; `undefined`: all. */
+  private shownBetween(start: Bytes, end: Bytes): ((key: Bytes) => boolean) | undefined {
+    const shown = shownOf(this.principal, "range", start, end);
+    if (shown === false) this.deny("range", start);
+    return shown === true ? undefined : shown;
+  }
+
+  private deny(verb: Verb, key: Bytes): never {
+    this.onDenied(verb, key);
+    throw new ServerFailure(403, `Permission denied: this key or token may not ${verb} here.`);
   }
 
   private writeOptions(fields: Fields): ServedWriteOptions | undefined {
@@ -129,15 +136,11 @@ export class Requests {
   }
 }
 
-function foundReply(id: string, key: string, value: string | Uint8Array | undefined): string {
+function foundReply(id: string, key: Bytes, value: Bytes | undefined): string {
   if (value === undefined) throw notFound();
   return recordReply(id, key, value);
 }
 
 function notFound(): ServerFailure {
   return new ServerFailure(404, "Record not found");
-}
-
-function notAllowed(verb: Verb): ServerFailure {
-  return new ServerFailure(403, `Permission denied: this key or token may not ${verb} here.`);
 }

@@ -7,13 +7,14 @@
 import { base64Of, textOf } from "../bytes-as-text.ts";
 import type { ServerFailure } from "../failure.ts";
 import type { ServedPage, ServedRecord } from "../operations.ts";
+import type { Bytes, Fields } from "./request.ts";
 
 /** Longest key that an error reply repeats, in characters. */
-const KEY_LENGTH_MAX = 512;
+const KEY_LENGTH_MAX = 1024;
 
 /** The record of a `get`. */
-export function recordReply(id: string, key: string, value: string | Uint8Array): string {
-  return `{"code":200${id},"key":${JSON.stringify(key)},${valueMembers(value)}}`;
+export function recordReply(id: string, key: Bytes, value: Bytes): string {
+  return `{"code":200${id},${keyMembers(key)},${valueMembers(value)}}`;
 }
 
 /** A write that is on stable storage. */
@@ -22,8 +23,8 @@ export function doneReply(id: string, message: string): string {
 }
 
 /** The sum of an atomic operation, all its digits. */
-export function sumReply(id: string, key: string, sum: bigint): string {
-  return `{"code":200${id},"success":true,"key":${JSON.stringify(key)},"newValue":${sum},"result":${sum}}`;
+export function sumReply(id: string, key: Bytes, sum: bigint): string {
+  return `{"code":200${id},"success":true,${keyMembers(key)},"newValue":${sum},"result":${sum}}`;
 }
 
 /** The records of a range. */
@@ -33,24 +34,29 @@ export function rangeReply(id: string, { records, truncated }: ServedPage): stri
   return `{"code":200${id},"records":[${list}],"count":${records.length},"truncated":${truncated}}`;
 }
 
-/** A refusal. `key`: what the request named, as far as it is one. */
-export function failureReply(id: string, key: unknown, { status, message, retryAfter }: ServerFailure): string {
-  const keyMember = typeof key === "string" && key.length <= KEY_LENGTH_MAX ? `,"key":${JSON.stringify(key)}` : "";
+/** A refusal. It repeats the key that the request named, as it did, as far as that may be one. */
+export function failureReply(id: string, fields: Fields | undefined, failure: ServerFailure): string {
+  const { status, message, retryAfter } = failure;
   const retryMember = retryAfter === undefined ? "" : `,"retryAfter":${retryAfter}`;
-  return `{"code":${status}${id}${keyMember},"error":${JSON.stringify(message)}${retryMember}}`;
+  return `{"code":${status}${id}${namedKey(fields)},"error":${JSON.stringify(message)}${retryMember}}`;
+}
+
+function namedKey({ key, keyEncoding }: Fields = {}): string {
+  if (typeof key !== "string" || key.length > KEY_LENGTH_MAX) return "";
+  return `,"key":${JSON.stringify(key)}${keyEncoding === "base64" ? ',"keyEncoding":"base64"' : ""}`;
 }
 
 function recordOf({ key, value }: ServedRecord): string {
   return `{${keyMembers(key)},${valueMembers(value)}}`;
 }
 
-function keyMembers(key: string | Uint8Array): string {
+function keyMembers(key: Bytes): string {
   const text = typeof key === "string" ? key : textOf(key);
   if (text !== undefined) return `"key":${JSON.stringify(text)}`;
   return `"key":"${base64Of(key as Uint8Array)}","keyEncoding":"base64"`;
 }
 
-function valueMembers(value: string | Uint8Array): string {
+function valueMembers(value: Bytes): string {
   const text = typeof value === "string" ? value : textOf(value);
   if (text !== undefined) return `"value":${JSON.stringify(text)}`;
   return `"value":"${base64Of(value as Uint8Array)}","encoding":"base64"`;

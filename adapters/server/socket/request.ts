@@ -33,14 +33,17 @@ export interface Fields {
   readonly messageId?: unknown;
   readonly timestamp?: unknown;
   readonly encoding?: unknown;
+  readonly keyEncoding?: unknown;
 }
+
+/** Text, or bytes that are none. */
+export type Bytes = string | Uint8Array;
 
 /** A frame as text: binary ones are taken for UTF-8. */
 export function frameText(frame: string | Uint8Array): string {
   if (typeof frame === "string") return frame;
   const text = textOf(frame);
-  if (text === undefined)
-    throw new ServerFailure(400, "The frame is binary, and no UTF-8. Send one JSON object as text.");
+  if (text === undefined) refuse("The frame is binary, and no UTF-8. Send one JSON object as text.");
   return text;
 }
 
@@ -50,10 +53,10 @@ export function fieldsOf(text: string): Fields {
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw new ServerFailure(400, "The frame is no JSON. Send one JSON object as text.");
+    refuse("The frame is no JSON. Send one JSON object as text.");
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    throw new ServerFailure(400, "The frame is JSON, but no object. Send { op, key, messageId, … }.");
+    refuse("The frame is JSON, but no object. Send { op, key, messageId, … }.");
   }
   return parsed;
 }
@@ -68,62 +71,71 @@ export function messageIdMember({ messageId }: Fields, text: string): string {
   if (typeof messageId === "string" && messageId.length <= MESSAGE_ID_LENGTH_MAX) {
     return `,"messageId":${JSON.stringify(messageId)}`;
   }
-  throw new ServerFailure(400, "messageId must be a number.");
+  refuse("messageId must be a number.");
 }
 
 /** The key of an operation on one record. */
-export function keyOf({ key }: Fields): string {
-  return checkedKey(key, "key", KEY_SIZE_MAX);
+export function keyOf({ key, keyEncoding }: Fields): Bytes {
+  return checkedKey(key, "key", keyEncoding, KEY_SIZE_MAX);
 }
 
 /** Both ends of a range. Either may be longer than a key, since neither need be one. */
-export function endsOf({ key, endKey }: Fields): { start: string; end: string } {
+export function endsOf({ key, endKey, keyEncoding }: Fields): { start: Bytes; end: Bytes } {
   return {
-    start: checkedKey(key, "key", RANGE_END_SIZE_MAX),
-    end: checkedKey(endKey, "endKey", RANGE_END_SIZE_MAX),
+    start: checkedKey(key, "key", keyEncoding, RANGE_END_SIZE_MAX),
+    end: checkedKey(endKey, "endKey", keyEncoding, RANGE_END_SIZE_MAX),
   };
 }
 
-function checkedKey(key: unknown, name: string, sizeMax: number): string {
-  if (typeof key !== "string" || key === "") throw new ServerFailure(400, `${name} must be text that is not empty.`);
-  if (!fits(key, sizeMax)) throw new ServerFailure(400, `${name} takes more than ${sizeMax} bytes.`);
-  if (!isWellFormed(key)) throw new ServerFailure(400, `${name} has half of a surrogate pair, and is no Unicode text.`);
+function checkedKey(key: unknown, name: string, encoding: unknown, sizeMax: number): Bytes {
+  if (typeof key !== "string" || key === "") refuse(`${name} must be text that is not empty.`);
+  if (isBase64(encoding, "keyEncoding")) {
+    return decoded(key, name, sizeMax) ?? refuse(`${name} takes more than ${sizeMax} bytes.`);
+  }
+  if (!fits(key, sizeMax)) refuse(`${name} takes more than ${sizeMax} bytes.`);
+  if (!isWellFormed(key)) refuse(`${name} has half of a surrogate pair, and is no Unicode text.`);
   return key;
 }
 
 /** The value to store, of less than `sizeLimit` bytes. */
-export function givenValueOf({ value, encoding }: Fields, sizeLimit: number): string | Uint8Array {
-  if (typeof value !== "string" || value === "") throw new ServerFailure(400, "value must be text that is not empty.");
-  if (encoding === undefined || encoding === null) {
-    if (!fits(value, sizeLimit - 1)) throw tooLarge(sizeLimit);
-    if (!isWellFormed(value)) {
-      throw new ServerFailure(
-        400,
-        'value has half of a surrogate pair. Bytes that are no text go with "encoding":"base64".',
-      );
-    }
-    return value;
+export function givenValueOf({ value, encoding }: Fields, sizeLimit: number): Bytes {
+  if (typeof value !== "string" || value === "") refuse("value must be text that is not empty.");
+  if (isBase64(encoding, "encoding")) return decoded(value, "value", sizeLimit - 1) ?? refuse(tooLarge(sizeLimit));
+  if (!fits(value, sizeLimit - 1)) refuse(tooLarge(sizeLimit));
+  if (!isWellFormed(value)) {
+    refuse('value has half of a surrogate pair. Bytes that are no text go with "encoding":"base64".');
   }
-  if (encoding !== "base64") throw new ServerFailure(400, 'encoding must be "base64", or left out.');
-  if (value.length > Math.ceil(sizeLimit / 3) * 4) throw tooLarge(sizeLimit);
-  const bytes = bytesOfBase64(value);
-  if (bytes === undefined) throw new ServerFailure(400, "value is no base64 with padding.");
-  if (bytes.length >= sizeLimit) throw tooLarge(sizeLimit);
-  return bytes;
+  return value;
 }
 
-function tooLarge(sizeLimit: number): ServerFailure {
-  return new ServerFailure(400, `value must take less than ${sizeLimit} bytes.`);
+function isBase64(encoding: unknown, name: string): boolean {
+  if (encoding === undefined || encoding === null || encoding === "utf8") return false;
+  return encoding === "base64" || refuse(`${name} must be "base64", or left out.`);
+}
+
+/** What base64 stands for; `undefined` when it is more than `sizeMax` bytes. */
+function decoded(text: string, name: string, sizeMax: number): Uint8Array | undefined {
+  if (text.length > Math.ceil(sizeMax / 3) * 4) return undefined;
+  const bytes = bytesOfBase64(text) ?? refuse(`${name} is no base64 with padding.`);
+  return bytes.length > sizeMax ? undefined : bytes;
+}
+
+function tooLarge(sizeLimit: number): string {
+  return `value must take less than ${sizeLimit} bytes.`;
+}
+
+function refuse(message: string): never {
+  throw new ServerFailure(400, message);
 }
 
 /** What an atomic operation adds: an integer of 64 bits, taken digit by digit. */
 export function incrementOf({ value }: Fields, text: string): bigint {
-  if (typeof value !== "number") throw new ServerFailure(400, "value must be a number.");
+  if (typeof value !== "number") refuse("value must be a number.");
   if (Number.isSafeInteger(value)) return BigInt(value);
   const exact = exactNumber(text, "value");
-  if (!/^-?\d{1,19}$/.test(exact)) throw new ServerFailure(400, "value must be an integer of 64 bits.");
+  if (!/^-?\d{1,19}$/.test(exact)) refuse("value must be an integer of 64 bits.");
   const by = BigInt(exact);
-  if (by !== BigInt.asIntN(64, by)) throw new ServerFailure(400, "value must be an integer of 64 bits.");
+  if (by !== BigInt.asIntN(64, by)) refuse("value must be an integer of 64 bits.");
   return by;
 }
 
@@ -131,7 +143,7 @@ export function incrementOf({ value }: Fields, text: string): bigint {
 export function limitOf({ limit }: Fields): number {
   if (limit === undefined || limit === null) return RANGE_LIMIT;
   if (typeof limit !== "number" || !Number.isInteger(limit) || limit < 1) {
-    throw new ServerFailure(400, `limit must be an integer from 1 to ${RANGE_LIMIT_MAX}.`);
+    refuse(`limit must be an integer from 1 to ${RANGE_LIMIT_MAX}.`);
   }
   return Math.min(limit, RANGE_LIMIT_MAX);
 }
@@ -140,7 +152,7 @@ export function limitOf({ limit }: Fields): number {
 export function timestampOf({ timestamp }: Fields): number | undefined {
   if (timestamp === undefined || timestamp === null) return undefined;
   if (!Number.isSafeInteger(timestamp) || (timestamp as number) < 0) {
-    throw new ServerFailure(400, "timestamp must be milliseconds since the epoch, an integer.");
+    refuse("timestamp must be milliseconds since the epoch, an integer.");
   }
   return timestamp as number;
 }

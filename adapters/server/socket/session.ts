@@ -14,7 +14,7 @@ import { failureOf, ServerFailure } from "../failure.ts";
 import type { Notice } from "../feed/notice.ts";
 import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession } from "../wire.ts";
-import type { SocketContext } from "./context.ts";
+import type { Origin, SocketContext } from "./context.ts";
 import { Requests } from "./operate.ts";
 import { failureReply } from "./reply.ts";
 import { type Fields, fieldsOf, frameText, GET, messageIdMember, RANGE } from "./request.ts";
@@ -25,13 +25,14 @@ const WRITE_LOAD = 1;
 /** A value that is not in memory may be large. */
 const READ_LOAD = 16;
 const RANGE_LOAD = 64;
+/** Bytes that are always left to the reader: below the mark at which a runtime tells that they have left, it tells nothing. */
+const BUFFERED_MIN = 131_072;
 /** Bytes of frames that wait at most, each with FRAME_OVERHEAD. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 const FRAME_OVERHEAD = 64;
 /** Requests that waited and are done in one turn of the event loop. */
 const DONE_PER_TURN = 512;
 
-const POLICY_VIOLATION = 1008;
 const SERVICE_RESTART = 1012;
 const TRY_AGAIN_LATER = 1013;
 
@@ -52,12 +53,15 @@ export class HpkvSession implements SocketSession {
   private isOver = false;
 
   /** `leave` is called once, at the end. */
-  constructor(context: SocketContext, principal: Principal, socket: Socket, leave: () => void) {
+  constructor(context: SocketContext, principal: Principal, origin: Origin, socket: Socket, leave: () => void) {
     this.context = context;
     this.principal = principal;
     this.socket = socket;
-    this.requests = new Requests(principal, context.operationsOf(principal.tenant), context.settings);
-    this.bufferedMax = context.settings.sendQueueBytes / 4;
+    const { access, settings } = context;
+    this.requests = new Requests(principal, context.operationsOf(principal.tenant), settings, (verb, key) =>
+      access.denied(principal, verb, key, origin),
+    );
+    this.bufferedMax = Math.max(BUFFERED_MIN, settings.sendQueueBytes / 4);
     this.leave = leave;
   }
 
@@ -96,11 +100,6 @@ export class HpkvSession implements SocketSession {
   /** Notifications were lost: the client connects again, and reads what it needs. */
   lost(): void {
     this.end(SERVICE_RESTART, "Notifications were lost. Connect again and read what is there.");
-  }
-
-  /** The key does not count any more. */
-  revoke(): void {
-    this.end(POLICY_VIOLATION, "The API key was revoked.");
   }
 
   private end(code: number, reason: string): void {
@@ -219,7 +218,7 @@ export class HpkvSession implements SocketSession {
     const told = failure.status === 409 ? new ServerFailure(409, "Timestamp conflict") : failure;
     if (failure.status >= 500)
       this.context.log.warn("a request over WebSocket failed", { error: String(failure.cause) });
-    this.socket.send(failureReply(id, fields?.key, told));
+    this.socket.send(failureReply(id, fields, told));
   }
 
   private note({ op }: Fields, startMs: number): void {
