@@ -18,6 +18,8 @@ export interface TestServer {
   readonly otherKey: string;
   readonly readerKey: string;
   readonly store: Store<unknown, unknown>;
+  /** A token for WebSocket, made with a key. */
+  token(wants: object, apiKey?: string): Promise<string>;
   revoke(): Promise<void>;
   close(): Promise<void>;
 }
@@ -107,8 +109,19 @@ export async function startServer(given: Partial<ServerConfig> & { timestamps?: 
     });
   });
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   return {
-    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    url,
+    async token(wants, apiKey = key.text) {
+      const response = await fetch(`${url}/token/websocket`, {
+        method: "POST",
+        headers: { "x-api-key": apiKey, "content-type": "application/json" },
+        body: JSON.stringify(wants),
+      });
+      const answer = (await response.json()) as { token?: string };
+      if (answer.token === undefined) throw new Error(`no token: ${response.status} ${JSON.stringify(answer)}`);
+      return answer.token;
+    },
     apiKey: key.text,
     otherKey: other.text,
     readerKey: reader.text,

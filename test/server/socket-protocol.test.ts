@@ -30,15 +30,6 @@ async function statusOf(query: string, headers = {}): Promise<number> {
   }
 }
 
-async function tokenFor(body: object, apiKey = server.apiKey): Promise<string> {
-  const response = await fetch(`${server.url}/token/websocket`, {
-    method: "POST",
-    headers: { "x-api-key": apiKey, "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  return ((await response.json()) as { token: string }).token;
-}
-
 describe("the upgrade", () => {
   test("takes a key from the query or from a header, and a path with two slashes", async () => {
     expect(await statusOf(`apiKey=${server.apiKey}`)).toBe(101);
@@ -48,7 +39,7 @@ describe("the upgrade", () => {
   });
 
   test("is refused with 403 for credentials that do not count", async () => {
-    const token = await tokenFor({ subscribeKeys: ["a"] });
+    const token = await server.token({ subscribeKeys: ["a"] });
     expect(await statusOf(`token=${token}`)).toBe(101);
     expect(await statusOf("")).toBe(403);
     expect(await statusOf("apiKey=wrong")).toBe(403);
@@ -408,7 +399,7 @@ describe("rights", () => {
       await owner.ask({ op: 2, key, value: "1", messageId: 1 });
     }
     const socket = await connect(
-      `token=${await tokenFor({ subscribeKeys: ["sub-test-1"], accessPattern: "sub-test-*" })}`,
+      `token=${await server.token({ subscribeKeys: ["sub-test-1"], accessPattern: "sub-test-*" })}`,
     );
     for (const key of ["sub-test-1", "xsub-test-2"]) {
       expect(await socket.ask({ op: 1, key, messageId: 1 })).toMatchObject({ code: 200 });
@@ -429,10 +420,10 @@ describe("rights", () => {
   });
 
   test("of a token without accessPattern are those of its subscription", async () => {
-    const socket = await connect(`token=${await tokenFor({ subscribePatterns: ["only:*"] })}`);
+    const socket = await connect(`token=${await server.token({ subscribePatterns: ["only:*"] })}`);
     expect(await socket.ask({ op: 2, key: "only:1", value: "1", messageId: 1 })).toMatchObject({ code: 200 });
     expect(await socket.ask({ op: 2, key: "other:1", value: "1", messageId: 2 })).toMatchObject({ code: 403 });
-    const nothing = await connect(`token=${await tokenFor({})}`);
+    const nothing = await connect(`token=${await server.token({})}`);
     expect(await nothing.ask({ op: 1, key: "only:1", messageId: 3 })).toMatchObject({ code: 403 });
   });
 });

@@ -17,8 +17,9 @@ import { Notice } from "./notice.ts";
 
 /** Bytes of changes that wait while the event loop is busy, for each tenant with subscribers. */
 const BUFFER_BYTES = 8 * 1024 * 1024;
-/** Subscribers that are told in one turn of the event loop, before sockets get one to send. */
-const TOLD_PER_TURN = 512;
+/** Calls, and characters for each subscriber, in one turn of the event loop; then sockets get one, so that no queue grows for want of it. */
+const CALLS_PER_TURN = 512;
+const LENGTH_PER_TURN = 65_536;
 
 /** The keys of a tenant, as bytes. */
 export interface WatchedStore {
@@ -90,7 +91,8 @@ class TenantFeed {
   private readonly onEnd: () => void;
   private readonly groups = new Map<(key: string) => boolean, Group>();
   private readonly stop = new AbortController();
-  private told = 0;
+  private calls = 0;
+  private length = 0;
 
   constructor(tenant: string, source: FeedSource, onEnd: () => void) {
     this.tenant = tenant;
@@ -127,8 +129,9 @@ class TenantFeed {
     try {
       for await (const change of changes) {
         this.tell(change);
-        if (this.told < TOLD_PER_TURN) continue;
-        this.told = 0;
+        if (this.calls < CALLS_PER_TURN && this.length < LENGTH_PER_TURN) continue;
+        this.calls = 0;
+        this.length = 0;
         await new Promise((resolve) => setImmediate(resolve));
       }
       failure = new Error("the store was closed");
@@ -146,18 +149,19 @@ class TenantFeed {
     if (key === undefined) return;
     let notice: Notice | undefined;
     for (const { matches, subscribers } of this.groups.values()) {
-      this.told++;
+      this.calls++;
       if (!matches(key)) continue;
       for (const [subscriber, since] of subscribers) {
         if (change.version <= since) continue;
-        this.told++;
-        notice ??= new Notice(key, this.valueOf(change, key), Date.now());
+        this.calls++;
+        notice ??= new Notice(key, this.shownOf(change, key), Date.now());
         subscriber.notify(notice);
       }
     }
+    if (notice !== undefined) this.length += notice.frame.length;
   }
 
-  private valueOf({ type, version, value }: Change<Uint8Array, Uint8Array>, key: string): string | Uint8Array | null {
+  private shownOf({ type, version, value }: Change<Uint8Array, Uint8Array>, key: string): string | Uint8Array | null {
     if (type === "delete") return null;
     return this.source.patched(this.tenant, version, key) ?? (value as Uint8Array);
   }
