@@ -1,0 +1,168 @@
+/**
+ * Who is told about changes, whatever they were made by: one watch for each tenant that has subscribers, shared by them all.
+ *
+ * 1. A change is told when it is on stable storage, in the order of commits, once to each subscriber that it concerns.
+ * 2. A subscriber hears of what is committed after it has subscribed, and of nothing before.
+ * 3. A watch that cannot keep up gives each key's latest change instead of all (docs/guide/watch.md). Where not even that is possible,
+ *    all subscribers are told that they have lost something: none misses a key's last state without a word.
+ * 4. Keys that are no UTF-8 are told to nobody: subscriptions are text.
+ *
+ * A change costs a call of each distinct `matches`, and a call of each subscriber that it concerns; the value is decoded and the frame
+ * written when the first one asks for it.
+ */
+import { setImmediate } from "node:timers";
+import type { Change, Watch } from "../../../store/watch.ts";
+import { textOf } from "../bytes-as-text.ts";
+import { Notice } from "./notice.ts";
+
+/** Bytes of changes that wait while the event loop is busy, for each tenant with subscribers. */
+const BUFFER_BYTES = 8 * 1024 * 1024;
+/** Calls, and characters for each subscriber, in one turn of the event loop; then sockets get one, so that no queue grows for want of it. */
+const CALLS_PER_TURN = 512;
+const LENGTH_PER_TURN = 65_536;
+
+/** The keys of a tenant, as bytes. */
+export interface WatchedStore {
+  readonly version: number;
+  watch(what: undefined, options: { signal: AbortSignal; bufferBytes: number }): Watch<Uint8Array, Uint8Array>;
+}
+
+/** Where changes come from. */
+export interface FeedSource {
+  /** A tenant's keys and values as bytes. */
+  bytesOf(tenant: string): WatchedStore;
+  /** What watchers are to be shown of a patch: the document with explicit nulls. `undefined`: what is stored. */
+  patched(tenant: string, version: number, key: string): string | undefined;
+}
+
+/** Somebody who is told. Neither call may throw. */
+export interface Subscriber {
+  notify(notice: Notice): void;
+  /** Changes were lost, and no more will come: whoever needs them has to subscribe again, and read what is there. */
+  lost(error: unknown): void;
+}
+
+/** Subscribers with one and the same `matches`: connections of one token. */
+interface Group {
+  readonly matches: (key: string) => boolean;
+  /** Each with the version after which it hears of changes. */
+  readonly subscribers: Map<Subscriber, number>;
+}
+
+/** See above. */
+export class Feed {
+  private readonly source: FeedSource;
+  private readonly tenants = new Map<string, TenantFeed>();
+  private isClosed = false;
+
+  constructor(source: FeedSource) {
+    this.source = source;
+  }
+
+  /**
+   * From now on `subscriber` is told about changes of keys for which `matches` is true. What this returns ends it, at once.
+   * Throws what `watch` of the store throws; `CLOSED` when the store is closed.
+   */
+  subscribe(tenant: string, matches: (key: string) => boolean, subscriber: Subscriber): () => void {
+    if (this.isClosed) throw new Error("the feed is closed: the server ends.");
+    let feed = this.tenants.get(tenant);
+    if (feed === undefined) {
+      const made = new TenantFeed(tenant, this.source, () => {
+        if (this.tenants.get(tenant) === made) this.tenants.delete(tenant);
+      });
+      feed = made;
+      this.tenants.set(tenant, made);
+    }
+    return feed.add(matches, subscriber);
+  }
+
+  /** Ends all watches. Subscribers hear no more. */
+  close(): void {
+    this.isClosed = true;
+    for (const feed of [...this.tenants.values()]) feed.end();
+  }
+}
+
+/** The watch of one tenant. */
+class TenantFeed {
+  private readonly tenant: string;
+  private readonly source: FeedSource;
+  private readonly store: WatchedStore;
+  private readonly onEnd: () => void;
+  private readonly groups = new Map<(key: string) => boolean, Group>();
+  private readonly stop = new AbortController();
+  private calls = 0;
+  private length = 0;
+
+  constructor(tenant: string, source: FeedSource, onEnd: () => void) {
+    this.tenant = tenant;
+    this.source = source;
+    this.store = source.bytesOf(tenant);
+    this.onEnd = onEnd;
+    const changes = this.store.watch(undefined, { signal: this.stop.signal, bufferBytes: BUFFER_BYTES });
+    void this.run(changes);
+  }
+
+  add(matches: (key: string) => boolean, subscriber: Subscriber): () => void {
+    let group = this.groups.get(matches);
+    if (group === undefined) {
+      group = { matches, subscribers: new Map() };
+      this.groups.set(matches, group);
+    }
+    const { subscribers } = group;
+    subscribers.set(subscriber, this.store.version);
+    return () => {
+      if (!subscribers.delete(subscriber) || subscribers.size > 0) return;
+      this.groups.delete(matches);
+      if (this.groups.size === 0) this.end();
+    };
+  }
+
+  end(): void {
+    this.groups.clear();
+    this.onEnd();
+    this.stop.abort();
+  }
+
+  private async run(changes: Watch<Uint8Array, Uint8Array>): Promise<void> {
+    let failure: unknown;
+    try {
+      for await (const change of changes) {
+        this.tell(change);
+        if (this.calls < CALLS_PER_TURN && this.length < LENGTH_PER_TURN) continue;
+        this.calls = 0;
+        this.length = 0;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      failure = new Error("the store was closed");
+    } catch (error) {
+      failure = error;
+    }
+    // Whoever is still here has not left by itself.
+    const left = [...this.groups.values()].flatMap(({ subscribers }) => [...subscribers.keys()]);
+    this.end();
+    for (const subscriber of left) subscriber.lost(failure);
+  }
+
+  private tell(change: Change<Uint8Array, Uint8Array>): void {
+    const key = textOf(change.key);
+    if (key === undefined) return;
+    let notice: Notice | undefined;
+    for (const { matches, subscribers } of this.groups.values()) {
+      this.calls++;
+      if (!matches(key)) continue;
+      for (const [subscriber, since] of subscribers) {
+        if (change.version <= since) continue;
+        this.calls++;
+        notice ??= new Notice(key, this.shownOf(change, key), Date.now());
+        subscriber.notify(notice);
+      }
+    }
+    if (notice !== undefined) this.length += notice.frame.length;
+  }
+
+  private shownOf({ type, version, value }: Change<Uint8Array, Uint8Array>, key: string): string | Uint8Array | null {
+    if (type === "delete") return null;
+    return this.source.patched(this.tenant, version, key) ?? (value as Uint8Array);
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * One WebSocket that speaks HPKV's protocol: requests in, replies and notifications out.
+ *
+ * 1. Requests are done in the order in which they came, each before the next is looked at; what waits for the disk is answered when it
+ *    is there, so replies may overtake each other.
+ * 2. Every request has one reply, which is a JSON object in a text frame; nothing that a client sends ends in an exception.
+ * 3. What one connection may hold is bounded. While its operations weigh LOAD_MAX, or its reader leaves more than a quarter of
+ *    `sendQueueBytes` unread, requests wait, and nothing more is read. A runtime that cannot stop reading delivers more of them: past
+ *    WAITING_BYTES_MAX the connection is ended. It is also ended when notifications pass `sendQueueBytes`, since they cannot wait.
+ * 4. After the end nothing is sent. Operations that had begun are still done.
+ */
+import { setImmediate } from "node:timers";
+import { failureOf, ServerFailure } from "../failure.ts";
+import type { Notice } from "../feed/notice.ts";
+import type { Principal } from "../principal.ts";
+import type { Socket, SocketSession } from "../wire.ts";
+import type { Origin, SocketContext } from "./context.ts";
+import { Requests } from "./operate.ts";
+import { failureReply } from "./reply.ts";
+import { type Fields, fieldsOf, frameText, GET, messageIdMember, RANGE } from "./request.ts";
+
+/** What operations that wait for the disk may weigh together. */
+const LOAD_MAX = 1024;
+const WRITE_LOAD = 1;
+/** A value that is not in memory may be large. */
+const READ_LOAD = 16;
+const RANGE_LOAD = 64;
+/** Bytes that are always left to the reader: below the mark at which a runtime tells that they have left, it tells nothing. */
+const BUFFERED_MIN = 131_072;
+/** Bytes of frames that wait at most, each with FRAME_OVERHEAD. */
+const WAITING_BYTES_MAX = 16 * 1024 * 1024;
+const FRAME_OVERHEAD = 64;
+/** Requests that waited and are done in one turn of the event loop. */
+const DONE_PER_TURN = 512;
+
+const SERVICE_RESTART = 1012;
+const TRY_AGAIN_LATER = 1013;
+
+/** See above. */
+export class HpkvSession implements SocketSession {
+  private readonly context: SocketContext;
+  private readonly principal: Principal;
+  private readonly socket: Socket;
+  private readonly requests: Requests;
+  private readonly bufferedMax: number;
+  private readonly leave: () => void;
+  private waiting: (string | Uint8Array)[] = [];
+  private waitingAt = 0;
+  private waitingBytes = 0;
+  private load = 0;
+  private isPaused = false;
+  private isScheduled = false;
+  private isOver = false;
+
+  /** `leave` is called once, at the end. */
+  constructor(context: SocketContext, principal: Principal, origin: Origin, socket: Socket, leave: () => void) {
+    this.context = context;
+    this.principal = principal;
+    this.socket = socket;
+    const { access, settings } = context;
+    this.requests = new Requests(principal, context.operationsOf(principal.tenant), settings, (verb, key) =>
+      access.denied(principal, verb, key, origin),
+    );
+    this.bufferedMax = Math.max(BUFFERED_MIN, settings.sendQueueBytes / 4);
+    this.leave = leave;
+  }
+
+  message(frame: string | Uint8Array): void {
+    if (this.isOver) return;
+    if (this.isPaused || this.isFull) this.postpone(frame);
+    else this.serve(frame);
+  }
+
+  drained(): void {
+    this.proceed();
+  }
+
+  closed(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.context.limits.release(this.principal.tenant, this.waitingBytes);
+    this.forgetWaiting();
+    this.leave();
+  }
+
+  /** Tells of a change. */
+  notify(notice: Notice): void {
+    if (this.isOver) return;
+    const { bufferedBytes } = this.socket;
+    if (bufferedBytes <= this.context.settings.sendQueueBytes) {
+      this.socket.send(notice.frame);
+      return;
+    }
+    const { id, tenant } = this.principal;
+    this.context.log.warn("a connection that does not read its notifications was ended", { id, tenant, bufferedBytes });
+    this.socket.terminate();
+    this.closed();
+  }
+
+  /** Notifications were lost: the client connects again, and reads what it needs. */
+  lost(): void {
+    this.end(SERVICE_RESTART, "Notifications were lost. Connect again and read what is there.");
+  }
+
+  private end(code: number, reason: string): void {
+    if (this.isOver) return;
+    this.socket.close(code, reason);
+    this.closed();
+  }
+
+  private get isFull(): boolean {
+    return this.load >= LOAD_MAX || this.socket.bufferedBytes >= this.bufferedMax;
+  }
+
+  /** Keeps a frame until there is room for its reply. */
+  private postpone(frame: string | Uint8Array): void {
+    const size = frame.length + FRAME_OVERHEAD;
+    if (this.waitingBytes + size > WAITING_BYTES_MAX || !this.context.limits.take(this.principal.tenant, size)) {
+      this.end(TRY_AGAIN_LATER, "Too many requests wait. Read replies before you send more.");
+      return;
+    }
+    this.waiting.push(frame);
+    this.waitingBytes += size;
+    if (this.isPaused) return;
+    this.isPaused = true;
+    this.socket.pause();
+  }
+
+  /** Does what waits, as far as there is room, and reads on when nothing does. */
+  private proceed(): void {
+    if (this.isOver || !this.isPaused || this.isScheduled) return;
+    for (let left = DONE_PER_TURN; this.waitingAt < this.waiting.length; left--) {
+      if (this.isFull) return;
+      if (left === 0) {
+        this.isScheduled = true;
+        setImmediate(() => {
+          this.isScheduled = false;
+          this.proceed();
+        });
+        return;
+      }
+      const frame = this.waiting[this.waitingAt] as string | Uint8Array;
+      this.waitingAt++;
+      const size = frame.length + FRAME_OVERHEAD;
+      this.waitingBytes -= size;
+      this.context.limits.release(this.principal.tenant, size);
+      this.serve(frame);
+      if (this.isOver) return;
+    }
+    this.forgetWaiting();
+    this.isPaused = false;
+    this.socket.resume();
+  }
+
+  private forgetWaiting(): void {
+    this.waiting = [];
+    this.waitingAt = 0;
+    this.waitingBytes = 0;
+  }
+
+  /** Does what a frame asks for, and sees to its reply. */
+  private serve(frame: string | Uint8Array): void {
+    let id = "";
+    let fields: Fields | undefined;
+    let taken = 0;
+    const waitSeconds = this.context.limits.request(this.principal);
+    try {
+      const text = frameText(frame);
+      fields = fieldsOf(text);
+      id = messageIdMember(fields, text);
+      if (waitSeconds > 0) throw new ServerFailure(429, "Rate limit exceeded", waitSeconds);
+      const startMs = performance.now();
+      // What a `get` holds is its reply, which is sent before anything else is done.
+      if (fields.op !== GET) taken = this.take(text.length);
+      const answer = this.requests.run(fields, text, id);
+      if (typeof answer !== "string") {
+        this.await(answer, fields, id, taken, startMs);
+        return;
+      }
+      this.socket.send(answer);
+      this.note(fields, startMs);
+    } catch (error) {
+      if (taken > 0) this.context.limits.release(this.principal.tenant, taken);
+      this.refuse(error, fields, id);
+    }
+  }
+
+  /** Sends a reply when it is there. */
+  private await(reply: Promise<string>, fields: Fields, id: string, taken: number, startMs: number): void {
+    const { op } = fields;
+    const load = op === RANGE ? RANGE_LOAD : op === GET ? READ_LOAD : WRITE_LOAD;
+    this.load += load;
+    const settle = (): void => {
+      this.load -= load;
+      if (taken > 0) this.context.limits.release(this.principal.tenant, taken);
+      this.note(fields, startMs);
+      if (this.isPaused) this.proceed();
+    };
+    reply.then(
+      (text) => {
+        if (!this.isOver) this.socket.send(text);
+        settle();
+      },
+      (error: unknown) => {
+        if (!this.isOver) this.refuse(error, fields, id);
+        settle();
+      },
+    );
+  }
+
+  private take(size: number): number {
+    if (this.context.limits.take(this.principal.tenant, size)) return size;
+    throw new ServerFailure(429, "Too much is in flight", 1);
+  }
+
+  private refuse(error: unknown, fields: Fields | undefined, id: string): void {
+    const failure = failureOf(error);
+    const told = failure.status === 409 ? new ServerFailure(409, "Timestamp conflict") : failure;
+    if (failure.status >= 500)
+      this.context.log.warn("a request over WebSocket failed", { error: String(failure.cause) });
+    this.socket.send(failureReply(id, fields, told));
+  }
+
+  private note({ op }: Fields, startMs: number): void {
+    this.context.slow.note(`ws ${op}`, performance.now() - startMs, this.principal.tenant);
+  }
+}
