@@ -224,9 +224,9 @@ export function handlersOf(
 
   async function decided(request: Request, path: string, info: RequestInfo): Promise<Response | UpgradeAccepted> {
     try {
+      if (!origins.mayUpgrade(request)) throw new ServerFailure(403, "Pages of this origin may not use the server.");
       const handler = upgradeHandlerOf(request, path);
       if (handler === undefined) throw new ServerFailure(404, "There is no WebSocket at this path.");
-      if (!origins.mayUpgrade(request)) throw new ServerFailure(403, "Pages of this origin may not use the server.");
       const accepted = await handler(request, info);
       if (accepted instanceof Response) {
         const { status } = accepted;

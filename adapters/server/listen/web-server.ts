@@ -22,7 +22,7 @@ const CHECK_MS = 250;
 const KEY_OF_PROTOCOL = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const TOO_MANY =
   "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-type: application/json\r\n" +
-  'content-length: 40\r\n\r\n{"error":"There are too many clients."}\r\n';
+  'content-length: 39\r\n\r\n{"error":"There are too many clients."}';
 
 export interface WebServerOptions {
   host: string;
