@@ -17,14 +17,19 @@ import { CairnError } from "../../store/error.ts";
 import { Access } from "./access/index.ts";
 import { isLoopback, resolveConfig, type ServerConfig, type Settings } from "./config.ts";
 import type { ServedStore, ServerContext, SlowOperation } from "./context.ts";
+import { type Feed, feedOf } from "./feed/index.ts";
 import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.ts";
 import { Limiter } from "./limits/limiter.ts";
 import type { SocketTls } from "./listen/sockets.ts";
 import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
 import { logOf, toStandardError } from "./log.ts";
 import { Origins } from "./origins.ts";
+import { remoteHandler } from "./remote/index.ts";
 import { responseOf } from "./reply.ts";
+import { restHandler } from "./rest/index.ts";
+import { listenRioc, type RiocListener } from "./rioc/listener.ts";
 import { SlowRing } from "./slow.ts";
+import { socketHandler } from "./socket/index.ts";
 import { Tenants } from "./tenants.ts";
 import type { FetchHandler, RequestInfo } from "./wire.ts";
 
@@ -35,6 +40,8 @@ export { ServerFailure } from "./failure.ts";
 export type { LogLine } from "./log.ts";
 export type { FetchHandler, RequestInfo } from "./wire.ts";
 
+/** Bytes that a value of HPKV's endpoints must stay below, unless the configuration allows exactly as many. */
+const HPKV_VALUE_SIZE = 102_400;
 /** How long requests in flight have when the server closes. */
 const GRACE_MS = 10_000;
 /** How often what leaves no trace in the limits is forgotten. */
@@ -46,6 +53,8 @@ export interface ServerAddress {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** Of RIOC, where it is served. */
+  readonly riocPort: number | undefined;
 }
 
 /** A served store. */
@@ -68,6 +77,13 @@ export interface CairnServer {
 interface Opened {
   context: ServerContext;
   handlers: Handlers;
+  feed: Feed;
+}
+
+/** What listens. */
+interface Listening {
+  web: WebServer;
+  rioc: RiocListener | undefined;
 }
 
 /**
@@ -81,7 +97,7 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }));
   let opened: Opened | undefined;
   let opening: Promise<Opened> | undefined;
-  let listening: Promise<WebServer> | undefined;
+  let listening: Promise<Listening> | undefined;
   let closed: Promise<void> | undefined;
   let sweeper: ReturnType<typeof setInterval> | undefined;
 
@@ -92,7 +108,9 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         ...settings.limits.tenant,
         ...definedOf(access.tenant(tenant).limits),
       }));
-      const tenants = new Tenants(store, (tenant) => access.tenant(tenant).namespace);
+      const namespaceOf = (tenant: string): string => access.tenant(tenant).namespace;
+      const tenants = new Tenants(store, namespaceOf);
+      const feed = feedOf(store, namespaceOf, tenants);
       const context: ServerContext = {
         store,
         config: settings,
@@ -106,7 +124,11 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
       (sweeper as { unref?: () => void }).unref?.();
-      opened = { context, handlers: handlersOf(context, partsOf(context), new Origins(settings.origins), isReady) };
+      opened = {
+        context,
+        handlers: handlersOf(context, partsOf(context, feed), new Origins(settings.origins), isReady),
+        feed,
+      };
       return opened;
     })();
     return opening;
@@ -133,7 +155,7 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     );
   }
 
-  async function listen(): Promise<WebServer> {
+  async function listen(): Promise<Listening> {
     const tls = await readTls(settings);
     if (tls === undefined && !settings.allowPlain && !isLoopback(settings.host)) {
       throw new CairnError(
@@ -144,7 +166,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     }
     const { handlers, context } = await open();
     const { host, port, timeouts, limits } = settings;
-    return listenOnWeb({
+    const rioc = settings.riocPort === undefined ? undefined : await listenRioc(context, tls);
+    const web = await listenOnWeb({
       host,
       port,
       tls,
@@ -158,15 +181,20 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         context.limits.release(tenant, -size);
         return true;
       },
+    }).catch(async (error) => {
+      await rioc?.close(0);
+      throw error;
     });
+    return { web, rioc };
   }
 
   async function end(graceMs: number): Promise<void> {
     closing.abort();
-    const web = await listening?.catch(() => undefined);
-    await web?.close(graceMs);
+    const { web, rioc } = (await listening?.catch(() => undefined)) ?? {};
+    await Promise.all([web?.close(graceMs), rioc?.close(graceMs)]);
     clearInterval(sweeper);
-    const { context } = (await opening?.catch(() => undefined)) ?? {};
+    const { context, feed } = (await opening?.catch(() => undefined)) ?? {};
+    feed?.close();
     await context?.access.close();
   }
 
@@ -179,9 +207,15 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     async listen() {
       if (closing.signal.aborted) throw new CairnError("CLOSED", "listen", "the server is closed");
       listening ??= listen();
-      const { host, port } = await listening;
+      const { web, rioc } = await listening;
+      const { host, port } = web;
       const shown = host.includes(":") ? `[${host}]` : host;
-      return { url: `${settings.tls === undefined ? "http" : "https"}://${shown}:${port}`, host, port };
+      return {
+        url: `${settings.tls === undefined ? "http" : "https"}://${shown}:${port}`,
+        host,
+        port,
+        riocPort: rioc?.port,
+      };
     },
     slowOperations: () => slow.list(),
     close({ graceMs = GRACE_MS } = {}) {
@@ -194,9 +228,21 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   };
 }
 
-/** The parts of the server, one line each. */
-function partsOf(_context: ServerContext): Parts {
-  return {};
+/** The parts of the server. */
+function partsOf(context: ServerContext, feed: Feed): Parts {
+  const { config } = context;
+  // HPKV's endpoints take what is shorter.
+  const valueSizeLimit = config.legacyValueLimit ? HPKV_VALUE_SIZE + 1 : HPKV_VALUE_SIZE;
+  const { sendQueueBytes, bodyBytes } = config.limits;
+  return {
+    rest: restHandler(context, { valueSizeLimit, bodyBytes }),
+    socket: socketHandler({
+      ...context,
+      feed,
+      settings: { sendQueueBytes, valueSizeLimit, ordersByTimestamps: false },
+    }),
+    remote: remoteHandler(context),
+  };
 }
 
 function definedOf<T extends object>(fields: T | undefined): Partial<T> {

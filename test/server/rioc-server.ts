@@ -57,14 +57,12 @@ export async function riocServer(config: ServerConfig = {}, tls?: RiocTls): Prom
   };
   const listener = await listenRioc(
     {
-      store,
       config: settings,
       access,
       operationsOf: (tenant) => tenants.operationsOf(tenant),
       log: { debug: () => undefined, info: () => undefined, warn: note, error: note },
       limits,
       slow: { thresholdMs: 1000, note: () => undefined, list: () => [] },
-      closing: new AbortController().signal,
     },
     tls,
   );

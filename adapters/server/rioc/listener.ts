@@ -7,16 +7,9 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type PeerCertificate, type TLSSocket } from "node:tls";
-import type { Settings } from "../config.ts";
-import type { AccessPoint, ServerContext } from "../context.ts";
+import type { ServerContext } from "../context.ts";
 import type { Principal } from "../principal.ts";
 import { RiocSession } from "./session.ts";
-
-/** What is needed of the access beside what all parts do. */
-export interface RiocAccess extends AccessPoint {
-  /** Whoever is let in for a tenant without showing anything. Throws for one that is not there. */
-  unauthenticated(tenant: string): Principal;
-}
 
 /** The certificate's PEM texts, read already. */
 export interface RiocTls {
@@ -24,6 +17,9 @@ export interface RiocTls {
   key: string;
   ca: string | undefined;
 }
+
+/** What is needed of the server around it. */
+export type RiocContext = Pick<ServerContext, "access" | "config" | "limits" | "log" | "operationsOf" | "slow">;
 
 export interface RiocListener {
   /** The port that it listens on. */
@@ -36,10 +32,7 @@ const CHECK_MS = 1000;
 const HANDSHAKE_MS_MAX = 10_000;
 
 /** Listens. Rejects with the system's error, or where neither certificates nor a tenant say whose keys are served. */
-export async function listenRioc(
-  context: ServerContext<Settings> & { access: RiocAccess },
-  tls: RiocTls | undefined,
-): Promise<RiocListener> {
+export async function listenRioc(context: RiocContext, tls: RiocTls | undefined): Promise<RiocListener> {
   const { config } = context;
   const listener = new Listener(context, tls);
   await listener.listen(config.riocPort ?? 0, config.host);
@@ -66,7 +59,7 @@ class Connection {
 }
 
 class Listener implements RiocListener {
-  private readonly context: ServerContext<Settings> & { access: RiocAccess };
+  private readonly context: RiocContext;
   private readonly server: Server;
   private readonly isSecure: boolean;
   private readonly connections = new Set<Connection>();
@@ -74,7 +67,7 @@ class Listener implements RiocListener {
   private readonly timer: NodeJS.Timeout;
   private isClosing = false;
 
-  constructor(context: ServerContext<Settings> & { access: RiocAccess }, tls: RiocTls | undefined) {
+  constructor(context: RiocContext, tls: RiocTls | undefined) {
     this.context = context;
     this.isSecure = tls !== undefined;
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
