@@ -346,6 +346,10 @@ describe("a client", () => {
   });
 });
 
+test("without a tenant and without certificates the port does not open, and the message says what to set", async () => {
+  await expect(riocServer({ riocTenant: undefined })).rejects.toThrow(/riocTenant must name the tenant/);
+});
+
 test("closing answers what was begun, and ends connections that are idle", async () => {
   const idle = await RiocClient.open(server.listener.port);
   await client.send(joined(batch(1), operation(INSERT, "k", "v".repeat(50_000))));

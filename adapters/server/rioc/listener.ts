@@ -7,6 +7,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type PeerCertificate, type TLSSocket } from "node:tls";
+import { CairnError } from "../../../store/error.ts";
 import type { ServerContext } from "../context.ts";
 import type { Principal } from "../principal.ts";
 import { RiocSession } from "./session.ts";
@@ -15,7 +16,7 @@ import { RiocSession } from "./session.ts";
 export interface RiocTls {
   cert: string;
   key: string;
-  ca: string | undefined;
+  ca?: string | undefined;
 }
 
 /** What is needed of the server around it. */
@@ -31,9 +32,16 @@ export interface RiocListener {
 const CHECK_MS = 1000;
 const HANDSHAKE_MS_MAX = 10_000;
 
-/** Listens. Rejects with the system's error, or where neither certificates nor a tenant say whose keys are served. */
+/** Listens. Rejects with the system's error, and with `INVALID_ARGUMENT` where neither certificates nor a tenant say whose keys are served. */
 export async function listenRioc(context: RiocContext, tls: RiocTls | undefined): Promise<RiocListener> {
   const { config } = context;
+  if (tls === undefined && config.riocTenant === undefined) {
+    throw new CairnError(
+      "INVALID_ARGUMENT",
+      "listen",
+      "RIOC has no way to say who asks: without TLS, where certificates do, riocTenant must name the tenant that is served. Set one of them.",
+    );
+  }
   const listener = new Listener(context, tls);
   await listener.listen(config.riocPort ?? 0, config.host);
   return listener;
