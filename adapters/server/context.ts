@@ -5,7 +5,7 @@
  *   socketHandler(context)  UpgradeHandler                              `/ws`, and `//ws`
  *   remoteHandler(context)  UpgradeHandler                              the subprotocol "cairn.v1"
  *
- *   riocListener(context)   { port, close }                             RIOC on a port of its own
+ *   listenRioc(context, tls)  { port, close }                           RIOC on a port of its own
  *   metrics(context), consoleHandler(context)                           `/metrics`; `/console` and what lies below
  *
  * 1. Who asks by a header is known before a handler of requests is called, and was admitted by the limits; a key that does not count was
@@ -24,6 +24,9 @@ import type { Tenants } from "./tenants.ts";
 /** The store, whatever its encodings are. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
 export type ServedStore = Store<any, any>;
+
+/** What every part needs of `Access`. */
+export type AccessPoint = Pick<Access, "authenticate" | "verifyToken" | "issueToken" | "certificate" | "close">;
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -75,10 +78,10 @@ export interface LimitKeeper {
 }
 
 /** What the parts of one server share. */
-export interface ServerContext {
+export interface ServerContext<Config = Settings> {
   readonly store: ServedStore;
   /** The configuration, checked, with everything decided. */
-  readonly config: Settings;
+  readonly config: Config;
   readonly access: Access;
   readonly tenants: Tenants;
   /** The operations over a tenant's records; the same object each time. */

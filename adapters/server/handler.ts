@@ -4,11 +4,9 @@
  *
  * 1. A part that is not there answers nothing: its paths are those of `rest`, or 404.
  * 2. What a part throws becomes an answer here; nothing of the inside is in it.
- * 3. What a request has taken of the limits is given back with its answer.
  */
 import type { ServerContext } from "./context.ts";
 import { failureOf, ServerFailure } from "./failure.ts";
-import { LightRequest } from "./listen/request.ts";
 import { withoutSecrets } from "./log.ts";
 import { type Origins, withHeaders } from "./origins.ts";
 import type { Principal } from "./principal.ts";
@@ -146,26 +144,6 @@ export function handlersOf(
 
   const isDebugging = context.config.logLevel === "debug";
 
-  /** Charges what of a body is in memory, until the answer is there: gives what releases it, and how to know a failure. */
-  function charge(request: Request, tenant: string): () => void {
-    let taken = 0;
-    const keeps = (size: number): boolean => {
-      if (!limits.take(tenant, size)) return false;
-      taken += size;
-      return true;
-    };
-    if ((request as unknown) instanceof LightRequest) (request as unknown as LightRequest).onKept(keeps);
-    else {
-      // Another server reads the body here: its length is what is known of it.
-      const length = Number(request.headers.get("content-length") ?? 0);
-      if (length > 0 && !keeps(length)) throw new ServerFailure(503, "Too many bytes are in flight.", 1);
-    }
-    return () => {
-      if (taken > 0) limits.release(tenant, taken);
-      taken = 0;
-    };
-  }
-
   function failed(error: unknown): Response {
     if (failureOf(error).status === 500) log.error("a handler failed", { error });
     return failureReply(error);
@@ -175,7 +153,6 @@ export function handlersOf(
     const startMs = performance.now();
     const path = pathOf(request.url);
     let principal: Principal | undefined;
-    let release: (() => void) | undefined;
     let answer: Response | Promise<Response>;
     try {
       const { method } = request;
@@ -189,7 +166,6 @@ export function handlersOf(
         const apiKey = request.headers.get("x-api-key");
         if (apiKey !== null) {
           principal = admitted(apiKey, info.address);
-          if (method !== "GET" && method !== "HEAD") release = charge(request, principal.tenant);
         }
         const part = partOf(path);
         if (part === undefined) throw new ServerFailure(404, "There is nothing at this path.");
@@ -199,12 +175,10 @@ export function handlersOf(
       answer = failed(error);
     }
     if (answer instanceof Promise) {
-      return answer.then(undefined, failed).then((response) => {
-        release?.();
-        return noted(request, path, info, response, startMs, principal);
-      });
+      return answer
+        .then(undefined, failed)
+        .then((response) => noted(request, path, info, response, startMs, principal));
     }
-    release?.();
     return noted(request, path, info, answer, startMs, principal);
   }
 

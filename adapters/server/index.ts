@@ -20,14 +20,15 @@ import type { ServedStore, ServerContext, SlowOperation } from "./context.ts";
 import { type Feed, feedOf } from "./feed/index.ts";
 import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.ts";
 import { Limiter } from "./limits/limiter.ts";
-import type { SocketTls } from "./listen/sockets.ts";
 import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
 import { logOf, toStandardError } from "./log.ts";
+import type { StoreOperations } from "./operations/store-operations.ts";
 import { Origins } from "./origins.ts";
+import { withoutWrites } from "./read-only.ts";
 import { remoteHandler } from "./remote/index.ts";
 import { responseOf } from "./reply.ts";
 import { restHandler } from "./rest/index.ts";
-import { listenRioc, type RiocListener } from "./rioc/listener.ts";
+import { listenRioc, type RiocListener, type RiocTls } from "./rioc/listener.ts";
 import { SlowRing } from "./slow.ts";
 import { socketHandler } from "./socket/index.ts";
 import { Tenants } from "./tenants.ts";
@@ -40,8 +41,6 @@ export { ServerFailure } from "./failure.ts";
 export type { LogLine } from "./log.ts";
 export type { FetchHandler, RequestInfo } from "./wire.ts";
 
-/** Bytes that a value of HPKV's endpoints must stay below, unless the configuration allows exactly as many. */
-const HPKV_VALUE_SIZE = 102_400;
 /** How long requests in flight have when the server closes. */
 const GRACE_MS = 10_000;
 /** How often what leaves no trace in the limits is forgotten. */
@@ -53,8 +52,9 @@ export interface ServerAddress {
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** Of RIOC, where it is served. */
+  /** The port of RIOC, where the configuration asks for it; as an address, `rioc://127.0.0.1:9000`, or `riocs://…` with TLS. */
   readonly riocPort: number | undefined;
+  readonly riocUrl: string | undefined;
 }
 
 /** A served store. */
@@ -111,12 +111,20 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       const namespaceOf = (tenant: string): string => access.tenant(tenant).namespace;
       const tenants = new Tenants(store, namespaceOf);
       const feed = feedOf(store, namespaceOf, tenants);
+      const readOnly = new Map<string, StoreOperations>();
+      const operationsOf = (tenant: string): StoreOperations => {
+        const operations = tenants.operationsOf(tenant);
+        if (!settings.readOnly) return operations;
+        const known = readOnly.get(tenant) ?? withoutWrites(operations);
+        readOnly.set(tenant, known);
+        return known;
+      };
       const context: ServerContext = {
         store,
         config: settings,
         access,
         tenants,
-        operationsOf: (tenant) => tenants.operationsOf(tenant),
+        operationsOf,
         log,
         limits,
         slow,
@@ -124,11 +132,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
       (sweeper as { unref?: () => void }).unref?.();
-      opened = {
-        context,
-        handlers: handlersOf(context, partsOf(context, feed), new Origins(settings.origins), isReady),
-        feed,
-      };
+      const handlers = handlersOf(context, partsOf(context, feed), new Origins(settings.origins), isReady);
+      opened = { context, handlers, feed };
       return opened;
     })();
     return opening;
@@ -167,10 +172,11 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     const { handlers, context } = await open();
     const { host, port, timeouts, limits } = settings;
     const rioc = settings.riocPort === undefined ? undefined : await listenRioc(context, tls);
-    const web = await listenOnWeb({
+    const web = listenOnWeb({
       host,
       port,
-      tls,
+      // Who must show a certificate is RIOC's to ask: over HTTP a key says who somebody is.
+      tls: tls === undefined ? undefined : { cert: tls.cert, key: tls.key },
       timeouts,
       limits,
       handle: handlers.handle,
@@ -181,11 +187,13 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         context.limits.release(tenant, -size);
         return true;
       },
-    }).catch(async (error) => {
+    });
+    try {
+      return { web: await web, rioc };
+    } catch (error) {
       await rioc?.close(0);
       throw error;
-    });
-    return { web, rioc };
+    }
   }
 
   async function end(graceMs: number): Promise<void> {
@@ -210,11 +218,13 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       const { web, rioc } = await listening;
       const { host, port } = web;
       const shown = host.includes(":") ? `[${host}]` : host;
+      const secure = settings.tls === undefined ? "" : "s";
       return {
-        url: `${settings.tls === undefined ? "http" : "https"}://${shown}:${port}`,
+        url: `http${secure}://${shown}:${port}`,
         host,
         port,
         riocPort: rioc?.port,
+        riocUrl: rioc && `rioc${secure}://${shown}:${rioc.port}`,
       };
     },
     slowOperations: () => slow.list(),
@@ -230,12 +240,12 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
 
 /** The parts of the server. */
 function partsOf(context: ServerContext, feed: Feed): Parts {
-  const { config } = context;
-  // HPKV's endpoints take what is shorter.
-  const valueSizeLimit = config.legacyValueLimit ? HPKV_VALUE_SIZE + 1 : HPKV_VALUE_SIZE;
-  const { sendQueueBytes, bodyBytes } = config.limits;
+  const { limits, timeouts, legacyValueLimit } = context.config;
+  // HPKV's endpoints take values below 102,400 bytes, and the older ones of them that many.
+  const valueSizeLimit = legacyValueLimit ? 102_401 : 102_400;
+  const { sendQueueBytes } = limits;
   return {
-    rest: restHandler(context, { valueSizeLimit, bodyBytes }),
+    rest: restHandler(context, { valueSizeLimit, bodyBytes: limits.bodyBytes, stallMs: timeouts.bodyMs }),
     socket: socketHandler({
       ...context,
       feed,
@@ -250,7 +260,7 @@ function definedOf<T extends object>(fields: T | undefined): Partial<T> {
 }
 
 /** Certificates as PEM text, wherever they are. */
-async function readTls(settings: Settings): Promise<SocketTls | undefined> {
+async function readTls(settings: Settings): Promise<RiocTls | undefined> {
   const { tls } = settings;
   if (tls === undefined) return undefined;
   const pem = async (field: string, text: string): Promise<string> => {
@@ -262,6 +272,6 @@ async function readTls(settings: Settings): Promise<SocketTls | undefined> {
       throw new CairnError("INVALID_ARGUMENT", "listen", message, { cause });
     }
   };
-  const ca = tls.ca === undefined || !tls.requestClient ? undefined : await pem("ca", tls.ca);
+  const ca = tls.ca === undefined ? undefined : await pem("ca", tls.ca);
   return { cert: await pem("cert", tls.cert), key: await pem("key", tls.key), ca };
 }

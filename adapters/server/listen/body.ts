@@ -2,8 +2,8 @@
  * The body of a request, as it comes from a connection: its frame taken off, counted, held back where nobody reads.
  *
  * 1. What nobody reads is not read from the connection: beyond `QUEUE_SIZE` it is paused.
- * 2. A body that is read as a whole has at most `sizeMax` bytes, whatever the head said or chunks sum up to, and what is gathered of it
- *    counts as in flight. One that is read as a stream may have any size.
+ * 2. A body that is read as a whole has at most `sizeMax` bytes, whatever the head said or chunks sum up to. One that is read as a stream
+ *    may have any size.
  */
 import { ServerFailure } from "../failure.ts";
 
@@ -35,8 +35,6 @@ export class Body {
   /** Whether somebody began to read. */
   isUsed = false;
   failure: Error | undefined;
-  /** Told of bytes that are gathered for `whole`: false where that is too much in flight. */
-  keeps: ((size: number) => boolean) | undefined;
   private readonly source: BodySource;
   private readonly sizeMax: number;
   private readonly length: number;
@@ -123,7 +121,7 @@ export class Body {
     });
   }
 
-  /** All of it. Throws `ServerFailure`: 413 over the limit, 503 where too much is in flight. */
+  /** All of it. Throws `ServerFailure` 413 over the limit. */
   whole(): Uint8Array | Promise<Uint8Array> {
     this.isUsed = true;
     this.checkSize(Math.max(this.length, this.size));
@@ -131,7 +129,6 @@ export class Body {
       const { queue } = this;
       this.queue = [];
       this.queued = 0;
-      this.keep(this.size);
       return queue.length === 1 ? (queue[0] as Uint8Array) : joined(queue);
     }
     return this.collect();
@@ -143,7 +140,6 @@ export class Body {
     for (let piece = await this.next(); piece !== undefined; piece = await this.next()) {
       size += piece.length;
       this.checkSize(size);
-      this.keep(piece.length);
       pieces.push(piece);
     }
     return joined(pieces);
@@ -151,10 +147,6 @@ export class Body {
 
   private checkSize(size: number): void {
     if (size > this.sizeMax) throw new ServerFailure(413, `The body is over ${this.sizeMax} bytes.`);
-  }
-
-  private keep(size: number): void {
-    if (this.keeps?.(size) === false) throw new ServerFailure(503, "Too many bytes are in flight.", 1);
   }
 
   stream(): ReadableStream<Uint8Array> {

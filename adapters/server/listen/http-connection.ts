@@ -303,7 +303,9 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       return;
     }
     const size = body === null ? 0 : typeof body === "string" ? Buffer.byteLength(body) : body.length;
-    if (!isBodiless(status) && !text.includes("\r\ncontent-length: ")) text += `content-length: ${size}\r\n`;
+    const isUnsaid = head.method === "HEAD" && body === null;
+    if (!isUnsaid && !isBodiless(status) && !text.includes("\r\ncontent-length: "))
+      text += `content-length: ${size}\r\n`;
     if (size === 0 || head.method === "HEAD" || isBodiless(status)) this.put(`${text}\r\n`);
     else if (typeof body === "string") this.put(`${text}\r\n${body}`);
     else {

@@ -75,11 +75,6 @@ export class LightRequest {
     this.content = body;
   }
 
-  /** Tells of bytes that are gathered while the body is read as a whole. */
-  onKept(keeps: (size: number) => boolean): void {
-    this.content.keeps = keeps;
-  }
-
   /** Aborts when the other side has gone. */
   get signal(): AbortSignal {
     this.aborter ??= new AbortController();

@@ -1,6 +1,7 @@
 /** Answers of REST: JSON objects, and errors in the form that HPKV's clients read. */
 import { CairnError } from "../../../store/error.ts";
 import { failureOf } from "../failure.ts";
+import { reply } from "../reply.ts";
 
 export type AnswerHeaders = Record<string, string>;
 export type AnswerBody = string | Uint8Array | ReadableStream<Uint8Array> | null;
@@ -19,7 +20,7 @@ export const TEXTS = {
 
 /** An answer. */
 export function answer(status: number, body: AnswerBody, headers: AnswerHeaders): Response {
-  return new Response(body as BodyInit | null, { status, headers });
+  return reply(status, body, headers);
 }
 
 /** An answer whose body is the text of a JSON object. */
