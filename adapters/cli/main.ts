@@ -36,6 +36,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<CommandMod
     load: () => import("./commands/snapshot.ts"),
   },
   inspect: { summary: "show what lies on a device, block by block", load: () => import("./commands/inspect.ts") },
+  serve: { summary: "serve a store over HTTP, WebSocket and RIOC", load: () => import("./commands/serve.ts") },
   keys: { summary: "say who may use a server", load: () => import("./commands/keys.ts") },
   shell: { summary: "open a prompt on a store", load: () => import("./commands/shell.ts") },
 };

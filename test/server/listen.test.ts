@@ -45,6 +45,41 @@ test("takes bodies by length and in chunks, however they are cut", async () => {
   }
 });
 
+test("gives a body's bytes, and no others, in every form; they stay what they are", async () => {
+  const kept: Uint8Array[] = [];
+  const { url } = await started(async (request) => {
+    const form = new URL(request.url).pathname.slice(1);
+    let bytes: Uint8Array;
+    if (form === "arrayBuffer") bytes = new Uint8Array(await request.arrayBuffer());
+    else if (form === "bytes") bytes = await (request as unknown as { bytes(): Promise<Uint8Array> }).bytes();
+    else if (form === "blob") bytes = new Uint8Array(await (await request.blob()).arrayBuffer());
+    else if (form === "json") return reply(200, JSON.stringify(await request.json()));
+    else {
+      const pieces: Uint8Array[] = [];
+      for await (const piece of request.body as unknown as AsyncIterable<Uint8Array>) pieces.push(piece);
+      bytes = Buffer.concat(pieces);
+    }
+    kept.push(bytes);
+    expect(request.bodyUsed).toBe(true);
+    await expect(request.text()).rejects.toThrow();
+    return reply(200, bytes.slice());
+  });
+  const forms = ["arrayBuffer", "bytes", "blob", "body"];
+  for (const size of [1, 300, 150_000]) {
+    for (const form of forms) {
+      const body = Buffer.alloc(size, form);
+      const answer = await fetch(`${url}/${form}`, { method: "POST", body });
+      expect(Buffer.from(await answer.arrayBuffer()).equals(body), `${size} bytes as ${form}`).toBe(true);
+    }
+  }
+  // What came later on the same connections has changed nothing.
+  kept.forEach((bytes, index) => {
+    const form = forms[index % forms.length] as string;
+    expect(Buffer.from(bytes).equals(Buffer.alloc(bytes.length, form))).toBe(true);
+  });
+  expect(await (await fetch(`${url}/json`, { method: "POST", body: '{"a":"ö"}' })).json()).toEqual({ a: "ö" });
+});
+
 test("answers pipelined requests in their order, though the first takes longest", async () => {
   const { port } = await started(async (request) => {
     const { pathname } = new URL(request.url);

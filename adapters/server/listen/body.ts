@@ -78,7 +78,8 @@ export class Body {
     if (piece.length === 0) return;
     const { reader } = this;
     this.reader = undefined;
-    const own = piece.slice();
+    // `slice` of a `Buffer` would be a view.
+    const own = new Uint8Array(piece);
     if (reader !== undefined) {
       reader.resolve(own);
       return;

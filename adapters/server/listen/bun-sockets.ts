@@ -38,7 +38,6 @@ declare const Bun: {
 class BunConnection implements Connection {
   readonly address: string;
   readonly secure: boolean;
-  readonly fingerprint = undefined;
   handler!: ConnectionHandler;
   buffered = 0;
   private readonly socket: BunSocket;

@@ -45,7 +45,6 @@ const encoder = new TextEncoder();
 class DenoConnection implements Connection {
   readonly address: string;
   readonly secure: boolean;
-  readonly fingerprint = undefined;
   handler!: ConnectionHandler;
   buffered = 0;
   private readonly conn: DenoConn;

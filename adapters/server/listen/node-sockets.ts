@@ -1,6 +1,6 @@
 /** Stream sockets through `node:net` and `node:tls`. */
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { createServer as createTlsServer } from "node:tls";
 import type { Connection, ConnectionHandler, SocketListener, SocketOptions } from "./sockets.ts";
 
 const BACKLOG = 4096;
@@ -8,7 +8,6 @@ const BACKLOG = 4096;
 class NodeConnection implements Connection {
   readonly address: string;
   readonly secure: boolean;
-  readonly fingerprint: string | undefined;
   handler!: ConnectionHandler;
   private readonly socket: Socket;
 
@@ -16,7 +15,6 @@ class NodeConnection implements Connection {
     this.socket = socket;
     this.secure = secure;
     this.address = socket.remoteAddress ?? "";
-    this.fingerprint = secure ? fingerprintOf(socket as TLSSocket) : undefined;
     socket.setNoDelay(true);
   }
 
@@ -50,12 +48,6 @@ class NodeConnection implements Connection {
   }
 }
 
-function fingerprintOf(socket: TLSSocket): string | undefined {
-  if (!socket.authorized) return undefined;
-  const { fingerprint256 } = socket.getPeerCertificate();
-  return fingerprint256?.replaceAll(":", "").toLowerCase();
-}
-
 export async function listenOnNode(options: SocketOptions): Promise<SocketListener> {
   const { tls, host, port, onConnection, handshakeMs } = options;
   const begin = (socket: Socket): void => {
@@ -70,8 +62,7 @@ export async function listenOnNode(options: SocketOptions): Promise<SocketListen
           {
             cert: tls.cert,
             key: tls.key,
-            ...(tls.ca === undefined ? {} : { ca: tls.ca, requestCert: true, rejectUnauthorized: true }),
-            minVersion: tls.minVersion ?? "TLSv1.2",
+            minVersion: "TLSv1.2",
             handshakeTimeout: handshakeMs,
             ALPNProtocols: ["http/1.1"],
             allowHalfOpen: true,

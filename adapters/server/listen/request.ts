@@ -103,7 +103,7 @@ export class LightRequest {
     const bytes = await this.whole();
     return bytes.byteLength === bytes.buffer.byteLength
       ? (bytes.buffer as ArrayBuffer)
-      : (bytes.slice().buffer as ArrayBuffer);
+      : (new Uint8Array(bytes).buffer as ArrayBuffer);
   }
   async text(): Promise<string> {
     return decoder.decode(await this.whole());

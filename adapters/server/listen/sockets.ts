@@ -12,8 +12,6 @@ export interface Connection {
   /** The other side's address, without port. */
   readonly address: string;
   readonly secure: boolean;
-  /** SHA-256 of the client's certificate, in hexadecimal digits, where one was asked for and shown. */
-  readonly fingerprint: string | undefined;
   /** Who is told what happens; may be replaced by another one, which takes over. */
   handler: ConnectionHandler;
   /** Queues bytes, or text as UTF-8. The bytes must not change afterwards. */
@@ -39,14 +37,10 @@ export interface ConnectionHandler {
   closed(): void;
 }
 
-/** PEM texts. */
+/** PEM texts. TLS 1.2 and later is spoken. */
 export interface SocketTls {
   cert: string;
   key: string;
-  /** Authorities of clients' certificates. With it every client must show one that they vouch for. */
-  ca?: string | undefined;
-  /** The least version. Default 1.2. */
-  minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
 }
 
 export interface SocketOptions {
@@ -70,10 +64,10 @@ export interface SocketListener {
 
 /** Listens on stream sockets, in this runtime's way. Rejects with the system's error where the address is taken or may not be used. */
 export async function listenOnSockets(options: SocketOptions): Promise<SocketListener> {
-  if ("Deno" in globalThis && options.tls?.ca === undefined) {
+  if ("Deno" in globalThis) {
     return (await import("./deno-sockets.ts")).listenOnDeno(options);
   }
-  if ("Bun" in globalThis && options.tls?.ca === undefined) {
+  if ("Bun" in globalThis) {
     return (await import("./bun-sockets.ts")).listenOnBun(options);
   }
   return (await import("./node-sockets.ts")).listenOnNode(options);
