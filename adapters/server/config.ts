@@ -89,6 +89,8 @@ export interface ServerConfig {
   riocTenant?: string | undefined;
   /** Whether a RIOC write with an older timestamp than the record's is refused. Default "ignore". */
   riocTimestamps?: "ignore" | "strict" | undefined;
+  /** Whether `timestamp` in a request over WebSocket orders writes: one older than the record's is refused with 409. Default "ignore". */
+  socketTimestamps?: "ignore" | "strict" | undefined;
   tls?: TlsConfig | undefined;
   /** Whether to serve without TLS on addresses other than this machine's own. Default false. */
   allowPlain?: boolean | undefined;
@@ -124,6 +126,7 @@ export interface Settings {
   readonly riocPort: number | undefined;
   readonly riocTenant: string | undefined;
   readonly riocTimestamps: "ignore" | "strict";
+  readonly socketTimestamps: "ignore" | "strict";
   readonly tls: (TlsConfig & { requestClient: boolean }) | undefined;
   readonly allowPlain: boolean;
   readonly origins: readonly string[];
@@ -177,6 +180,7 @@ const FIELDS = [
   "riocPort",
   "riocTenant",
   "riocTimestamps",
+  "socketTimestamps",
   "tls",
   "allowPlain",
   "origins",
@@ -209,6 +213,7 @@ export function resolveConfig(config: ServerConfig = {}): Settings {
     riocPort: portOf(given["riocPort"], "riocPort"),
     riocTenant,
     riocTimestamps: choiceOf(given["riocTimestamps"], ["ignore", "strict"], "riocTimestamps") ?? "ignore",
+    socketTimestamps: choiceOf(given["socketTimestamps"], ["ignore", "strict"], "socketTimestamps") ?? "ignore",
     tls: tlsOf(given["tls"]),
     allowPlain: flagOf(given["allowPlain"], "allowPlain") ?? false,
     origins: originsOf(given["origins"]),

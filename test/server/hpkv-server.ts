@@ -1,117 +1,66 @@
-/** A server with two tenants, for tests that speak to it over the network. */
-import { createServer as createHttp } from "node:http";
-import type { AddressInfo } from "node:net";
-import { type WebSocket, WebSocketServer } from "ws";
+/** `createServer` over a store in memory, with two tenants, for tests that speak to it over the network. */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { newApiKey } from "../../adapters/server/access/api-keys.ts";
-import { Access } from "../../adapters/server/access/index.ts";
-import { resolveConfig, type ServerConfig } from "../../adapters/server/config.ts";
-import { failureOf } from "../../adapters/server/failure.ts";
-import { feedOf } from "../../adapters/server/feed/index.ts";
-import { socketHandler } from "../../adapters/server/socket/index.ts";
-import { Tenants } from "../../adapters/server/tenants.ts";
+import { createServer, type LogLine, type ServerConfig } from "../../adapters/server/index.ts";
 import type { Store } from "../../store/store.ts";
 import { MemoryDevice, open } from "../store/harness.ts";
 
+/** A server that listens on loopback. */
 export interface TestServer {
+  /** `http://127.0.0.1:port`. */
   readonly url: string;
+  /** Keys of the tenant "acme": one may do everything, one only read. */
   readonly apiKey: string;
-  readonly otherKey: string;
   readonly readerKey: string;
+  /** A key of the tenant "other", which may do everything there. */
+  readonly otherKey: string;
+  /** The tenants' namespaces have their names. */
   readonly store: Store<unknown, unknown>;
-  /** A token for WebSocket, made with a key. */
+  readonly log: LogLine[];
+  /** A token for WebSocket, made with a key, by default `apiKey`. */
   token(wants: object, apiKey?: string): Promise<string>;
-  revoke(): Promise<void>;
+  /** Takes the reader's key out of the keys file. */
+  revokeReader(): void;
   close(): Promise<void>;
 }
 
-export async function startServer(given: Partial<ServerConfig> & { timestamps?: boolean } = {}): Promise<TestServer> {
-  const { timestamps, ...config } = given;
+/** Starts one; what `config` says is added. */
+export async function startServer(config: ServerConfig = {}): Promise<TestServer> {
   const store = (await open(new MemoryDevice())) as unknown as Store<unknown, unknown>;
-  const key = newApiKey();
-  const other = newApiKey();
-  const reader = newApiKey();
-  const settings = resolveConfig({
-    ...config,
-    keys: {
+  const [key, reader, other] = [newApiKey(), newApiKey(), newApiKey()];
+  const folder = mkdtempSync(join(tmpdir(), "cairn-hpkv-"));
+  const path = join(folder, "keys.json");
+  const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url");
+  const writeKeys = (withReader: boolean): void => {
+    const entry = (made: typeof key, tenant: string, role: string) => ({
+      [made.id]: { tenant, role, sha256: made.sha256 },
+    });
+    const file = {
+      version: 1,
       tenants: { acme: {}, other: {} },
       keys: {
-        [key.id]: { tenant: "acme", role: "admin", sha256: key.sha256 },
-        [reader.id]: { tenant: "acme", role: "reader", sha256: reader.sha256 },
-        [other.id]: { tenant: "other", role: "admin", sha256: other.sha256 },
+        ...entry(key, "acme", "admin"),
+        ...entry(other, "other", "admin"),
+        ...(withReader ? entry(reader, "acme", "reader") : {}),
       },
-    },
-  });
-  const access = await Access.open(settings);
-  const namespaceOf = (tenant: string): string => access.tenant(tenant).namespace;
-  const tenants = new Tenants(store, namespaceOf);
-  const feed = feedOf(store, namespaceOf, tenants);
-  const upgrade = socketHandler({
-    access,
-    operationsOf: (tenant) => tenants.operationsOf(tenant),
-    limits: { request: () => 0, take: () => true, release: () => {} },
-    log: { warn: () => {} },
-    slow: { note: () => {} },
-    feed,
-    settings: {
-      sendQueueBytes: settings.limits.sendQueueBytes,
-      valueSizeLimit: settings.legacyValueLimit ? 102_401 : 102_400,
-      ordersByTimestamps: timestamps ?? false,
-    },
-  });
-  const http = createHttp((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      const principal = access.authenticate(String(request.headers["x-api-key"]));
-      let status = 200;
-      let body: object;
-      try {
-        if (principal === undefined) throw Object.assign(new Error("no"), { status: 401 });
-        body = access.issueToken(principal, JSON.parse(Buffer.concat(chunks).toString()));
-      } catch (error) {
-        status = (error as { status?: number }).status ?? failureOf(error).status;
-        body = { error: String(error) };
-      }
-      response.writeHead(status, { "content-type": "application/json" });
-      response.end(JSON.stringify(body));
-    });
-  });
-  const server = new WebSocketServer({ noServer: true, maxPayload: settings.limits.frameBytes });
-  const sockets = new Set<WebSocket>();
-  http.on("upgrade", async (request, socket, head) => {
-    const url = `http://${request.headers.host}${request.url}`;
-    const headers = new Headers();
-    for (const [name, value] of Object.entries(request.headers)) headers.set(name, String(value));
-    const answer = await upgrade(new Request(url, { headers }), { address: "127.0.0.1", secure: false });
-    if (answer instanceof Response) {
-      socket.end(`HTTP/1.1 ${answer.status} Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-      return;
-    }
-    server.handleUpgrade(request, socket, head, (ws) => {
-      sockets.add(ws);
-      const session = answer.begin({
-        send: (frame) => ws.send(frame),
-        get bufferedBytes() {
-          return ws.bufferedAmount;
-        },
-        close: (code, reason) => ws.close(code, reason),
-        terminate: () => ws.terminate(),
-        pause: () => ws.pause(),
-        resume: () => ws.resume(),
-      });
-      ws.on("message", (data, isBinary) => session.message(isBinary ? (data as Buffer) : String(data)));
-      socket.on("drain", () => session.drained());
-      ws.on("close", () => {
-        sockets.delete(ws);
-        session.closed();
-      });
-      ws.on("error", () => {});
-    });
-  });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+      tokens: { secret },
+    };
+    writeFileSync(`${path}.new`, JSON.stringify(file), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  };
+  writeKeys(true);
+  const log: LogLine[] = [];
+  const server = createServer(store, { log: (line) => log.push(line), ...config, keys: path });
+  const { url } = await server.listen();
   return {
     url,
+    apiKey: key.text,
+    readerKey: reader.text,
+    otherKey: other.text,
+    store,
+    log,
     async token(wants, apiKey = key.text) {
       const response = await fetch(`${url}/token/websocket`, {
         method: "POST",
@@ -122,17 +71,11 @@ export async function startServer(given: Partial<ServerConfig> & { timestamps?: 
       if (answer.token === undefined) throw new Error(`no token: ${response.status} ${JSON.stringify(answer)}`);
       return answer.token;
     },
-    apiKey: key.text,
-    otherKey: other.text,
-    readerKey: reader.text,
-    store,
-    revoke: async () => {},
-    close: async () => {
-      feed.close();
-      for (const ws of sockets) ws.terminate();
-      await new Promise((resolve) => http.close(resolve));
-      await access.close();
+    revokeReader: () => writeKeys(false),
+    async close() {
+      await server.close({ graceMs: 0 });
       await store.close();
+      rmSync(folder, { recursive: true });
     },
   };
 }

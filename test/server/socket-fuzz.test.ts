@@ -61,6 +61,7 @@ class Frames {
   }
 
   private key(): unknown {
+    if (this.random.word() % 2 === 0) return this.pick(["a", "b", "zz", `missing:${this.random.word() % 10_000}`]);
     return this.pick<() => unknown>([
       () => this.pick(["a", "b", "k:1", "\u0000", "zz", "__proto__", "constructor", SECRET]),
       () => this.text(1 + (this.random.word() % 20)),
@@ -70,22 +71,7 @@ class Frames {
   }
 
   private any(): unknown {
-    return this.pick<unknown>([
-      0,
-      -1,
-      1.5,
-      1e300,
-      "",
-      "1",
-      null,
-      true,
-      [],
-      {},
-      [[1]],
-      { op: 1 },
-      2 ** 53 + 2,
-      "\ud800",
-    ]);
+    return this.pick<unknown>([0, -1, 1.5, 1e300, "", "1", null, true, [], {}, [[1]], { op: 1 }, 2 ** 60, "\ud800"]);
   }
 
   private request(): object {
@@ -170,6 +156,7 @@ test(`every frame has one reply, an object that tells nothing of others (seed ${
     expect(socket.sawBinary).toBe(false);
     expect(socket.closeCode).toBeUndefined();
     expect(await socket.ask({ op: 2, key: "after", value: "1", messageId: 1 })).toMatchObject({ code: 200 });
+    console.log(`codes of ${query.slice(0, query.indexOf("="))}:`, Object.fromEntries(codes));
     // Frames that are all refused would prove little.
     for (const code of label === 0 ? [200, 400, 404] : [200, 400, 403, 404]) {
       expect(codes.get(code) ?? 0, `replies with ${code}`).toBeGreaterThan(FRAME_COUNT / 100);

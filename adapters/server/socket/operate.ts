@@ -21,7 +21,7 @@ import {
   timestampOf,
 } from "./request.ts";
 
-/** Bytes of a range's reply, about: keys, values, and what stands around them. */
+/** What a range's reply holds at most, in bytes and as JSON in characters: HPKV's clients take little more. */
 const RANGE_SIZE_MAX = 1_000_000;
 const RECORD_OVERHEAD = 24;
 
@@ -103,7 +103,7 @@ export class Requests {
     const limit = limitOf(fields);
     const shows = this.shownBetween(start, end);
     const range = { start, end, limit, sizeMax: RANGE_SIZE_MAX, overhead: RECORD_OVERHEAD, shows };
-    return rangeReply(id, await this.operations.range(range));
+    return rangeReply(id, await this.operations.range(range), RANGE_SIZE_MAX);
   }
 
   private async add(fields: Fields, text: string, id: string): Promise<string> {

@@ -27,11 +27,17 @@ export function sumReply(id: string, key: Bytes, sum: bigint): string {
   return `{"code":200${id},"success":true,${keyMembers(key)},"newValue":${sum},"result":${sum}}`;
 }
 
-/** The records of a range. */
-export function rangeReply(id: string, { records, truncated }: ServedPage): string {
+/** The records of a range, as many as fit into `lengthMax` characters; the first one in any case. */
+export function rangeReply(id: string, { records, truncated }: ServedPage, lengthMax: number): string {
   let list = "";
-  for (const record of records) list += list === "" ? recordOf(record) : `,${recordOf(record)}`;
-  return `{"code":200${id},"records":[${list}],"count":${records.length},"truncated":${truncated}}`;
+  let count = 0;
+  for (const record of records) {
+    const next = recordOf(record);
+    if (count > 0 && list.length + next.length > lengthMax) break;
+    list += count === 0 ? next : `,${next}`;
+    count++;
+  }
+  return `{"code":200${id},"records":[${list}],"count":${count},"truncated":${truncated || count < records.length}}`;
 }
 
 /** A refusal. It repeats the key that the request named, as it did, as far as that may be one. */

@@ -5,8 +5,9 @@
  *    is there, so replies may overtake each other.
  * 2. Every request has one reply, which is a JSON object in a text frame; nothing that a client sends ends in an exception.
  * 3. What one connection may hold is bounded. While its operations weigh LOAD_MAX, or its reader leaves more than a quarter of
- *    `sendQueueBytes` unread, requests wait, and nothing more is read. A runtime that cannot stop reading delivers more of them: past
- *    WAITING_BYTES_MAX the connection is ended. It is also ended when notifications pass `sendQueueBytes`, since they cannot wait.
+ *    `sendQueueBytes` unread, requests wait, and nothing more is read; replies that come all the same are held above one half. Past
+ *    WAITING_BYTES_MAX, or what the tenant may have in flight, the connection is ended. It is also ended when notifications pass
+ *    `sendQueueBytes`, since they cannot wait.
  * 4. After the end nothing is sent. Operations that had begun are still done.
  */
 import { setImmediate } from "node:timers";
@@ -23,10 +24,12 @@ import { type Fields, fieldsOf, frameText, GET, messageIdMember, RANGE } from ".
 const LOAD_MAX = 1024;
 const WRITE_LOAD = 1;
 /** A value that is not in memory may be large. */
-const READ_LOAD = 16;
-const RANGE_LOAD = 64;
+const READ_LOAD = 32;
+const RANGE_LOAD = 128;
 /** Bytes that are always left to the reader: below the mark at which a runtime tells that they have left, it tells nothing. */
 const BUFFERED_MIN = 131_072;
+/** Characters that a reply may have in any case. */
+const LENGTH_MAX_MIN = 1_048_576;
 /** Bytes of frames that wait at most, each with FRAME_OVERHEAD. */
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 const FRAME_OVERHEAD = 64;
@@ -42,11 +45,17 @@ export class HpkvSession implements SocketSession {
   private readonly principal: Principal;
   private readonly socket: Socket;
   private readonly requests: Requests;
+  /** Unread bytes from which on nothing more is done, and from which on replies are held. */
   private readonly bufferedMax: number;
+  private readonly holdFrom: number;
+  /** Characters of a reply. */
+  private readonly lengthMax: number;
   private readonly leave: () => void;
   private waiting: (string | Uint8Array)[] = [];
   private waitingAt = 0;
   private waitingBytes = 0;
+  /** Replies that wait for their reader. */
+  private held: string[] = [];
   private load = 0;
   private isPaused = false;
   private isScheduled = false;
@@ -61,7 +70,11 @@ export class HpkvSession implements SocketSession {
     this.requests = new Requests(principal, context.operationsOf(principal.tenant), settings, (verb, key) =>
       access.denied(principal, verb, key, origin),
     );
-    this.bufferedMax = Math.max(BUFFERED_MIN, settings.sendQueueBytes / 4);
+    const { sendQueueBytes } = settings;
+    this.bufferedMax = Math.max(BUFFERED_MIN, sendQueueBytes / 4);
+    this.holdFrom = Math.max(BUFFERED_MIN, sendQueueBytes / 2);
+    // A character takes up to three bytes.
+    this.lengthMax = Math.max(LENGTH_MAX_MIN, sendQueueBytes / 8);
     this.leave = leave;
   }
 
@@ -72,13 +85,23 @@ export class HpkvSession implements SocketSession {
   }
 
   drained(): void {
+    let sent = 0;
+    for (; sent < this.held.length && this.socket.bufferedBytes < this.holdFrom; sent++) {
+      const reply = this.held[sent] as string;
+      this.context.limits.release(this.principal.tenant, reply.length);
+      this.socket.send(reply);
+    }
+    if (sent > 0) this.held = this.held.slice(sent);
     this.proceed();
   }
 
   closed(): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.context.limits.release(this.principal.tenant, this.waitingBytes);
+    let size = this.waitingBytes;
+    for (const reply of this.held) size += reply.length;
+    this.context.limits.release(this.principal.tenant, size);
+    this.held = [];
     this.forgetWaiting();
     this.leave();
   }
@@ -87,7 +110,7 @@ export class HpkvSession implements SocketSession {
   notify(notice: Notice): void {
     if (this.isOver) return;
     const { bufferedBytes } = this.socket;
-    if (bufferedBytes <= this.context.settings.sendQueueBytes) {
+    if (bufferedBytes + notice.frame.length <= this.context.settings.sendQueueBytes) {
       this.socket.send(notice.frame);
       return;
     }
@@ -109,7 +132,7 @@ export class HpkvSession implements SocketSession {
   }
 
   private get isFull(): boolean {
-    return this.load >= LOAD_MAX || this.socket.bufferedBytes >= this.bufferedMax;
+    return this.load >= LOAD_MAX || this.held.length > 0 || this.socket.bufferedBytes >= this.bufferedMax;
   }
 
   /** Keeps a frame until there is room for its reply. */
@@ -177,7 +200,7 @@ export class HpkvSession implements SocketSession {
         this.await(answer, fields, id, taken, startMs);
         return;
       }
-      this.socket.send(answer);
+      this.reply(answer, fields, id);
       this.note(fields, startMs);
     } catch (error) {
       if (taken > 0) this.context.limits.release(this.principal.tenant, taken);
@@ -198,7 +221,7 @@ export class HpkvSession implements SocketSession {
     };
     reply.then(
       (text) => {
-        if (!this.isOver) this.socket.send(text);
+        if (!this.isOver) this.reply(text, fields, id);
         settle();
       },
       (error: unknown) => {
@@ -206,6 +229,24 @@ export class HpkvSession implements SocketSession {
         settle();
       },
     );
+  }
+
+  /** Sends a reply, or keeps it until its reader has taken more of those before it. */
+  private reply(text: string, fields: Fields, id: string): void {
+    if (text.length > this.lengthMax) {
+      const message = `The reply would have ${text.length} characters; ${this.lengthMax} may be sent here. Read it over HTTP.`;
+      this.refuse(new ServerFailure(413, message), fields, id);
+      return;
+    }
+    if (this.held.length === 0 && this.socket.bufferedBytes < this.holdFrom) {
+      this.socket.send(text);
+      return;
+    }
+    if (!this.context.limits.take(this.principal.tenant, text.length)) {
+      this.end(TRY_AGAIN_LATER, "Too many replies wait. Read them before you send more.");
+      return;
+    }
+    this.held.push(text);
   }
 
   private take(size: number): number {
