@@ -25,7 +25,7 @@ async function served(roles: Record<string, [tenant: string, rules: RoleRule[] |
   }
   const own = Object.entries(roles).filter(([, [, rules]]) => rules !== "admin");
   const file = {
-    tenants: { acme: {}, rival: {}, whole: { namespace: "" } },
+    tenants: { acme: {}, rival: {}, whole: { namespace: "", operator: true } },
     roles: Object.fromEntries(own.map(([name, [, rules]]) => [name, rules as RoleRule[]])),
     keys,
   };

@@ -135,6 +135,8 @@ export class RemoteSession implements SocketSession {
   /** Ends a connection whose client is gone, or may be here no longer. */
   drop(code: number, reason: string): void {
     if (this.isOver) return;
+    // Its answer to the close has to be read.
+    if (this.heldTimer !== undefined) this.socket.resume();
     this.socket.close(code, reason);
     this.end();
   }
@@ -149,6 +151,13 @@ export class RemoteSession implements SocketSession {
     this.served.end();
     this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
     setTimeout(() => this.leaveWhenDone());
+  }
+
+  /** Ends what its client has left unused for too long. */
+  endUnused(now: number): void {
+    const before = now - this.terms.limits.unusedMs;
+    this.served.walks.endUnused(before);
+    this.served.views.endUnused(before);
   }
 
   /** Tells it what has become durable. Whether there is more to tell later. */
