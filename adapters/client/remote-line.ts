@@ -129,8 +129,8 @@ export class RemoteLine implements Line {
       }
       this.socket = socket;
       this.timer = setTimeout(() => {
-        this.lastReason = "the server did not answer in time";
         socket.drop();
+        this.lastReason = "the server did not answer in time";
       }, HANDSHAKE_MS);
     } catch (error) {
       this.lastReason = error instanceof Error ? error.message : String(error);

@@ -76,7 +76,7 @@ export async function openSocket(
   if (tls !== undefined) throw new Error("this runtime's WebSocket takes no certificates: leave the option tls out");
   const protocols = [SUBPROTOCOL];
   if (credential !== undefined) protocols.push(`cairn.${credential.kind}.${base64url(credential.text)}`);
-  return watched(new WebSocket(url.href, protocols), events, () => refusalOf(url, credential));
+  return watched(new WebSocket(url.href, protocols), events, () => refusalOf(url, credential)).client;
 }
 
 function openInNode(
@@ -92,15 +92,21 @@ function openInNode(
   const options = { headers, perMessageDeflate: false, maxPayload: PAYLOAD_MAX, ...tls };
   const socket = new WebSocket(url.href, [SUBPROTOCOL], options);
   let status: number | undefined;
+  const { client, fail } = watched(socket, events, async () => status);
   socket.on("unexpected-response", (request, response) => {
     status = response.statusCode;
     request.destroy();
+    fail("the upgrade was refused");
   });
-  return watched(socket, events, async () => status);
+  return client;
 }
 
 /** Passes events on, each socket's end once. */
-function watched(socket: AnySocket, events: SocketEvents, statusOf: () => Promise<number | undefined>): ClientSocket {
+function watched(
+  socket: AnySocket,
+  events: SocketEvents,
+  statusOf: () => Promise<number | undefined>,
+): { client: ClientSocket; fail(reason: string): void } {
   let isOpen = false;
   let isOver = false;
   const end = async (code: number, reason: string): Promise<void> => {
@@ -118,10 +124,10 @@ function watched(socket: AnySocket, events: SocketEvents, statusOf: () => Promis
   });
   socket.addEventListener("close", ({ code, reason }: { code: number; reason: string }) => void end(code, reason));
   // Where a handshake fails, some runtimes give no close.
-  socket.addEventListener("error", () => {
-    if (!isOpen) void end(ABNORMAL, "");
+  socket.addEventListener("error", ({ message }: { message?: string }) => {
+    if (!isOpen) void end(ABNORMAL, message ?? "");
   });
-  return {
+  const client: ClientSocket = {
     send: (frame) => socket.send(frame),
     close: () => socket.close(1000, ""),
     drop() {
@@ -130,6 +136,7 @@ function watched(socket: AnySocket, events: SocketEvents, statusOf: () => Promis
       void end(ABNORMAL, "given up");
     },
   };
+  return { client, fail: (reason) => void end(ABNORMAL, reason) };
 }
 
 /** Why a server refuses upgrades: a WebSocket does not tell, an ordinary request does. */

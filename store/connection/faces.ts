@@ -69,6 +69,8 @@ export class ClientViews {
   private readonly owner: string;
   private readonly snapshots = new Map<number, WireSnapshot>();
   private readonly transactions = new Map<number, Held>();
+  /** When each was used last, by `performance.now()`. */
+  private readonly usedAt = new Map<number, number>();
   private next = 1;
 
   constructor(stores: WireStores, owner: string) {
@@ -97,7 +99,10 @@ export class ClientViews {
     const store = this.stores.at(path);
     if (view === undefined) return store;
     const found = this.snapshots.get(view) ?? this.transactions.get(view)?.tx;
-    if (found !== undefined) return found.in(store);
+    if (found !== undefined) {
+      this.usedAt.set(view, performance.now());
+      return found.in(store);
+    }
     throw new CairnError("SNAPSHOT_EXPIRED", "view", "the snapshot, or the transaction, has ended. Begin a new one.");
   }
 
@@ -106,6 +111,7 @@ export class ClientViews {
     const snapshot = this.stores.at([]).snapshot();
     const view = this.next++;
     this.snapshots.set(view, snapshot);
+    this.usedAt.set(view, performance.now());
     return { view, owner: this.owner, version: snapshot.version };
   }
 
@@ -113,6 +119,7 @@ export class ClientViews {
   release(view: number): void {
     this.snapshots.get(view)?.close();
     this.snapshots.delete(view);
+    this.usedAt.delete(view);
   }
 
   /** Begins a transaction, which runs once; it is repeated by its client. */
@@ -139,6 +146,7 @@ export class ClientViews {
     held.done.catch(() => undefined);
     const view = this.next++;
     this.transactions.set(view, held as Held);
+    this.usedAt.set(view, performance.now());
     return { view, owner: this.owner };
   }
 
@@ -154,17 +162,28 @@ export class ClientViews {
     this.take(view).giveUp();
   }
 
+  /** Ends those that were last used before a time of `performance.now()`. */
+  endUnused(before: number): void {
+    for (const [view, at] of [...this.usedAt]) {
+      if (at >= before) continue;
+      if (this.transactions.has(view)) this.rollback(view);
+      else this.release(view);
+    }
+  }
+
   /** Ends everything. */
   end(): void {
     for (const snapshot of this.snapshots.values()) snapshot.close();
     for (const { giveUp } of this.transactions.values()) giveUp();
     this.snapshots.clear();
     this.transactions.clear();
+    this.usedAt.clear();
   }
 
   private take(view = 0): Held {
     const held = this.transactions.get(view);
     this.transactions.delete(view);
+    this.usedAt.delete(view);
     if (held !== undefined) return held;
     throw new CairnError("SNAPSHOT_EXPIRED", "transact", "transact: the transaction has ended. Begin a new one.");
   }

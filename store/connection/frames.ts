@@ -151,6 +151,7 @@ export function framesOf(
     if (writer.size >= FRAME_SIZE) {
       end();
       begin();
+      isEmpty = true;
     }
     const { size } = writer;
     try {
@@ -186,7 +187,8 @@ export function framesOf(
     begin();
     isEmpty = true;
   }
-  if (!isEmpty) end();
+  if (isEmpty) writer.take();
+  else end();
   return { frames, refused };
 }
 

@@ -12,6 +12,8 @@ interface OpenWalk {
   id: number;
   kind: WalkKind;
   walk: Walk;
+  /** By `performance.now()`. */
+  usedAt: number;
 }
 
 /** Bytes of keys and values after which a block ends. */
@@ -32,7 +34,7 @@ export class ServedWalks {
   /** Begins one: its first `count` entries at most. */
   begin(target: WireTarget, face: WireFace, kind: WalkKind, range: WireRange, count: number): WireBlock {
     const walk = target[kind](range as object) as Walk;
-    const open = { id: this.idNext++, kind, walk };
+    const open = { id: this.idNext++, kind, walk, usedAt: performance.now() };
     this.open.set(open.id, open);
     return this.block(face, open, count);
   }
@@ -42,6 +44,7 @@ export class ServedWalks {
     const open = this.open.get(id);
     if (open === undefined)
       throw new CairnError("SNAPSHOT_EXPIRED", "next", "next: the walk has ended. Begin it again.");
+    open.usedAt = performance.now();
     if (seek !== undefined) open.walk.seek(seek);
     return this.block(face, open, count);
   }
@@ -50,6 +53,11 @@ export class ServedWalks {
   end(id: number): void {
     this.open.get(id)?.walk.return?.();
     this.open.delete(id);
+  }
+
+  /** Ends those that were last used before a time of `performance.now()`. */
+  endUnused(before: number): void {
+    for (const { id, usedAt } of [...this.open.values()]) if (usedAt < before) this.end(id);
   }
 
   /** Ends all. */

@@ -1,11 +1,10 @@
 /** A small server of WebSockets on loopback, for what is behind one path alone: `remoteHandler`, over node:http and the package ws. */
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket as NetSocket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Principal, Verb } from "../../adapters/server/principal.ts";
 import { type RemoteContext, type RemoteLimits, remoteHandler } from "../../adapters/server/remote/index.ts";
 import type { Socket, SocketSession } from "../../adapters/server/wire.ts";
-import { open } from "../../hosts/node.ts";
 import type { Store } from "../../store/store.ts";
 
 /** A key that a test server knows. `prefixes`: what each verb is allowed for; a verb that is not there is not allowed. */
@@ -120,7 +119,7 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
       listen(webSocket, session, () => sockets.delete(webSocket));
     });
   });
-  await new Promise<void>((resolve) => http.listen(options.port ?? 0, "127.0.0.1", resolve));
+  await listenAt(http, options.port ?? 0);
   const { port } = http.address() as AddressInfo;
   const end = async (): Promise<void> => {
     const ended = new Promise((resolve) => http.close(resolve));
@@ -150,6 +149,25 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
   };
 }
 
+/** Listens; a port that was free before may be another process's for a moment. */
+async function listenAt(http: Server, port: number): Promise<void> {
+  for (let i = 0; ; i++) {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        http.once("error", reject);
+        http.listen(port, "127.0.0.1", () => {
+          http.off("error", reject);
+          resolve();
+        });
+      });
+      return;
+    } catch (error) {
+      if (i === 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
 function socketOf(webSocket: WebSocket): Socket {
   return {
     send: (frame) => webSocket.send(frame),
@@ -171,5 +189,3 @@ function listen(webSocket: WebSocket, session: SocketSession, gone: () => void):
     session.closed();
   });
 }
-
-export { open };

@@ -54,16 +54,19 @@ export interface RemoteLimits {
 
 const MIB = 1024 * 1024;
 
-/** The defaults, within what the server's configuration allows. */
+/** The defaults, within what the server's configuration allows. What can be written can be read: frames and answers have one limit. */
 export function limitsFor({ config }: RemoteContext, given: Partial<RemoteLimits>): RemoteLimits {
-  const frameSizeMax = config.limits?.frameBytes ?? 72 * MIB;
-  const sendSizeMax = config.limits?.sendQueueBytes ?? 72 * MIB;
+  const { frameBytes = 72 * MIB, sendQueueBytes = 72 * MIB } = config.limits ?? {};
+  const sendSizeHigh = Math.min(MIB, Math.ceil(sendQueueBytes / 8));
+  // Before an answer no more waits than `sendSizeHigh`, and the frame that it is in.
+  const answerSizeMax = Math.max(1024, sendQueueBytes - 2 * sendSizeHigh);
+  const frameSizeMax = Math.min(frameBytes, answerSizeMax);
   return {
     frameSizeMax,
     windowSize: Math.min(4 * MIB, frameSizeMax),
     windowCalls: 8192,
-    sendSizeHigh: Math.min(MIB, sendSizeMax / 4),
-    answerSizeMax: Math.min(72 * MIB, Math.floor(sendSizeMax / 2)),
+    sendSizeHigh,
+    answerSizeMax,
     pendingMax: 8192,
     keysMax: 65_536,
     walks: 64,

@@ -17,7 +17,7 @@ export type { RemoteContext, RemoteLimits } from "./context.ts";
 
 /** How soon clients hear of what has become durable. */
 const TELL_MS = 50;
-/** How often it is seen who is gone. */
+/** How often it is seen at least who is gone, and what is unused. */
 const SWEEP_MS = 5000;
 const GONE = 1001;
 const REVOKED = 1008;
@@ -36,6 +36,7 @@ interface Shown {
 export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimits> = {}): UpgradeHandler {
   const { store, access, config, closing } = context;
   const decided = limitsFor(context, limits);
+  const sweepMs = Math.min(SWEEP_MS, decided.idleMs / 4, decided.unusedMs / 4);
   const life = lives.get(store) ?? crypto.randomUUID();
   lives.set(store, life);
   const whole = store.withEncodings({ keyEncoding: "binary", valueEncoding: "binary" });
@@ -56,8 +57,9 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
     for (const [session, isValid] of sessions) {
       if (now - session.heardAt > decided.idleMs) session.drop(GONE, "nothing was heard of the client");
       else if (!isValid()) session.drop(REVOKED, "the key or token does not count any more");
+      else session.endUnused(now);
     }
-    if (sessions.size > 0) sweeping = setTimeout(sweep, SWEEP_MS);
+    if (sessions.size > 0) sweeping = setTimeout(sweep, sweepMs);
   }
 
   closing.addEventListener("abort", () => {
@@ -126,7 +128,7 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
         session = new RemoteSession(socket, terms);
         sessions.set(session, isValid);
         principal.revoked.addEventListener("abort", revoke);
-        if (sweeping === undefined) sweeping = setTimeout(sweep, SWEEP_MS);
+        if (sweeping === undefined) sweeping = setTimeout(sweep, sweepMs);
         if (closing.aborted) session.finish();
         return session;
       },

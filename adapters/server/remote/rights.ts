@@ -2,7 +2,7 @@
  * What a connection may do: each call held against its principal's rights, before it is done.
  *
  * 1. Keys in a namespace within the tenant's are beyond what a role names by prefix or pattern: whoever uses them needs the verb for all keys.
- * 2. What is about the store as a whole needs `admin`, and a tenant whose namespace is the store itself.
+ * 2. What is about the store as a whole needs `admin` of the whole: of a tenant that operates the store.
  * 3. In the store itself lie other tenants' namespaces, behind the byte 0xff: whoever is no admin reaches none of it, by no key, range
  *    or name.
  */
@@ -33,7 +33,7 @@ export class Rights {
     this.principal = principal;
     this.isReadOnly = isReadOnly;
     this.all = Object.fromEntries(VERBS.map((verb) => [verb, principal.mayAll(verb)])) as Record<Verb, boolean>;
-    this.ownsStore = namespace === "" && this.all.admin;
+    this.ownsStore = this.all.admin;
     this.isFenced = namespace === "" && !this.ownsStore;
   }
 
@@ -86,7 +86,7 @@ export class Rights {
       case "verify":
       case "backup":
         if (!this.ownsStore)
-          throw forbidden(call, "it is about the whole store, and so for an admin of the whole store");
+          throw forbidden(call, "it is about the whole store, and so for an admin of a tenant that operates it");
         if (call === "compact") this.writable(call);
         return;
       case "commit":

@@ -75,6 +75,10 @@ export class RemoteSession implements SocketSession {
   /** Whether the next call was taken from the rates already. */
   private isAdmitted = false;
   private pending = 0;
+  /** A call whose answer may be large is under way: no other is begun, so that few such answers are in memory. */
+  private isHeavy = false;
+  /** Answers that came while too much waited to be sent. */
+  private late: (() => void)[] = [];
   private heldTimer: ReturnType<typeof setTimeout> | undefined;
   private closingTimer: ReturnType<typeof setTimeout> | undefined;
   private isLaterDue = false;
@@ -120,6 +124,7 @@ export class RemoteSession implements SocketSession {
   }
 
   drained(): void {
+    this.answerLate();
     if (this.heldTimer !== undefined) this.resume();
   }
 
@@ -130,6 +135,8 @@ export class RemoteSession implements SocketSession {
   /** Ends a connection whose client is gone, or may be here no longer. */
   drop(code: number, reason: string): void {
     if (this.isOver) return;
+    // Its answer to the close has to be read.
+    if (this.heldTimer !== undefined) this.socket.resume();
     this.socket.close(code, reason);
     this.end();
   }
@@ -144,6 +151,13 @@ export class RemoteSession implements SocketSession {
     this.served.end();
     this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
     setTimeout(() => this.leaveWhenDone());
+  }
+
+  /** Ends what its client has left unused for too long. */
+  endUnused(now: number): void {
+    const before = now - this.terms.limits.unusedMs;
+    this.served.walks.endUnused(before);
+    this.served.views.endUnused(before);
   }
 
   /** Tells it what has become durable. Whether there is more to tell later. */
@@ -288,14 +302,21 @@ export class RemoteSession implements SocketSession {
 
   private answerLater(id: number, call: WireCall, promise: Promise<unknown>): void {
     this.pending++;
-    const settle = (answer: () => void): void => {
+    const isHeavy = HEAVY.has(call);
+    if (isHeavy) this.isHeavy = true;
+    const settle = (give: () => void): void => {
       this.pending--;
+      if (isHeavy) this.isHeavy = false;
       if (this.isOver) return;
-      try {
-        answer();
-      } catch (error) {
-        this.refuse(id, call, error);
-      }
+      const answer = (): void => {
+        try {
+          give();
+        } catch (error) {
+          this.refuse(id, call, error);
+        }
+      };
+      if (this.late.length > 0 || this.isFull) this.late.push(answer);
+      else answer();
       this.flushLater();
     };
     promise.then(
@@ -314,9 +335,23 @@ export class RemoteSession implements SocketSession {
         this.isLaterDue = false;
         this.flush();
         if (this.isClosing) this.leaveWhenDone();
-        else if (this.heldTimer !== undefined && this.pending < this.terms.limits.pendingMax / 2) this.resume();
+        else if (this.heldTimer !== undefined && !this.isHeavy && this.pending < this.terms.limits.pendingMax / 2) {
+          this.resume();
+        }
       }),
     );
+  }
+
+  private get isFull(): boolean {
+    return this.socket.bufferedBytes > this.terms.limits.sendSizeHigh;
+  }
+
+  private answerLate(): void {
+    while (this.late.length > 0 && !this.isOver && !this.isFull) {
+      this.late.shift()?.();
+      if (this.frames.size >= FRAME_SIZE) this.flush();
+    }
+    this.flush();
   }
 
   private flush(): void {
@@ -371,9 +406,9 @@ export class RemoteSession implements SocketSession {
     const { limits } = this.terms;
     if (this.socket.bufferedBytes + this.frames.size > limits.sendSizeHigh) {
       this.flush();
-      if (this.socket.bufferedBytes > limits.sendSizeHigh) return HELD_MS;
+      if (this.isFull) return HELD_MS;
     }
-    if (this.pending >= limits.pendingMax) return HELD_MS;
+    if (this.isHeavy || this.pending >= limits.pendingMax) return HELD_MS;
     if (this.isAdmitted) return 0;
     const seconds = this.terms.admit();
     if (seconds > 0) return Math.ceil(seconds * 1000);
@@ -390,12 +425,13 @@ export class RemoteSession implements SocketSession {
     clearTimeout(this.heldTimer);
     this.heldTimer = undefined;
     if (this.isOver) return;
+    this.answerLate();
     this.work();
     if (this.heldTimer === undefined) this.socket.resume();
   }
 
   private leaveWhenDone(): void {
-    if (this.isOver || this.pending > 0) return;
+    if (this.isOver || this.pending > 0 || this.late.length > 0) return;
     this.flush();
     this.drop(CLOSE_AWAY, "the server closes");
   }
@@ -411,12 +447,15 @@ export class RemoteSession implements SocketSession {
     clearTimeout(this.heldTimer);
     clearTimeout(this.closingTimer);
     this.queue = [];
+    this.late = [];
     this.reader = undefined;
     this.served.end();
     this.terms.ended(this);
   }
 }
 
+/** Calls whose answers may be large, and come later. */
+const HEAVY: ReadonlySet<WireCall> = new Set<WireCall>(["getMany", "backupPart"]);
 const OF_VIEWS: ReadonlySet<WireCall> = new Set<WireCall>([
   "get",
   "getEntry",
