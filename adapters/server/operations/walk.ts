@@ -58,6 +58,12 @@ export class RecordWalk {
       return;
     }
     try {
+      const isText = this.isTextIn(this.view);
+      if (typeof isText !== "boolean") {
+        ignored(isText);
+        return;
+      }
+      this.isText = isText;
       this.entries = this.begin(this.view);
     } catch (error) {
       this.end();
@@ -73,7 +79,11 @@ export class RecordWalk {
     }
     try {
       while (this.view !== undefined) {
-        this.entries ??= this.begin(await this.view);
+        if (this.entries === undefined) {
+          const view = await this.view;
+          if (this.isText) this.isText = await this.isTextIn(view);
+          this.entries = this.begin(view);
+        }
         const { done, value } = await this.entries.next();
         if (done === true) break;
         const record = this.recordOf(value);
@@ -104,6 +114,18 @@ export class RecordWalk {
     if (view === this.range.view || view === undefined) return;
     if (view instanceof Promise) ignored(view.then((taken) => taken.close()));
     else ignored(view.close());
+  }
+
+  /**
+   * Whether the range may be read as text: behind all text lie keys that begin with 0xff, which ranges of text leave out. Among the
+   * store's own keys those are the namespaces, and left out here, too.
+   */
+  private isTextIn(snapshot: View): boolean | Promise<boolean> {
+    const { faces, range, isText } = this;
+    if (!isText || faces.isRoot || range.lt !== undefined || range.lte !== undefined) return isText;
+    if (range.prefix !== undefined && range.prefix.length > 0) return true;
+    const beyond = faces.bytes.count({ gte: Uint8Array.of(NAMESPACE), limit: 1, snapshot });
+    return beyond instanceof Promise ? beyond.then((count) => count === 0) : beyond === 0;
   }
 
   /** What the store gives, from behind the last record on. */

@@ -1,14 +1,11 @@
 /** Answers of REST: JSON objects, and errors in the form that HPKV's clients read. */
 import { CairnError } from "../../../store/error.ts";
 import { failureOf } from "../failure.ts";
-import { reply } from "../reply.ts";
-
-export type AnswerHeaders = Record<string, string>;
-export type AnswerBody = string | Uint8Array | ReadableStream<Uint8Array> | null;
+import { type ReplyHeaders, reply } from "../reply.ts";
 
 export const JSON_TYPE = "application/json";
 /** Shared by all answers that say nothing else; nobody changes it. */
-const JSON_HEADERS: AnswerHeaders = { "content-type": JSON_TYPE };
+const JSON_HEADERS: ReplyHeaders = { "content-type": JSON_TYPE };
 
 /** Texts of HPKV, by status, where the error is nobody's in particular. */
 export const TEXTS = {
@@ -18,14 +15,9 @@ export const TEXTS = {
   stale: "Timestamp conflict",
 } as const;
 
-/** An answer. */
-export function answer(status: number, body: AnswerBody, headers: AnswerHeaders): Response {
-  return reply(status, body, headers);
-}
-
 /** An answer whose body is the text of a JSON object. */
-export function jsonAnswer(status: number, text: string, headers: AnswerHeaders = JSON_HEADERS): Response {
-  return answer(status, text, headers);
+export function jsonAnswer(status: number, text: string, headers: ReplyHeaders = JSON_HEADERS): Response {
+  return reply(status, text, headers);
 }
 
 /** What a version is in `ETag`. */
@@ -41,8 +33,8 @@ export function failureAnswer(error: unknown): Response {
 }
 
 /** A refusal with its text. */
-export function errorAnswer(status: number, text: string, retryAfter?: number, more?: AnswerHeaders): Response {
+export function errorAnswer(status: number, text: string, retryAfter?: number, more?: ReplyHeaders): Response {
   const headers = { ...JSON_HEADERS, ...more };
   if (retryAfter !== undefined) headers["retry-after"] = String(Math.ceil(retryAfter));
-  return answer(status, JSON.stringify({ error: text, message: text }), headers);
+  return reply(status, JSON.stringify({ error: text, message: text }), headers);
 }

@@ -20,7 +20,7 @@ export async function bodyOf(call: Call, sizeMax: number): Promise<Uint8Array> {
   const length = lengthOf(call);
   if (length !== undefined && length > sizeMax) throw tooLarge(sizeMax);
   if (length !== undefined && length <= SMALL_SIZE) {
-    const bytes = new Uint8Array(await read(() => request.arrayBuffer()));
+    const bytes = await read(() => wholeOf(request));
     if (bytes.length > sizeMax) throw tooLarge(sizeMax);
     return bytes;
   }
@@ -106,6 +106,12 @@ function lengthOf({ request }: Call): number | undefined {
   if (length === null) return undefined;
   if (digitsOnly(length)) return Number(length);
   throw new ServerFailure(400, "Content-Length is no number.");
+}
+
+/** All of a body that is known to be small. */
+async function wholeOf(request: Request): Promise<Uint8Array> {
+  const { bytes } = request as { bytes?: () => Promise<Uint8Array> };
+  return bytes === undefined ? new Uint8Array(await request.arrayBuffer()) : bytes.call(request);
 }
 
 /** A step of reading. What breaks off is the client's doing. */

@@ -5,11 +5,13 @@
  * 2. Every route but the document asks for an API key or a token, and checks what it may do before it looks at any record.
  * 3. Nothing that a request holds makes the handler throw, or answer 500: that is left to faults of the store and of this code.
  */
+import { Buffer } from "node:buffer";
 import { ServerFailure } from "../failure.ts";
 import type { Principal } from "../principal.ts";
+import { partsOf, reply } from "../reply.ts";
 import type { RequestInfo } from "../wire.ts";
 import { addressOf, Query } from "./address.ts";
-import { answer, errorAnswer, failureAnswer, JSON_TYPE, jsonAnswer, TEXTS } from "./answers.ts";
+import { errorAnswer, failureAnswer, JSON_TYPE, jsonAnswer, TEXTS } from "./answers.ts";
 import { Call, type Rest } from "./call.ts";
 import { REST_SETTINGS, type RestContext, type RestSettings } from "./context.ts";
 import { openApiOf } from "./openapi.ts";
@@ -17,6 +19,7 @@ import type { Route } from "./route.ts";
 import { allowOf, ROUTES, Router } from "./routes.ts";
 import { Snapshots } from "./snapshots.ts";
 
+export { REST_SETTINGS, type RestContext, type RestSettings, restSettingsOf } from "./context.ts";
 export { openApiOf } from "./openapi.ts";
 export { ROUTES } from "./routes.ts";
 
@@ -101,7 +104,7 @@ function unknownPath(path: string): Response {
 }
 
 function otherMethod(method: string, allow: string): Response {
-  if (method === "OPTIONS") return answer(204, null, { allow });
+  if (method === "OPTIONS") return reply(204, null, { allow });
   return errorAnswer(405, `The method is not allowed here. Allowed: ${allow}.`, undefined, { allow });
 }
 
@@ -131,7 +134,15 @@ function principalOf(context: RestContext, request: Request, address: string, ro
   return principal;
 }
 
+/** The answer to `HEAD`: what `GET` would say of itself. */
 function withoutBody(response: Response): Response {
-  response.body?.cancel().catch(() => undefined);
-  return answer(response.status, null, Object.fromEntries(response.headers));
+  const parts = partsOf(response);
+  if (parts === undefined) return response;
+  const { status, headers, body } = parts;
+  if (body instanceof ReadableStream) {
+    body.cancel().catch(() => undefined);
+    return reply(status, null, headers);
+  }
+  const size = body === null ? 0 : Buffer.byteLength(body);
+  return reply(status, null, size === 0 ? headers : { ...headers, "content-length": String(size) });
 }

@@ -1,8 +1,9 @@
 /** Ranges of records: pages, streams, counts, deletion. */
 import { ServerFailure } from "../failure.ts";
 import type { WalkRange } from "../operations/walk.ts";
+import { reply } from "../reply.ts";
 import { preferred } from "./accept.ts";
-import { answer, JSON_TYPE, jsonAnswer } from "./answers.ts";
+import { JSON_TYPE, jsonAnswer } from "./answers.ts";
 import { isWellFormed } from "./base64.ts";
 import { bytesOfKey, type Call, forbidden } from "./call.ts";
 import { recordMembers } from "./members.ts";
@@ -101,7 +102,7 @@ async function stream(call: Call, range: WalkRange, shows: Asked["shows"], letGo
       letGo();
     },
   };
-  return answer(200, streamOf(call, source), { "content-type": NDJSON_TYPE });
+  return reply(200, streamOf(call, source), { "content-type": NDJSON_TYPE });
 }
 
 /** `GET /records/count` */

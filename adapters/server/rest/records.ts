@@ -1,8 +1,9 @@
 /** One record: read, written, patched, counted up, deleted. */
 import { ServerFailure } from "../failure.ts";
 import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
+import { type ReplyHeaders, reply } from "../reply.ts";
 import { hasOtherCharset, mediaType, preferred } from "./accept.ts";
-import { type AnswerHeaders, answer, JSON_TYPE, jsonAnswer, tagOf } from "./answers.ts";
+import { JSON_TYPE, jsonAnswer, tagOf } from "./answers.ts";
 import { bodyOf, objectOfBody, parsedJson, textOf } from "./body.ts";
 import { type Call, notFound } from "./call.ts";
 import { conditionFailed, isUnchanged, writeCondition } from "./conditions.ts";
@@ -51,18 +52,18 @@ function missing(call: Call): never {
 }
 
 function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: ServedEntry): Response {
-  const headers: AnswerHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
-  if (isUnchanged(call, version)) return answer(304, null, { etag: tagOf(version) });
+  const headers: ReplyHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
+  if (isUnchanged(call, version)) return reply(304, null, { etag: tagOf(version) });
   const form = preferred(call.header("accept"), FORMS);
   if (form === "json") {
     const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
-    return answer(200, `{${recordMembers(key, value)}${expiry}}`, headers);
+    return reply(200, `{${recordMembers(key, value)}${expiry}}`, headers);
   }
   if (expiresAt !== undefined) headers[EXPIRES_HEADER] = String(expiresAt);
   headers["x-content-type-options"] = "nosniff";
-  if (form === "bytes") return answer(200, value, { ...headers, "content-type": BYTES_TYPE });
+  if (form === "bytes") return reply(200, value, { ...headers, "content-type": BYTES_TYPE });
   if (typeof value === "string")
-    return answer(200, value, { ...headers, "content-type": `${TEXT_TYPE}; charset=utf-8` });
+    return reply(200, value, { ...headers, "content-type": `${TEXT_TYPE}; charset=utf-8` });
   throw new ServerFailure(406, `The value is no UTF-8 text. Accept ${BYTES_TYPE} or ${JSON_TYPE}.`);
 }
 
@@ -144,7 +145,7 @@ export async function postAtomic(call: Call): Promise<Response> {
   const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
   return version === undefined
     ? jsonAnswer(200, text)
-    : answer(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+    : reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
 }
 
 /** Options with the condition that the request's headers make; `undefined` where there are none. */
@@ -163,5 +164,5 @@ function doneAnswer(message: string, version?: number, expiresAt?: number): Resp
   const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
   const text = `{"success":true,"message":"${message}"${expiry}}`;
   if (version === undefined) return jsonAnswer(200, text);
-  return answer(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+  return reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
 }

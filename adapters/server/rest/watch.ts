@@ -7,9 +7,9 @@
  */
 import { failureOf, ServerFailure } from "../failure.ts";
 import { textOrBytes } from "../operations/exact.ts";
+import { reply } from "../reply.ts";
 import type { Watching } from "../tenants.ts";
 import { digitsOnly } from "./address.ts";
-import { answer } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { recordMembers } from "./members.ts";
 import { askedOf } from "./ranges.ts";
@@ -35,7 +35,7 @@ export function getWatch(call: Call): Response {
     throw new ServerFailure(429, "The tenant has too many connections open.", 1);
   }
   const source = new Events(watching, shows, call.rest.settings.heartbeatMs, () => limits.disconnected(tenant));
-  return answer(200, streamOf(call, source), { "content-type": EVENTS_TYPE, "cache-control": "no-cache" });
+  return reply(200, streamOf(call, source), { "content-type": EVENTS_TYPE, "cache-control": "no-cache" });
 }
 
 /** The version to go on from: what the client saw last, or what its address says. */

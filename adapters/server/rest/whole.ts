@@ -1,6 +1,7 @@
 /** What concerns a tenant or the store as a whole: tokens, figures, backup. */
 import { ServerFailure } from "../failure.ts";
-import { answer, jsonAnswer } from "./answers.ts";
+import { reply } from "../reply.ts";
+import { jsonAnswer } from "./answers.ts";
 import { objectOfBody } from "./body.ts";
 import { type Call, forbidden } from "./call.ts";
 import { type PieceSource, streamOf } from "./streams.ts";
@@ -62,7 +63,7 @@ export async function getStats(call: Call): Promise<Response> {
 
 /** `GET /ping` */
 export function getPing(): Response {
-  return answer(200, "pong", { "content-type": "text/plain" });
+  return reply(200, "pong", { "content-type": "text/plain" });
 }
 
 /** `GET /backup` */
@@ -87,7 +88,7 @@ export async function getBackup(call: Call): Promise<Response> {
       reader.cancel().catch(() => undefined);
     },
   };
-  return answer(200, streamOf(call, source), {
+  return reply(200, streamOf(call, source), {
     "content-type": "application/octet-stream",
     "content-disposition": `attachment; filename="cairn-${version}.backup"`,
     "x-backup-version": String(version),
