@@ -183,6 +183,41 @@ describe("an uncached write", () => {
     expect(content.subarray(33 * BLOCK, 48 * BLOCK).every((byte) => byte === 0)).toBe(true);
   });
 
+  test("goes the way of what is in flight: the two ways are never in flight together", async () => {
+    for (const isFirstDirect of [true, false]) {
+      const device = openDevice(64);
+      const piece = (index: number, uncached: boolean): DevicePiece => ({
+        ...uncachedPiece(index, blocks(1, 1)),
+        uncached,
+      });
+      let release = (): void => {};
+      write.mockImplementationOnce((...args) => {
+        release = () => actualWrite(...args);
+      });
+      const first = device.writeAsync([piece(0, isFirstDirect)]);
+      const others = Promise.all([
+        device.writeAsync([piece(2, !isFirstDirect)]),
+        device.commitAsync([piece(4, !isFirstDirect)]),
+      ]);
+      device.write(6 * BLOCK, blocks(1, 1));
+      device.writeUncached(8 * BLOCK, blocks(1, 1));
+      await others;
+      const way = isFirstDirect ? "direct" : "cached";
+      expect(ways().filter((one) => !one.startsWith(way))).toEqual([]);
+      expect(ways().length).toBeGreaterThanOrEqual(5);
+      release();
+      await first;
+      vi.clearAllMocks();
+      await device.writeAsync([piece(10, !isFirstDirect)]);
+      expect(
+        ways().filter((one) => one.startsWith(way)),
+        "and its own when that has landed",
+      ).toEqual([]);
+      await device.syncAsync();
+      device.close();
+    }
+  });
+
   test("opens no descriptor before it is needed, and closes those that it opened", async () => {
     const device = openDevice(64);
     await device.commitAsync([{ offset: 0, source: blocks(1, 1) }]);
