@@ -57,6 +57,11 @@ export class FileDevice extends DescriptorDevice {
       throw new CairnError("INVALID_ARGUMENT", "resize", `size ${size} must be a multiple of ${BLOCK_SIZE}.`);
     }
     try {
+      // A successor may have made it larger than this opener knows: what grows a file never cuts it.
+      if (size > this.sizeBytes && fs.fstatSync(this.descriptor).size >= size) {
+        this.grown(size);
+        return;
+      }
       // A tail of less than a block belongs to nobody, but new space reads as zeros.
       if (this.fileSize > this.sizeBytes) fs.ftruncateSync(this.descriptor, this.sizeBytes);
       fs.ftruncateSync(this.descriptor, size);
@@ -66,6 +71,10 @@ export class FileDevice extends DescriptorDevice {
       this.changed();
     }
     if (size < this.sizeBytes) this.forgetFrom(size);
+    this.grown(size);
+  }
+
+  private grown(size: number): void {
     this.sizeBytes = size;
     this.fileSize = size;
     this.fills = true;
@@ -92,6 +101,11 @@ export class FileDevice extends DescriptorDevice {
   measure(): void {
     this.checkOpen("measure");
     const { size } = fs.fstatSync(this.descriptor);
+    if (size > this.fileSize) {
+      // What another has added is not of this life.
+      this.freshWindow = Math.max(this.freshWindow, Math.ceil(size / WINDOW_SIZE));
+      this.reach = new Uint8Array(0);
+    }
     this.fileSize = size;
     this.sizeBytes = size - (size % BLOCK_SIZE);
   }

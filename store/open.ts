@@ -64,7 +64,10 @@ const READ_ATTEMPT_PAUSE_MAX_MS = 100;
 /** Formats the device when it is blank, mounts it, and gives the store. On failure the device is the caller's still. */
 export async function openStore<K, V>(opening: Opening, settings: Settings): Promise<Store<K, V>> {
   const start = performance.now();
-  const core = await (settings.readOnly ? mountForReading(opening, settings) : mount(opening, settings)).catch(stopped);
+  const core = await (settings.readOnly
+    ? mountForReading(opening, settings)
+    : mountForWriting(opening, settings)
+  ).catch(stopped);
   paceCheckpoints(core, opening.checkpoints ?? {}, settings.readOnly);
   const ending = { release: opening.release, remount: () => mountForReading(opening, settings).catch(stopped) };
   const store = new Store<K, V>(new Session(core, settings, ending), settings.keys, settings.values);
@@ -84,6 +87,30 @@ export async function openStore<K, V>(opening: Opening, settings: Settings): Pro
   if (tailBlocks > 0) emit({ type: "recovered", records: core.exports.stat(STAT_RECOVERED_RECORDS), tailBlocks });
   emit({ type: "opened", records: core.exports.stat(0), ms: performance.now() - start });
   return store;
+}
+
+/**
+ * Mounts a store to write to it. An opener that may still be alive can have made the device longer since it was opened here, so one
+ * that looks too short is measured again.
+ */
+async function mountForWriting(opening: Opening, settings: Settings): Promise<Core> {
+  const { device, predecessorAlive } = opening;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await mount(opening, settings);
+    } catch (error) {
+      const isShort = error instanceof CairnError && error.code === "DEVICE_SHRUNK";
+      if (
+        !isShort ||
+        predecessorAlive !== true ||
+        device.measure === undefined ||
+        attempt === STILL_ATTEMPT_COUNT_MAX
+      ) {
+        throw error;
+      }
+      device.measure();
+    }
+  }
 }
 
 /**

@@ -48,10 +48,8 @@ export function superblockCommit(): i32 {
  */
 export function superblockClaim(): i32 {
   const before = root.epoch - 1;
-  for (let copy: u32 = 0; copy < <u32>SUPERBLOCK_COPIES; copy++) {
-    const earlier = epochCheck(copy, before);
-    if (earlier < 0) return earlier;
-  }
+  const earlier = copiesCheck(before);
+  if (earlier < 0) return earlier;
   const written = copiesWrite(before);
   if (written < 0) return written;
   const first = firstCopy();
@@ -102,6 +100,19 @@ function copiesWrite(latest: u32): i32 {
 /** The first of the two copies of the present generation. */
 function firstCopy(): u32 {
   return (<u32>root.superblockGeneration & 1) << 1;
+}
+
+/** FENCED when any copy is of a later epoch: another opener went ahead. DEVICE_READ. Four reads of a block. */
+export function successorCheck(): i32 {
+  return copiesCheck(root.epoch);
+}
+
+function copiesCheck(latest: u32): i32 {
+  for (let copy: u32 = 0; copy < <u32>SUPERBLOCK_COPIES; copy++) {
+    const status = epochCheck(copy, latest);
+    if (status < 0) return status;
+  }
+  return Status.OK;
 }
 
 /** FENCED when a copy is whole and of a later epoch than `latest`. */

@@ -42,7 +42,7 @@ import {
 import { logContinue } from "../log/append";
 import { segmentAt, segmentCountMax, segmentOffset, segmentsEnsure, segmentsRecount } from "../log/segments";
 import { noteHas, Space } from "../log/space";
-import { superblockClaim, superblockCommit } from "../log/superblock-store";
+import { successorCheck, superblockClaim, superblockCommit } from "../log/superblock-store";
 import { BACKUP_POINTS, KEPT_ROOTS, root, SUPERBLOCK_A, SUPERBLOCK_B } from "../root";
 import { Status } from "../status";
 import { checkpointForget, checkpointIsKept, checkpointLoad, checkpointsTake, progressSet } from "./checkpoint-load";
@@ -179,6 +179,14 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
  * the flags OLDER_CHECKPOINT and NO_CHECKPOINT.
  */
 export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
+  const status = mountFound(device, uncached, engine, flags, frame);
+  if (root.readOnly || (status != Status.CORRUPT && status != Status.DEVICE_SHRUNK)) return status;
+  // What another opener has written meanwhile does not fit what was read before.
+  const other = successorCheck();
+  return other == Status.FENCED ? other : status;
+}
+
+function mountFound(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
   const superblock = changetype<Superblock>(SUPERBLOCK_A);
   root.device = device;
   root.deviceUncached = uncached;
