@@ -295,3 +295,44 @@ test("blocks of a backup that are not what they were are CORRUPT, with their pla
   expect(core.exports.backupBegin()).toBe(REENTRANT);
   expect(core.exports.rebuildRecord(20, 16 * 4096)).toBe(INVALID_ARGUMENT);
 });
+
+test("a backup that is begun while the first checkpoint is written leaves out what is there of it", async () => {
+  const core = await mounted();
+  const { exports } = core;
+  for (let i = 0; i < 400; i++) expect(set(core, `key ${i}`, "v".repeat(900))).toBeGreaterThanOrEqual(OK);
+  expect(exports.flushSync()).toBe(OK);
+  exports.checkpointConfigure(true, 1, 0, 1);
+  // A few blocks of it, not all.
+  for (let i = 0; i < 40; i++) {
+    expect(set(core, `more ${i}`, "v".repeat(900))).toBeGreaterThanOrEqual(OK);
+    expect(exports.checkpointStep()).toBeGreaterThanOrEqual(OK);
+  }
+  expect(exports.flushSync()).toBe(OK);
+  const CHECKPOINT = 3;
+  expect(exports.backupBegin()).toBe(OK);
+  const count = exports.backupSegments(0);
+  const view = new DataView(core.memory.buffer, core.exchangeOut);
+  const kinds = Array.from({ length: count }, (_, i) => view.getUint32(i * 24 + 4, true));
+  expect(count).toBeGreaterThan(5);
+  expect(kinds).not.toContain(CHECKPOINT);
+  for (let i = 0; i < count; i++) exports.backupUnpin(view.getUint32(i * 24, true));
+});
+
+test("any part of a compressed value is read by itself", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, { compression: "lz4" }, 64);
+  const value = Array.from({ length: 30_000 }, (_, i) => `${i}:${i * 7919},`).join("");
+  store.set("large", value);
+  await store.close();
+  const core = await coreOver(device.reopen());
+  expect(initialize(core)).toBe(OK);
+  expect(core.exports.probe(core.handle)).toBe(1);
+  expect(core.exports.mount(core.handle, core.handle, ENGINE, GROWABLE)).toBe(OK);
+  expect(core.exports.get(putKey(core, "large"))).toBeGreaterThan(1);
+  for (const offset of [0, 1, 65_535, 65_536, 100_000, value.length - 1]) {
+    const count = core.exports.valueRead(offset);
+    expect(count).toBeGreaterThan(0);
+    const part = new TextDecoder().decode(core.bytes.slice(core.exchangeOut, core.exchangeOut + count));
+    expect(part === value.slice(offset, offset + count), `from ${offset} on`).toBe(true);
+  }
+});
