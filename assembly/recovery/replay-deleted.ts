@@ -15,8 +15,8 @@ export function deletedForget(): void {
   while (root.replayDeleted) {
     // Taking nodes away moves entries, so each block starts with a seek.
     if (keySize ? !treeSeek(KEY_B, keySize, SeekMode.GE) : !treeFirst()) return;
+    // What was sought is the first of them.
     taken = treeCollectForward(WORKSPACE, SWEEP_COUNT, 0, 0);
-    if (!taken) return;
     const last = changetype<KeyNode>(<usize>load<u32>(WORKSPACE + ((<usize>(taken - 1)) << 2)));
     const end = taken < SWEEP_COUNT;
     // The next block begins behind the last key of this one.

@@ -91,6 +91,7 @@ function segmentStart(state: VerifyState): void {
   state.generation = segment.generation;
   state.liveBefore = segment.liveBytes;
   state.appendedBefore = root.bytesAppended;
+  state.openBefore = segmentIsOpen(state.segment) ? segment.space : 0;
   state.groupKnown = GroupKnown.NOTHING;
   predecessorRead(state);
 }
@@ -121,8 +122,9 @@ function segmentFinish(state: VerifyState): void {
   if (live == state.confirmed) return;
   if (root.segmentBlocks > ATOMIC_BLOCKS) {
     if (state.confirmed > live && state.confirmed <= state.liveBefore) return;
-    const isCopying = segment.space == Space.COPYING;
-    if (segmentIsOpen(state.segment) && (isCopying || root.bytesAppended != state.appendedBefore)) return;
+    // It may be full by now.
+    const isCopies = state.openBefore == Space.COPYING;
+    if (state.openBefore && (isCopies || root.bytesAppended != state.appendedBefore)) return;
   }
   faultAt(Fault.LIVE_BYTES, offset, <f64>live, <f64>state.confirmed);
 }

@@ -139,6 +139,8 @@ export class VerifyState {
   segment: u32;
   block: u32;
   started: u32;
+  /** Its space (Space) when the scan of it began, where it was appended to then; else 0. */
+  openBefore: u32;
   damaged: u32;
   generation: u64;
   liveBefore: u64;

@@ -26,6 +26,10 @@ const SUITES = ["unit", "store", "hosts", "crash", "every-call", "fuzz", "cli", 
   .map((name) => `test/${name}`)
   .filter((name) => existsSync(join(ROOT, name)));
 
+/** What draws the moments at which a device fails is run with these seeds as well. */
+const SEEDED = ["test/store/core-faults.test.ts", "test/store/verify-steps.test.ts"];
+const MORE_SEEDS = ["8", "9", "10"];
+
 /** Ten million keys take no branch that fewer do not, and too long here. */
 const SLOW = ["--exclude", "test/store/node-ten-million.test.ts"];
 
@@ -69,16 +73,8 @@ const env = {
 let failed = false;
 if (!values.none) {
   const suites = positionals.length > 0 ? positionals : SUITES;
-  const words = [
-    "scripts/test.mjs",
-    "--runtime",
-    "node",
-    ...suites,
-    ...SLOW,
-    "--testTimeout=900000",
-    "--hookTimeout=900000",
-  ];
-  failed = start(words) !== 0;
+  failed = test([...suites, ...SLOW]) !== 0;
+  for (const seed of positionals.length > 0 ? [] : MORE_SEEDS) failed = test(SEEDED, seed) !== 0 || failed;
   const seeds = values.seeds ?? (positionals.length > 0 ? "0" : "60");
   if (seeds !== "0") failed = start(["scripts/simulate.mjs", "--seed", "1", "--count", seeds]) !== 0 || failed;
 }
@@ -117,9 +113,22 @@ function withTextModule(binary, original) {
   return Buffer.concat([binary, Buffer.from([0, ...leb(content.length), ...content])]);
 }
 
-/** @param {string[]} words */
-function start(words) {
-  return spawnSync(process.execPath, words, { cwd: ROOT, stdio: "inherit", env }).status;
+/**
+ * @param {string[]} files
+ * @param {string} [seed]
+ */
+function test(files, seed) {
+  const limits = ["--testTimeout=900000", "--hookTimeout=900000"];
+  return start(["scripts/test.mjs", "--runtime", "node", ...files, ...limits], seed);
+}
+
+/**
+ * @param {string[]} words
+ * @param {string} [seed]
+ */
+function start(words, seed) {
+  const seeded = seed === undefined ? env : { ...env, CAIRN_SEED: seed };
+  return spawnSync(process.execPath, words, { cwd: ROOT, stdio: "inherit", env: seeded }).status;
 }
 
 /** @param {string} path */

@@ -182,6 +182,24 @@ export function faultScenarios({ folder, instantiate, interfacesOf, failureOf, b
       }
     },
 
+    /** A WASI whose writes have no quota left, take nothing, or say that they took more than there was. */
+    async oddWrites(_, { name }) {
+      const { Store } = await place(name);
+      const { replace } = await descriptors();
+      const said = [];
+      for (const answer of ["quota", 0n, 1n << 33n]) {
+        const store = Store.open("/data/x.cairn", OPTIONS);
+        const restore = replace("write", () => () => {
+          if (typeof answer === "string") throw answer;
+          return answer;
+        });
+        said.push(nameOf(failureOf(() => store.putDurable(bytes("k"), bytes("v")))));
+        restore();
+        store.close();
+      }
+      return said;
+    },
+
     /** Without room: writes that fill the buffer until they are refused; then deletions and batches, once there is room. */
     async heldForRoom(_, { name }) {
       const { Store, buckets, batch } = await place(name);

@@ -68,6 +68,10 @@ describe.skipIf(missing)("a device that fails", () => {
     });
   });
 
+  test("by its quota, by taking nothing, or by saying that it took more than there was", async () => {
+    expect(await run("node", "oddWrites", { name: "odd" })).toEqual(["no-space", "device-write", "device-write"]);
+  });
+
   test("in the midst of compaction: the store is poisoned, and every key is there", async () => {
     const given = { name: "compaction", first: 60, stride: 31, count: 3 };
     const said = await run("node", "failingCompaction", given);

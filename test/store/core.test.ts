@@ -295,3 +295,104 @@ test("blocks of a backup that are not what they were are CORRUPT, with their pla
   expect(core.exports.backupBegin()).toBe(REENTRANT);
   expect(core.exports.rebuildRecord(20, 16 * 4096)).toBe(INVALID_ARGUMENT);
 });
+
+test("a backup that is begun while the first checkpoint is written leaves out what is there of it", async () => {
+  const core = await mounted();
+  const { exports } = core;
+  for (let i = 0; i < 400; i++) expect(set(core, `key ${i}`, "v".repeat(900))).toBeGreaterThanOrEqual(OK);
+  expect(exports.flushSync()).toBe(OK);
+  exports.checkpointConfigure(true, 1, 0, 1);
+  // A few blocks of it, not all.
+  for (let i = 0; i < 40; i++) {
+    expect(set(core, `more ${i}`, "v".repeat(900))).toBeGreaterThanOrEqual(OK);
+    expect(exports.checkpointStep()).toBeGreaterThanOrEqual(OK);
+  }
+  expect(exports.flushSync()).toBe(OK);
+  const CHECKPOINT = 3;
+  expect(exports.backupBegin()).toBe(OK);
+  const count = exports.backupSegments(0);
+  const view = new DataView(core.memory.buffer, core.exchangeOut);
+  const kinds = Array.from({ length: count }, (_, i) => view.getUint32(i * 24 + 4, true));
+  expect(count).toBeGreaterThan(5);
+  expect(kinds).not.toContain(CHECKPOINT);
+  for (let i = 0; i < count; i++) exports.backupUnpin(view.getUint32(i * 24, true));
+});
+
+test("any part of a compressed value is read by itself", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, { compression: "lz4" }, 64);
+  const value = Array.from({ length: 30_000 }, (_, i) => `${i}:${i * 7919},`).join("");
+  store.set("large", value);
+  await store.close();
+  const core = await coreOver(device.reopen());
+  expect(initialize(core)).toBe(OK);
+  expect(core.exports.probe(core.handle)).toBe(1);
+  expect(core.exports.mount(core.handle, core.handle, ENGINE, GROWABLE)).toBe(OK);
+  expect(core.exports.get(putKey(core, "large"))).toBeGreaterThan(1);
+  for (const offset of [0, 1, 65_535, 65_536, 100_000, value.length - 1]) {
+    const count = core.exports.valueRead(offset);
+    expect(count).toBeGreaterThan(0);
+    const part = new TextDecoder().decode(core.bytes.slice(core.exchangeOut, core.exchangeOut + count));
+    expect(part === value.slice(offset, offset + count), `from ${offset} on`).toBe(true);
+  }
+});
+
+test("a feed that nobody takes from says that changes were lost, and goes on", async () => {
+  const core = await mounted();
+  const { exports, words, result } = core;
+  expect(exports.feedOpen()).toBe(OK);
+  for (let i = 0; i < 400; i++) expect(set(core, `key ${i}`, "v".repeat(400))).toBeGreaterThanOrEqual(OK);
+  expect(exports.flushSync()).toBe(OK);
+  expect(exports.feedTake()).toBeLessThanOrEqual(65_536);
+  expect(words[result + 2]).toBe(1);
+  expect(set(core, "key 7", "after")).toBeGreaterThanOrEqual(OK);
+  expect(exports.flushSync()).toBe(OK);
+  expect(exports.feedTake()).toBeGreaterThan(0);
+  expect(words[result + 2]).toBe(0);
+});
+
+test("what holds no deletions has none to tell of, and a store that is read only stays as long as it is", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, {}, 16, { logBytes: 1, liveThousandths: 0 });
+  for (let i = 0; i < 300; i++) store.set(`key ${i}`, "v".repeat(2000));
+  await store.close();
+  const size = device.size();
+  const core = await coreOver(device.reopen());
+  const { exports } = core;
+  expect(initialize(core)).toBe(OK);
+  expect(exports.probe(core.handle)).toBe(1);
+  expect(exports.mount(core.handle, core.handle, ENGINE, GROWABLE | 1)).toBe(OK);
+  const view = exports.viewOpen();
+  const kinds = new Set<number>();
+  for (let i = 0; exports.segmentFigure(i, 0) >= 0; i++) {
+    kinds.add(exports.segmentFigure(i, 0));
+    expect(exports.changesNewest(i)).toBe(0);
+    expect(exports.changesDeleted(i, 0, 0, view)).toBe(0);
+  }
+  // The log, a checkpoint, and what is free.
+  expect(kinds.size).toBeGreaterThanOrEqual(2);
+  for (const mode of [0, 1, 2]) expect(exports.shrink(mode)).toBe(0);
+  expect(device.size()).toBe(size);
+});
+
+test("blocks of a device without a superblock are shown as far as they go", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device);
+  for (let i = 0; i < 20; i++) store.set(`key ${i}`, "v".repeat(200));
+  await store.close();
+  device.bytes.fill(0, 0, MIB);
+  device.reopen();
+  device.before = (operation, offset) => {
+    if (operation === "read" && offset === 262_144) throw new Error("EIO: it fails");
+  };
+  const core = await coreOver(device);
+  const { exports } = core;
+  expect(initialize(core)).toBe(OK);
+  expect(exports.inspectBegin(core.handle)).toBeLessThanOrEqual(OK);
+  expect(exports.inspectSuperblock(0)).toBe(3);
+  expect(exports.inspectSuperblock(1)).toBeLessThan(OK);
+  // Without the seed of the checks every block is damaged; what its bytes can be taken for is told.
+  expect(exports.inspectBlock(MIB / 4096 + 1) & 15).toBe(1);
+  expect(exports.inspectRecords()).toBeGreaterThanOrEqual(15);
+  expect(exports.inspectBlock(1_000_000)).toBeLessThan(OK);
+});

@@ -16,7 +16,8 @@ const SEGMENTS_OFFSET = 1_048_576;
 /** Lets every read of the log fail until the function that this gives is called. */
 function failReads(device: ImageDevice): () => void {
   device.before = (operation, offset) => {
-    if (operation === "read" && offset >= SEGMENTS_OFFSET) throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
+    if (operation === "read" && offset >= SEGMENTS_OFFSET)
+      throw Object.assign(new Error("EIO: i/o error"), { code: "EIO" });
   };
   return () => {
     device.before = undefined;

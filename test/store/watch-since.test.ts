@@ -300,3 +300,19 @@ test("a snapshot, and what is written after it, are all there is", async () => {
   snapshot.close();
   await store.close();
 });
+
+test("a past that time keeps, and bytes alone would not, is whole however often it was looked at", async () => {
+  // A look is due every 256 bytes, and none is forgotten for an hour: there are more looks than are kept.
+  const store = await openTiny(new ImageDevice(), { durability: "manual", history: { bytes: 4096, ms: 3_600_000 } });
+  for (const key of ["a", "b", "c"]) store.set(key, "0");
+  const since = store.version;
+  for (const key of ["a", "b", "c"]) store.delete(key);
+  for (let i = 0; i < 200; i++) {
+    store.set(`filler ${i % 10}`, "f".repeat(900));
+    store.flushSync();
+  }
+  await store.compact({ full: true });
+  const watch = store.watch(["a", "b", "c"], { since });
+  expect((await take(watch, 3)).map(told).sort()).toEqual(["-a", "-b", "-c"]);
+  await store.close();
+});
