@@ -398,20 +398,26 @@ describe("the audit log", () => {
   test("holds nothing up, and little memory, when the disk does not take it", async () => {
     const path = scratch("fifo");
     expect(spawnSync("mkfifo", [path]).status).toBe(0);
+    // A pipe takes 64 KiB, and then nothing until somebody reads.
+    const reader = spawn("sh", ["-c", 'exec 3<>"$0"; echo open; read go; exec cat <&3', path]);
+    await new Promise((resolve) => reader.stdout.once("data", resolve));
     const audit = new Audit(path, () => {});
     audit.record("first");
     await new Promise((resolve) => setTimeout(resolve, 50));
     const start = performance.now();
-    for (let at = 0; at < 50_000; at++) audit.record("filler", { at, text: "x".repeat(50) });
+    for (let at = 0; at < 50_000; at++) {
+      audit.record("filler", { at, text: "x".repeat(50) });
+      if (at === 5_000) await new Promise((resolve) => setTimeout(resolve, 50));
+    }
     expect(performance.now() - start).toBeLessThan(10_000);
-    const reader = spawn("sh", ["-c", 'cat "$0"; cat "$0"; cat "$0"', path], { stdio: ["ignore", "pipe", "ignore"] });
     let out = "";
     reader.stdout.on("data", (chunk) => {
       out += chunk;
     });
-    await expect.poll(() => out.includes("audit.dropped")).toBe(true);
-    reader.kill();
+    reader.stdin.write("go\n");
     await audit.close();
+    await expect.poll(() => out.includes("audit.dropped") && out.endsWith("\n")).toBe(true);
+    reader.kill();
     const lines = out
       .split("\n")
       .filter(Boolean)
