@@ -12,7 +12,7 @@ import type { Order, Saying } from "./protocol.ts";
 /** A device whose power is cut when so many syncs have succeeded. */
 class CutDevice extends ImageDevice {
   /** What is left of it then. */
-  durable = new Uint8Array(0);
+  durable: Uint8Array = new Uint8Array(0);
   /** Syncs that are left to it. */
   left: number;
 

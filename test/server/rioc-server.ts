@@ -59,7 +59,6 @@ export async function riocServer(config: ServerConfig = {}, tls?: RiocTls): Prom
     {
       config: settings,
       access,
-      tenants,
       operationsOf: (tenant) => tenants.operationsOf(tenant),
       log: { debug: () => undefined, info: () => undefined, warn: note, error: note },
       limits,
