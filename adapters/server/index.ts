@@ -249,7 +249,7 @@ function partsOf(context: ServerContext, feed: Feed): Parts {
     socket: socketHandler({
       ...context,
       feed,
-      settings: { sendQueueBytes, valueSizeLimit, ordersByTimestamps: config.socketTimestamps === "strict" },
+      settings: { sendQueueBytes, valueSizeLimit, ordersByTimestamps: context.config.socketTimestamps === "strict" },
     }),
     remote: remoteHandler(context),
   };
