@@ -99,7 +99,7 @@ describe("an accessPattern", () => {
       ),
       ...["{2}", "{1,2}", "{0,}", "{,3}", "(a|b)", "(é|1:)", ".*", "\u2028", "\u00a0"],
     ];
-    const letters = [..."abé1 \n\r:-_.cxzAQu{}]/4\u2028\u00a0\u0001\0\b"];
+    const letters = [..."abé1 \n\r:-_.cxzAQu{}]/4\u2028\u00a0\ufeff\u2003\u0001\0\b"];
     const draw = draws();
     const counts = { compared: 0, matched: 0, refused: 0 };
     for (let run = 0; run < 6_000; run++) {
