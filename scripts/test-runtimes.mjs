@@ -21,8 +21,8 @@ const ROOT = new URL("../", import.meta.url);
  * @property {string} [browser] the program of the browser that is driven
  */
 
-/** Of each further runtime: the store, the devices and locks, crashes of fewer runs, adapters with the suites of others. */
-const FOLDERS = ["test/store", "test/hosts", "test/crash", "test/adapters"];
+/** Of each further runtime: the store, the devices and locks, crashes of fewer runs, adapters with the suites of others, the server. */
+const FOLDERS = ["test/store", "test/hosts", "test/crash", "test/adapters", "test/server", "test/cli/keys"];
 
 const BROWSER_CONFIG = "vitest.browser.config.ts";
 
