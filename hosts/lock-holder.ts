@@ -1,4 +1,5 @@
 /** Who holds a lock: what its file says, and whether that process and thread are still there. */
+import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
 import { hostname } from "node:os";
 import process from "node:process";
@@ -21,9 +22,16 @@ export interface LockRecord {
   threadStartTime: string | null;
   /** 32 hexadecimal digits, drawn for this lock alone. */
   token: string;
+  /**
+   * 1 while the holder opens the store and does not know whether the one before it is dead: who takes over from it does not know
+   * either. One digit, overwritten in place.
+   */
+  doubt?: number;
   /** Milliseconds between two heartbeats, which are the file's modification time. */
   heartbeatMs: number;
 }
+
+const DOUBT_MARK = '"doubt":';
 
 /** `PF_EXITING` of Linux: the process is on its way out. */
 const FLAG_EXITING = 0x4;
@@ -41,6 +49,17 @@ export function parseRecord(content: string): LockRecord | undefined {
   if (!Number.isSafeInteger(pid) || (pid as number) <= 0) return undefined;
   if (typeof token !== "string" || !/^[0-9a-f]{32}$/.test(token)) return undefined;
   return record as LockRecord;
+}
+
+/** What the file of a lock says. */
+export function textOf(record: LockRecord): string {
+  return `${JSON.stringify(record)}\n`;
+}
+
+/** Where in that the digit of `doubt` lies, in bytes. */
+export function doubtOffset(record: LockRecord): number {
+  const [before = ""] = textOf(record).split(DOUBT_MARK);
+  return Buffer.byteLength(before + DOUBT_MARK);
 }
 
 /**
@@ -123,7 +142,7 @@ function isKilled(folder: string): boolean {
 }
 
 /** What a lock file says of a process. */
-export type ProcessRecord = Omit<LockRecord, "token" | "heartbeatMs">;
+export type ProcessRecord = Omit<LockRecord, "token" | "heartbeatMs" | "doubt">;
 
 let processRecord: ProcessRecord | undefined;
 

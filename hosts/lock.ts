@@ -27,7 +27,7 @@ import process from "node:process";
 import { clearInterval, setInterval } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../store/error.ts";
-import { describeProcess, holderState, type LockRecord, parseRecord } from "./lock-holder.ts";
+import { describeProcess, doubtOffset, holderState, type LockRecord, parseRecord, textOf } from "./lock-holder.ts";
 import { type LockTimings, type SeenLock, Watch } from "./lock-watch.ts";
 import { closeQuietly, errnoOf, isOutOfSpace, reasonOf } from "./positioned-io.ts";
 import { missingFlag } from "./refusal.ts";
@@ -48,9 +48,12 @@ export interface FileLock {
   readonly path: string;
   /**
    * Whether nothing proves that the holder before is dead: only its missing heartbeat says so, or there was no lock file, which
-   * somebody may have removed. If the store was not closed either, it may still write.
+   * somebody may have removed; or the holder before did not know, and died before it had the store. If the store was not closed
+   * either, it may still write.
    */
   readonly predecessorAlive: boolean;
+  /** The store is open: who had it before this holder can do no harm any more, whoever takes over from here on. */
+  settled(): void;
   /**
    * Registers the file that the lock stands for, by device and inode: `LOCKED` when this process holds it under another
    * name already.
@@ -71,11 +74,12 @@ const held = new Map<string, string>();
 export async function acquireLock(file: string, timings: LockTimings = TIMINGS): Promise<FileLock> {
   const path = `${file}.lock`;
   const watch = new Watch(timings);
-  const record = describeSelf(timings);
+  const self = describeSelf(timings);
   for (;;) {
     const seen = readLock(path, file);
     let placed: Placed | undefined;
     let isDoubtful = false;
+    let record = { ...self, doubt: 1 };
     if (seen === undefined) {
       isDoubtful = true;
       placed = withDraft(path, record, file, (draft) => draft.place(path));
@@ -84,7 +88,9 @@ export async function acquireLock(file: string, timings: LockTimings = TIMINGS):
       if (seen.record === undefined) checkPath(file);
       const verdict = watch.judge(seen, path);
       if (verdict === "alive" || watch.isOver()) throw lockedError(file, path, seen);
-      isDoubtful = seen.record === undefined || holderState(seen.record, path) === "elsewhere";
+      const isKnown = seen.record !== undefined && holderState(seen.record, path) !== "elsewhere";
+      isDoubtful = !isKnown || seen.record?.doubt === 1;
+      record = { ...self, doubt: isDoubtful ? 1 : 0 };
       if (verdict === "dead") placed = withDraft(path, record, file, (draft) => takeOver(path, seen, draft, watch));
     }
     if (placed !== undefined) return hold(file, path, record, placed, isDoubtful);
@@ -104,7 +110,7 @@ class Draft {
   constructor(lockPath: string, record: LockRecord) {
     this.token = record.token;
     this.path = `${lockPath}.${record.token}`;
-    this.content = `${JSON.stringify(record)}\n`;
+    this.content = textOf(record);
     this.descriptor = fs.openSync(this.path, "wx");
     try {
       this.write();
@@ -265,6 +271,14 @@ function hold(file: string, path: string, record: LockRecord, placed: Placed, pr
       checkHeld(next, file);
       held.set(next, file);
       identity = next;
+    },
+    settled() {
+      try {
+        if (placed.unwritten !== "") placed.unwritten = textOf({ ...record, doubt: 0 });
+        else if (record.doubt === 1 && !isReleased) fs.writeSync(descriptor, "0", doubtOffset(record));
+      } catch {
+        // Whoever takes over fences once more than it need.
+      }
     },
     release() {
       if (isReleased) return;

@@ -194,7 +194,8 @@ function openFile(
       unlockAll();
     });
   const predecessorAlive = lock?.predecessorAlive === true;
-  return { device, created: options.created, hasTail, predecessorAlive, release, discard };
+  const settled = (): void => lock?.settled();
+  return { device, created: options.created, hasTail, predecessorAlive, settled, release, discard };
 }
 
 /**
@@ -224,7 +225,8 @@ async function openBlock(
       lock?.release();
     });
   const predecessorAlive = lock?.predecessorAlive === true;
-  return { device, created: false, hasTail: false, predecessorAlive, release, discard: release };
+  const settled = (): void => lock?.settled();
+  return { device, created: false, hasTail: false, predecessorAlive, settled, release, discard: release };
 }
 
 async function acquireDeviceLock(path: string): Promise<FileLock | undefined> {

@@ -51,7 +51,9 @@ export function openOn(runtime: Runtime): Open {
     try {
       const { device, hasTail, release, predecessorAlive = false } = place;
       const opening = { device, host, hasTail, release, predecessorAlive };
-      return await openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
+      const store = await openStore<KeyOf<K>, ValueOf<V>>(opening, settings);
+      place.settled?.();
+      return store;
     } catch (error) {
       await place.discard();
       throw error;

@@ -21,6 +21,8 @@ export interface Target {
   hasTail: boolean;
   /** Whether its former holder was only judged dead, from a heartbeat that stayed away, and may still write. */
   predecessorAlive?: boolean;
+  /** The store is open: who takes over from here on need not think of that former holder. */
+  settled?(): void;
   /** Closes the device and gives up the lock. May be called twice. */
   release(): void;
   /** `release`, and removes the file when this opening created it: for a store that could not be formatted. */

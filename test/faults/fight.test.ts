@@ -18,15 +18,19 @@ const machine = machineOfTests();
 
 /** Every number that was told to be durable is there, and is whose it was told to be. */
 async function expectAll(path: string, { counted, wrong, owners }: FightReport): Promise<void> {
-  expect(wrong).toEqual([]);
+  expect(wrong, wrong.join("; ")).toEqual([]);
   expect(owners).toBeGreaterThan(2);
   expect(counted.size).toBeGreaterThan(20);
   const store = await open(path, { memoryBytes: 67_108_864 });
   try {
-    const missing = [...counted].filter(([number, tag]) => store.get(`number ${number}`) !== tag);
-    expect(missing, "nothing is lost").toEqual([]);
+    const missing = [...counted]
+      .map(([number, tag]) => ({ number, tag, found: store.get(`number ${number}`) }))
+      .filter(({ tag, found }) => tag !== found)
+      .map(({ number, tag, found }) => `number ${number} is durable of ${tag}, and there is ${found}`);
+    expect(missing, `lost: ${missing.join("; ")}`).toEqual([]);
     expect(store.count()).toBe(Number(store.get("count")) + 1);
-    expect((await store.verify()).faults.filter(({ kind }) => kind !== "superblock")).toEqual([]);
+    const faults = (await store.verify()).faults.filter(({ kind }) => kind !== "superblock");
+    expect(faults, JSON.stringify(faults)).toEqual([]);
   } finally {
     await store.close();
   }

@@ -43,7 +43,8 @@ describe("a file system that is shut down", () => {
         try {
           child.send({ life, stores: [{ path, seed: SEED }], verifies: true, looksOnly: life === ROUNDS });
           const open = await child.heardOf(says("open"));
-          expect(oracle.judge(life, open)).toBeUndefined();
+          const fault = oracle.judge(life, open);
+          expect(fault, fault).toBeUndefined();
           if (life === ROUNDS) {
             await child.heardOf(says("closed"));
             break;

@@ -20,11 +20,12 @@ const children: ChildProcess[] = [];
 const deadPid = spawnSync("true").pid;
 let fileCount = 0;
 
-/** Holds the lock of its argument until it is told to release it. */
+/** Holds the lock of its argument until it is told to release it. With a second one it is still opening the store. */
 const HOLDER = `
 import { acquireLock } from "./hosts/lock.js";
 try {
   const lock = await acquireLock(process.argv[2]);
+  if (process.argv[3] === undefined) lock.settled();
   console.log("held");
   process.stdin.once("data", () => { lock.release(); process.exit(0); });
 } catch (error) {
@@ -229,6 +230,20 @@ describe("a lock of another process", () => {
     expect(lock.predecessorAlive).toBe(false);
     lock.release();
     expect(lockFiles(file)).toEqual([]);
+  });
+
+  test("that died while it opened, and did not know who had the store before: who takes over does not know either", async () => {
+    const file = newFile();
+    // Whoever has the store may be alive: its lock was taken away.
+    const { child } = await start("holder.js", file, "opening");
+    child.kill("SIGKILL");
+    const second = await acquireLock(file);
+    expect(second.predecessorAlive).toBe(true);
+    // Nor does the next one, until one has opened the store.
+    expect(JSON.parse(fs.readFileSync(second.path, "utf8")).doubt).toBe(1);
+    second.settled();
+    expect(JSON.parse(fs.readFileSync(second.path, "utf8")).doubt).toBe(0);
+    second.release();
   });
 
   test.skipIf(!hasProc)("is taken over at once when it is a zombie that nobody reaps", async () => {
