@@ -67,6 +67,28 @@ describe("a file device", () => {
     device.close();
   });
 
+  test("never becomes smaller by growing, where another opener has grown it further", () => {
+    const device = openDevice("grown-by-two");
+    device.resize(4 * BLOCK);
+    const other = openDevice("grown-by-two");
+    other.resize(64 * BLOCK);
+    other.write(63 * BLOCK, bytesOf(5, BLOCK));
+    device.resize(16 * BLOCK);
+    expect(device.size()).toBe(16 * BLOCK);
+    const found = new Uint8Array(BLOCK);
+    expect(other.read(63 * BLOCK, found)).toBe(BLOCK);
+    expect(found).toEqual(bytesOf(5, BLOCK));
+    device.measure();
+    expect(device.size()).toBe(64 * BLOCK);
+    // What the other has added is filled with nothing beside a small write.
+    other.write(33 * BLOCK, bytesOf(6, BLOCK));
+    device.write(32 * BLOCK, bytesOf(7, BLOCK));
+    other.read(33 * BLOCK, found);
+    expect(found).toEqual(bytesOf(6, BLOCK));
+    device.close();
+    other.close();
+  });
+
   test("reads short only beyond its size", () => {
     const device = openDevice("short");
     device.resize(2 * BLOCK);
