@@ -275,9 +275,10 @@ function hold(file: string, path: string, record: LockRecord, placed: Placed, pr
     settled() {
       try {
         if (placed.unwritten !== "") placed.unwritten = textOf({ ...record, doubt: 0 });
-        else if (record.doubt === 1 && !isReleased) fs.writeSync(descriptor, "0", doubtOffset(record));
+        else if (record.doubt === 1 && !isReleased)
+          fs.writeSync(descriptor, Buffer.from("0"), 0, 1, doubtOffset(record));
       } catch {
-        // Whoever takes over fences once more than it need.
+        // A taker fences once more than it need then. (Deno would append text: so it is bytes.)
       }
     },
     release() {
