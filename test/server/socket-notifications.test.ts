@@ -127,10 +127,10 @@ describe("a subscriber", () => {
     const token = await server.token({ subscribePatterns: ["again:*"] });
     const keeper = await connect(`token=${token}`);
     const writer = await connect();
-    // Not durable yet, and not to be told.
-    const early = tenant.put("again:1", "early");
+    // Not durable yet: the watch that both share tells of it when the second one is there already.
+    tenant.set("again:1", "early");
     const first = await connect(`token=${token}`);
-    await early;
+    await tenant.flush();
     await writer.ask({ op: 2, key: "again:1", value: "one", messageId: 1 });
     await told(first, 1);
     first.close(1002);

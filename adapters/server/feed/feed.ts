@@ -20,6 +20,9 @@ const BUFFER_BYTES = 8 * 1024 * 1024;
 /** Calls, and characters for each subscriber, in one turn of the event loop; then sockets get one, so that no queue grows for want of it. */
 const CALLS_PER_TURN = 512;
 const LENGTH_PER_TURN = 65_536;
+/** How long all wait for a subscriber that is crowded, once: one that has not read by then is not waited for until it has. */
+const CROWD_WAIT_MS = 200;
+const CROWD_LOOK_MS = 1;
 
 /** The keys of a tenant, as bytes. */
 export interface WatchedStore {
@@ -38,6 +41,8 @@ export interface FeedSource {
 /** Somebody who is told. Neither call may throw. */
 export interface Subscriber {
   notify(notice: Notice): void;
+  /** Whether much of what was told still waits for its reader. */
+  readonly isCrowded: boolean;
   /** Changes were lost, and no more will come: whoever needs them has to subscribe again, and read what is there. */
   lost(error: unknown): void;
 }
@@ -91,6 +96,8 @@ class TenantFeed {
   private readonly onEnd: () => void;
   private readonly groups = new Map<(key: string) => boolean, Group>();
   private readonly stop = new AbortController();
+  private crowded: Subscriber[] = [];
+  private readonly late = new WeakSet<Subscriber>();
   private calls = 0;
   private length = 0;
 
@@ -129,6 +136,7 @@ class TenantFeed {
     try {
       for await (const change of changes) {
         this.tell(change);
+        if (this.crowded.length > 0) await this.waitForReaders();
         if (this.calls < CALLS_PER_TURN && this.length < LENGTH_PER_TURN) continue;
         this.calls = 0;
         this.length = 0;
@@ -156,9 +164,23 @@ class TenantFeed {
         this.calls++;
         notice ??= new Notice(key, this.shownOf(change, key), Date.now());
         subscriber.notify(notice);
+        if (!subscriber.isCrowded) this.late.delete(subscriber);
+        else if (!this.late.has(subscriber)) this.crowded.push(subscriber);
       }
     }
     if (notice !== undefined) this.length += notice.frame.length;
+  }
+
+  /** A burst is told as fast as readers take it, so that it ends none that reads. */
+  private async waitForReaders(): Promise<void> {
+    const untilMs = performance.now() + CROWD_WAIT_MS;
+    let left = this.crowded;
+    this.crowded = [];
+    while (left.length > 0 && performance.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, CROWD_LOOK_MS));
+      left = left.filter((subscriber) => subscriber.isCrowded);
+    }
+    for (const subscriber of left) this.late.add(subscriber);
   }
 
   private shownOf({ type, version, value }: Change<Uint8Array, Uint8Array>, key: string): string | Uint8Array | null {

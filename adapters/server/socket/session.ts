@@ -120,6 +120,10 @@ export class HpkvSession implements SocketSession {
     this.closed();
   }
 
+  get isCrowded(): boolean {
+    return !this.isOver && this.socket.bufferedBytes > this.holdFrom;
+  }
+
   /** Notifications were lost: the client connects again, and reads what it needs. */
   lost(): void {
     this.end(SERVICE_RESTART, "Notifications were lost. Connect again and read what is there.");
