@@ -15,7 +15,7 @@ import type { Open } from "../../hosts/opening.ts";
 import { RECORD_COUNT } from "./constants.ts";
 
 const VALUE = "v".repeat(100);
-const JSON_TYPE = { "content-type": "application/json" };
+const JSON_TYPE = Object.freeze({ "content-type": "application/json" });
 
 interface BunServer {
   serve(options: { port: number; hostname: string; fetch(request: Request): Response | Promise<Response> }): {

@@ -7,7 +7,8 @@
 import { createHash } from "node:crypto";
 import { reply } from "../reply.ts";
 import type { RequestInfo, UpgradeAccepted } from "../wire.ts";
-import { HttpConnection, type HttpServing } from "./http-connection.ts";
+import type { HttpServing } from "./exchange.ts";
+import { HttpConnection } from "./http-connection.ts";
 import type { Head } from "./http-head.ts";
 import {
   type Connection,
@@ -116,7 +117,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
       return undefined;
     },
     gone(connection) {
-      requests.delete(connection);
+      requests.delete(connection as HttpConnection);
       left();
     },
   };
