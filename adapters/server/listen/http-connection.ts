@@ -18,6 +18,7 @@ import { HEAD_SIZE_MAX, type Head, HeadFailure, readHead } from "./http-head.ts"
 import { Outflow } from "./outflow.ts";
 import { asRequest } from "./request.ts";
 import type { Connection, ConnectionHandler } from "./sockets.ts";
+import { StreamAnswer } from "./stream-answer.ts";
 
 /** Bytes behind a request that is being handled, before the connection is paused. */
 const HELD_SIZE_MAX = 65_536;
@@ -39,6 +40,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
   /** No empty line ends before here. */
   private searched = 0;
   private readonly outflow: Outflow;
+  private streaming: StreamAnswer | undefined;
   private isReading = false;
   private isPaused = false;
   private isInputEnded = false;
@@ -254,37 +256,14 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     if (endsHere && !ends) text += "connection: close\r\n";
     this.outflow.put(`${text}\r\n`);
     this.outflow.flush();
-    const reader = body.getReader();
-    let size = 0;
-    try {
-      for (let next = await reader.read(); !next.done; next = await reader.read()) {
-        const piece = next.value;
-        if (this.isClosed) {
-          reader.cancel().catch(() => {});
-          return;
-        }
-        if (piece.length === 0) continue;
-        size += piece.length;
-        if (isChunked) this.outflow.put(`${piece.length.toString(16)}\r\n`);
-        this.outflow.putBytes(piece);
-        if (isChunked) this.outflow.put("\r\n");
-        this.outflow.flush();
-        if (this.outflow.isHigh) await this.outflow.left();
-        if (this.isClosed) {
-          reader.cancel().catch(() => {});
-          return;
-        }
-      }
-    } catch {
-      // Half of an answer is sent: only the end of the connection says that the rest is missing.
+    const stream = new StreamAnswer(body, this.outflow);
+    this.streaming = stream;
+    const isWhole = await stream.send({ length: length === undefined ? undefined : Number(length), isChunked });
+    this.streaming = undefined;
+    if (!isWhole) {
       this.connection.destroy();
       return;
     }
-    if (length !== undefined && size !== Number(length)) {
-      this.connection.destroy();
-      return;
-    }
-    if (isChunked) this.outflow.put("0\r\n\r\n");
     this.done(exchange, endsHere);
     this.outflow.flush();
   }
@@ -387,6 +366,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       exchange.body.fail(new ServerFailure(400, "The connection ended in the midst of the body."));
       exchange.request.abort();
     }
+    this.streaming?.cancel();
     this.outflow.closed();
     this.serving.gone(this);
   }
