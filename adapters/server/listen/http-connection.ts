@@ -343,7 +343,10 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       this.linger();
       return;
     }
-    if (!exchange.body.isComplete) {
+    if (this.streaming !== undefined) {
+      // Whoever has ended its side while a stream runs has gone: nothing else would tell of it while the stream is silent.
+      this.connection.destroy();
+    } else if (!exchange.body.isComplete) {
       exchange.body.fail(new ServerFailure(400, "The connection ended in the midst of the body."));
       exchange.request.abort();
       this.connection.destroy();

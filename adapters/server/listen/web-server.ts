@@ -2,7 +2,7 @@
  * HTTP and WebSocket on one port: every connection of a listener, its clock, its limits, its end.
  *
  * 1. A connection over the limit is told so, with 503, and ends; it costs nothing else.
- * 2. One timer looks at all connections now and then: deadlines are late by at most `CHECK_MS`, and cost a request nothing.
+ * 2. One timer looks at all connections now and then: deadlines are late by at most twice `CHECK_MS`, and cost a request nothing.
  */
 import { createHash } from "node:crypto";
 import { reply } from "../reply.ts";
@@ -80,7 +80,11 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   };
 
   const serving: HttpServing = {
-    ...timeouts,
+    // The clock is behind by as much: none is early.
+    headerMs: timeouts.headerMs + CHECK_MS,
+    bodyMs: timeouts.bodyMs + CHECK_MS,
+    idleMs: timeouts.idleMs + CHECK_MS,
+    requestMs: timeouts.requestMs + CHECK_MS,
     bodyBytes: limits.bodyBytes,
     clock,
     get isClosing() {
@@ -139,6 +143,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
       handshakeMs: timeouts.headerMs,
       onConnection(connection) {
         if (isClosing || requests.size + sockets.size >= limits.connections) return refuse(connection);
+        clock.now = performance.now();
         const served = new HttpConnection(connection, serving);
         requests.add(served);
         return served;
