@@ -58,6 +58,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   const clock = { now: performance.now(), date: new Date().toUTCString() };
   const requests = new Set<HttpConnection>();
   const sockets = new Map<WebSocketConnection, UpgradeAccepted>();
+  let datedAt = clock.now;
   let isClosing = false;
   let waitingBytes = 0;
   let onEmpty: (() => void) | undefined;
@@ -127,9 +128,11 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   };
 
   const timer = setInterval(() => {
-    const before = clock.now;
     clock.now = performance.now();
-    if (Math.floor(before / 1000) !== Math.floor(clock.now / 1000)) clock.date = new Date().toUTCString();
+    if (clock.now - datedAt >= 1000 - CHECK_MS) {
+      datedAt = clock.now;
+      clock.date = new Date().toUTCString();
+    }
     for (const connection of requests) connection.check(clock.now);
     for (const socket of sockets.keys()) socket.check(clock.now);
   }, CHECK_MS);
