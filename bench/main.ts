@@ -19,6 +19,7 @@ import { runPoint } from "./workloads/point.ts";
 import { runRuntimes } from "./workloads/runtimes.ts";
 import { runStart } from "./workloads/start.ts";
 import { runTransactions } from "./workloads/transactions.ts";
+import { runWire } from "./workloads/wire.ts";
 import { runWrites } from "./workloads/writes.ts";
 
 const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
@@ -36,6 +37,7 @@ const RUNNERS: Record<Workload, (run: Run) => Promise<void>> = {
   long: runLong,
   start: runStart,
   backup: runBackup,
+  wire: runWire,
 };
 
 async function main(options: Options): Promise<void> {

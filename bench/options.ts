@@ -37,6 +37,7 @@ export const WORKLOADS = [
   "start",
   "transactions",
   "backup",
+  "wire",
 ] as const;
 export type Workload = (typeof WORKLOADS)[number];
 
@@ -56,6 +57,7 @@ export const USAGE = `npm run bench -- <workload> [options]
            transactions, snapshots and the first entry of an iterator
   start    opening after a close and after a kill
   backup   backup and restore of an open store, beside a plain copy of its file
+  wire     the server over loopback on Node, Bun and Deno, beside the runtime's own HTTP server
   all      all of them
 
   --records 10k,100k,1M   records in the store (point); 10M is possible and takes long

@@ -20,6 +20,7 @@ const DURABLE = { workload: "durable" };
 const RUNTIMES = { workload: "runtimes" };
 const TRANSACTIONS = { workload: "transactions" };
 const PAGE = { workload: "page", name: "100,000 sets and flush" };
+const WIRE = { workload: "wire" };
 const RUNTIME_LIMITS: readonly [string, number][] = [
   ["bun", 1.3],
   ["deno", 1.3],
@@ -48,6 +49,10 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...rawShare(ledger, { ...LARGER, name: "getAsync, 32 in flight, page cache warm, share of bare reads" }, 0.9),
     ...rateAtLeast(ledger, { ...LARGER, name: "scan, for of, page cache warm" }, 200_000),
     ...rawShare(ledger, { workload: "backup", name: "backup, share of a copy" }, 0.5),
+    ...shares(ledger, { ...WIRE, name: "GET, share of the runtime's own server" }, 0.7),
+    ...shares(ledger, { ...WIRE, name: "GET, share of this listener" }, 0.85),
+    ...shares(ledger, { ...WIRE, name: "POST, durable, share of the runtime's own server" }, 0.5),
+    ...shares(ledger, { ...WIRE, name: "WebSocket get, times GET" }, 3),
     ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),
@@ -143,6 +148,20 @@ function rateAtLeast(ledger: Ledger, what: Partial<FigureId>, least: number): Ta
       isMet: median >= least,
     },
   ];
+}
+
+/** The same share, on every runtime that was measured. */
+function shares(ledger: Ledger, what: Partial<FigureId>, least: number): Target[] {
+  return ledger.select({ ...what, unit: "of raw" }).map((figure) => {
+    const { median } = summaryOf(figure);
+    const runtime = figure.store === OURS ? "Node" : figure.store;
+    return {
+      figure: `${figure.name}, ${runtime}`,
+      target: `at least ${least}`,
+      reached: median.toFixed(3),
+      isMet: median >= least,
+    };
+  });
 }
 
 function rawShare(ledger: Ledger, what: Partial<FigureId>, share: number): Target[] {

@@ -32,7 +32,7 @@ export interface Parts {
   observe?: ((operation: string, status: number, ms: number, tenant: string | undefined) => void) | undefined;
 }
 
-const JSON_TYPE = { "content-type": "application/json" };
+const JSON_TYPE = Object.freeze({ "content-type": "application/json" });
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /** An error as an answer, in the form that HPKV's clients read. */

@@ -193,6 +193,29 @@ test("tells a handler that its client has vanished, in the midst of the body or 
   await expect.poll(() => server.connections.http).toBe(0);
 });
 
+test("tells a stream that its client has vanished, though it has nothing to say", async () => {
+  let isCancelled = false;
+  const server = await startWeb({
+    handle: async () =>
+      new Response(
+        new ReadableStream<Uint8Array>({
+          start(controller) {
+            controller.enqueue(Buffer.from("hello"));
+          },
+          cancel() {
+            isCancelled = true;
+          },
+        }),
+      ),
+  });
+  const client = await Raw.to(server.port);
+  client.write(get("/events"));
+  await client.until((text) => text.includes("hello"));
+  expect(isCancelled).toBe(false);
+  client.destroy();
+  await expect.poll(() => isCancelled).toBe(true);
+});
+
 test("tells connections over the limit so, and takes them again when there is room", async () => {
   const server = await startWeb({ limits: { connections: 3 } });
   const clients = await Promise.all([Raw.to(server.port), Raw.to(server.port), Raw.to(server.port)]);

@@ -35,6 +35,7 @@ function keysFile(): { keys: string; key: string } {
 class Serving {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<{ status: number | null; signal: string | null }>;
+  isOver = false;
   out = "";
   err = "";
 
@@ -42,12 +43,22 @@ class Serving {
     this.child = spawn(command, [...args, MAIN, "serve", ...words]);
     this.child.stdout.on("data", (chunk) => (this.out += chunk));
     this.child.stderr.on("data", (chunk) => (this.err += chunk));
-    this.ended = new Promise((resolve) => this.child.on("close", (status, signal) => resolve({ status, signal })));
-    onTestFinished(() => void this.child.kill("SIGKILL"));
+    this.ended = new Promise((resolve) =>
+      this.child.on("close", (status, signal) => {
+        this.isOver = true;
+        resolve({ status, signal });
+      }),
+    );
+    onTestFinished(() => this.signal("SIGKILL"));
+  }
+
+  /** `child.kill` of Deno takes the signal for how the child ended. */
+  signal(name: NodeJS.Signals): void {
+    if (!this.isOver) process.kill(this.child.pid as number, name);
   }
 
   async url(): Promise<string> {
-    await expect.poll(() => this.out.includes("\n") || this.child.exitCode !== null, { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => this.out.includes("\n") || this.isOver, { timeout: 30_000 }).toBe(true);
     const url = /https?:\/\/[^\s]+/.exec(this.out)?.[0];
     if (url === undefined) throw new Error(`no address: ${this.out}${this.err}`);
     return url;
@@ -77,14 +88,14 @@ test("prints one line with the addresses, serves, and keeps what it was given ov
   });
   expect(stored.status).toBe(200);
   expect((await fetch(`${url}/record/user:1`)).status).toBe(401);
-  first.child.kill("SIGTERM");
+  first.signal("SIGTERM");
   expect(await first.ended).toEqual({ status: 0, signal: null });
   expect(first.lines.map(({ message }) => message)).toEqual(expect.arrayContaining(["listening", "closing", "closed"]));
   expect(first.err).not.toContain(key);
   const second = new Serving(words);
   const found = await fetch(`${await second.url()}/record/user:1`, { headers: headersOf(key) });
   expect(await found.json()).toMatchObject({ key: "user:1", value: "Ada" });
-  second.child.kill("SIGINT");
+  second.signal("SIGINT");
   expect(await second.ended).toEqual({ status: 0, signal: null });
 });
 
@@ -112,7 +123,7 @@ test("answers what is in flight when a signal comes, and nothing is lost that wa
   });
   await expect.poll(() => acknowledged.length).toBeGreaterThan(40);
   isEnding = true;
-  serving.child.kill("SIGTERM");
+  serving.signal("SIGTERM");
   expect(await serving.ended).toEqual({ status: 0, signal: null });
   await Promise.all(writers);
   const again = new Serving([store, "--keys", keys, "--port", "0"]);
@@ -133,11 +144,11 @@ test("ends at once with the second signal", async () => {
   client.write(`POST /record HTTP/1.1\r\nHost: x\r\nx-api-key: ${key}\r\nContent-Length: 1000\r\n\r\n{`);
   client.write("");
   await new Promise((resolve) => setTimeout(resolve, 300));
-  serving.child.kill("SIGTERM");
+  serving.signal("SIGTERM");
   await expect.poll(() => serving.lines.some(({ message }) => message === "closing")).toBe(true);
   await new Promise((resolve) => setTimeout(resolve, 300));
-  expect(serving.child.exitCode).toBe(null);
-  serving.child.kill("SIGTERM");
+  expect(serving.isOver).toBe(false);
+  serving.signal("SIGTERM");
   expect((await serving.ended).status).toBe(1);
   client.destroy();
 });

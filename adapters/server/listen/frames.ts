@@ -9,6 +9,7 @@
  * 3. No room is made for what a length promises, only for what has come.
  */
 import { isUtf8 } from "node:buffer";
+import { HeldBytes } from "./held-bytes.ts";
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -45,8 +46,7 @@ export class FrameReader {
   private readonly sizeMax: number;
   private readonly sink: FrameSink;
   /** What has come of a frame that is not whole. */
-  private held: Buffer | undefined;
-  private heldSize = 0;
+  private readonly held = new HeldBytes();
   /** The parts of a message, and what it is; 0: none is under way. */
   private parts: Buffer[] = [];
   private partsSize = 0;
@@ -60,60 +60,40 @@ export class FrameReader {
 
   /** Takes bytes, which stay the caller's. Throws `FrameFailure`; nothing may be given to it afterwards. */
   take(chunk: Buffer): void {
-    let input = chunk;
-    if (this.heldSize > 0) {
-      this.hold(chunk);
-      input = (this.held as Buffer).subarray(0, this.heldSize);
-    }
+    const { held } = this;
+    const isHeld = held.size > 0;
+    if (isHeld) held.add(chunk);
+    const input = isHeld ? held.bytes : chunk;
     let at = 0;
     while (at < input.length && !this.sink.isFull) {
       const used = this.frame(input, at);
       if (used === 0) break;
       at += used;
     }
-    const left = input.length - at;
-    if (left === 0) {
-      this.held = undefined;
-      this.heldSize = 0;
-    } else if (input === chunk) this.hold(chunk.subarray(at));
-    else if (at > 0) {
-      input.copyWithin(0, at);
-      this.heldSize = left;
-    }
+    if (isHeld) held.drop(at);
+    else if (at < chunk.length) held.add(chunk.subarray(at));
     this.account();
   }
 
   /** Goes on with what was left when the sink was full. */
   resume(): void {
-    if (this.heldSize > 0) this.take(Buffer.alloc(0));
+    if (this.held.size > 0) this.take(Buffer.alloc(0));
   }
 
   /** Nothing more comes. */
   end(): void {
-    this.held = undefined;
-    this.heldSize = 0;
+    this.held.clear();
     this.parts = [];
     this.partsSize = 0;
     this.account();
   }
 
   private account(): void {
-    const keeps = this.heldSize + this.partsSize;
+    const keeps = this.held.size + this.partsSize;
     if (keeps === this.kept) return;
     const more = keeps - this.kept;
     if (!this.sink.keeps(more)) throw new FrameFailure(1013, "too much is under way");
     this.kept = keeps;
-  }
-
-  private hold(chunk: Buffer): void {
-    const size = this.heldSize + chunk.length;
-    if (this.held === undefined || size > this.held.length) {
-      const grown = Buffer.allocUnsafe(Math.max(size, 2 * this.heldSize, 256));
-      if (this.held !== undefined) this.held.copy(grown, 0, 0, this.heldSize);
-      this.held = grown;
-    }
-    chunk.copy(this.held, this.heldSize);
-    this.heldSize = size;
   }
 
   /** Reads one frame at `at`: its size, or 0 where it is not whole. */

@@ -1,5 +1,5 @@
 /** Answers as bytes of HTTP/1.1. */
-import { partsOf, type ReplyBody } from "../reply.ts";
+import { partsOf, type ReplyBody, type ReplyHeaders } from "../reply.ts";
 
 const REASONS: Record<number, string> = {
   100: "Continue",
@@ -46,18 +46,13 @@ const REASONS: Record<number, string> = {
 /** What an answer is made of, whoever made it. */
 export interface AnswerParts {
   status: number;
-  headers: Iterable<[string, string]>;
+  headers: ReplyHeaders | Headers;
   body: ReplyBody;
 }
 
 /** The parts of any response. */
 export function answerParts(response: Response): AnswerParts {
-  const parts = partsOf(response);
-  if (parts !== undefined) {
-    const { status, headers, body } = parts;
-    return { status, headers: Object.entries(headers), body };
-  }
-  return { status: response.status, headers: response.headers, body: response.body };
+  return partsOf(response) ?? { status: response.status, headers: response.headers, body: response.body };
 }
 
 const NO_VALUE = /[^\t\x20-\x7e]/;
@@ -65,15 +60,31 @@ const NO_VALUE = /[^\t\x20-\x7e]/;
 /** What the listener says itself: lengths, and whether the connection stays. */
 const OWN = new Set(["connection", "transfer-encoding", "keep-alive", "date"]);
 
+/** Texts of headers that nobody can change: those of most answers are one and the same object. */
+const texts = new WeakMap<object, string>();
+
 /** The head of an answer up to its last header, without the empty line. Throws where a header could not be sent as it is. */
-export function headOf(status: number, headers: Iterable<[string, string]>, date: string): string {
-  let head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ndate: ${date}\r\n`;
-  for (const [name, value] of headers) {
-    if (OWN.has(name)) continue;
-    if (NO_VALUE.test(value)) throw new TypeError(`the header ${name} of an answer holds what no header may hold`);
-    head += `${name}: ${value}\r\n`;
+export function headOf(status: number, headers: ReplyHeaders | Headers, date: string): string {
+  return `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ndate: ${date}\r\n${textOf(headers)}`;
+}
+
+function textOf(headers: ReplyHeaders | Headers): string {
+  const known = texts.get(headers);
+  if (known !== undefined) return known;
+  let text = "";
+  if (headers instanceof Headers) {
+    for (const [name, value] of headers) text += lineOf(name, value);
+  } else {
+    for (const name of Object.keys(headers)) text += lineOf(name, headers[name] as string);
+    if (Object.isFrozen(headers)) texts.set(headers, text);
   }
-  return head;
+  return text;
+}
+
+function lineOf(name: string, value: string): string {
+  if (OWN.has(name)) return "";
+  if (NO_VALUE.test(value)) throw new TypeError(`the header ${name} of an answer holds what no header may hold`);
+  return `${name}: ${value}\r\n`;
 }
 
 /** Whether answers of a status have no body, and say no length. */

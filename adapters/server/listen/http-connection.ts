@@ -11,15 +11,17 @@ import { ServerFailure } from "../failure.ts";
 import { reply } from "../reply.ts";
 import type { RequestInfo } from "../wire.ts";
 import { Body, type BodySource } from "./body.ts";
+import { Exchange, type HttpServing } from "./exchange.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import { type AnswerParts, answerParts, headOf, isBodiless } from "./http-answer.ts";
 import { HEAD_SIZE_MAX, type Head, HeadFailure, readHead } from "./http-head.ts";
-import { asRequest, LightRequest } from "./request.ts";
+import { Outflow } from "./outflow.ts";
+import { asRequest } from "./request.ts";
 import type { Connection, ConnectionHandler } from "./sockets.ts";
+import { StreamAnswer } from "./stream-answer.ts";
 
 /** Bytes behind a request that is being handled, before the connection is paused. */
 const HELD_SIZE_MAX = 65_536;
-/** Bytes of an answer that wait for the other side, before a stream is read on. */
-const HIGH_WATER = 131_072;
 /** Bytes that each `bodyMs` must bring of a body, in both directions. */
 const BODY_PACE = 65_536;
 /** How long what comes after the last answer is thrown away, and how much of it. */
@@ -28,70 +30,17 @@ const LINGER_SIZE = 1_048_576;
 
 const EMPTY_LINE = Buffer.from("\r\n\r\n");
 
-/** What a server's connections have in common. */
-export interface HttpServing {
-  readonly headerMs: number;
-  readonly bodyMs: number;
-  readonly idleMs: number;
-  readonly requestMs: number;
-  readonly bodyBytes: number;
-  /** Milliseconds of a clock that goes on now and then, and the time as HTTP writes it. */
-  readonly clock: { now: number; date: string };
-  /** Whether connections are to end after the answer they are at. */
-  readonly isClosing: boolean;
-  handle(request: Request, info: RequestInfo): Response | Promise<Response>;
-  /**
-   * Takes a request that wants to become a WebSocket, never within the call. A response refuses it; `undefined`: it is taken, `rest`
-   * being what came behind it.
-   */
-  upgrade(
-    request: Request,
-    head: Head,
-    connection: Connection,
-    info: RequestInfo,
-    rest: () => Buffer,
-  ): Promise<Response | undefined>;
-  /** So many more, or with a negative number fewer, bytes of answers wait for clients: false where that is too much. */
-  waits(size: number): boolean;
-  /** The connection is gone. */
-  gone(connection: HttpConnection): void;
-}
-
-/** One request and its answer. */
-class Exchange {
-  readonly head: Head;
-  readonly body: Body;
-  readonly request: LightRequest;
-  readonly isUpgrade: boolean;
-  isAnswered = false;
-  isEnded = false;
-  answerBy: number;
-  /** When the body must have come on by `BODY_PACE`, and how much there was at the last look. */
-  bodyBy = 0;
-  bodyMark = 0;
-  /** The client waits to be told that its body is wanted. */
-  awaitsContinue = false;
-
-  constructor(head: Head, body: Body, isSecure: boolean, answerBy: number) {
-    this.head = head;
-    this.body = body;
-    this.request = new LightRequest(head, body, isSecure);
-    this.isUpgrade = head.upgrade === "websocket" && head.method === "GET";
-    this.answerBy = answerBy;
-  }
-}
-
 export class HttpConnection implements ConnectionHandler, BodySource {
   readonly connection: Connection;
   private readonly serving: HttpServing;
   private readonly info: RequestInfo;
   private exchange: Exchange | undefined;
-  /** What came and is not read yet: the first `heldSize` bytes. */
-  private held: Buffer | undefined;
-  private heldSize = 0;
+  /** What came and is not read yet. */
+  private readonly held = new HeldBytes();
   /** No empty line ends before here. */
   private searched = 0;
-  private out = "";
+  private readonly outflow: Outflow;
+  private streaming: StreamAnswer | undefined;
   private isReading = false;
   private isPaused = false;
   private isInputEnded = false;
@@ -100,19 +49,13 @@ export class HttpConnection implements ConnectionHandler, BodySource {
   private isGivenAway = false;
   private isClosed = false;
   private lingered = 0;
-  /** Bytes of answers that the server knows to wait here. */
-  private waiting = 0;
   /** When what is awaited must be there. */
   private deadline: number;
-  /** Bytes given to the connection, and how many of them had left it at the last look. */
-  private written = 0;
-  private leftMark = 0;
-  private stalledSince = 0;
-  private wakeWriter: (() => void) | undefined;
 
   constructor(connection: Connection, serving: HttpServing) {
     this.connection = connection;
     this.serving = serving;
+    this.outflow = new Outflow(connection, (size) => serving.waits(size));
     this.info = { address: connection.address, secure: connection.secure };
     this.deadline = serving.clock.now + serving.headerMs;
   }
@@ -127,43 +70,29 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       if (this.lingered > LINGER_SIZE) this.connection.destroy();
       return;
     }
-    if (this.heldSize > 0) {
+    if (this.held.size > 0) {
       this.hold(chunk);
       this.readHeld();
       return;
     }
     const used = this.read(chunk);
     if (used < chunk.length && !this.isLingering && !this.isClosed) this.hold(chunk.subarray(used));
-    this.flush();
+    this.outflow.flush();
   }
 
   private hold(chunk: Buffer): void {
-    const size = this.heldSize + chunk.length;
-    if (this.held === undefined || size > this.held.length) {
-      const grown = Buffer.allocUnsafe(Math.max(size, 2 * this.heldSize, 512));
-      if (this.held !== undefined) this.held.copy(grown, 0, 0, this.heldSize);
-      this.held = grown;
-    }
-    chunk.copy(this.held, this.heldSize);
-    if (this.heldSize === 0 && this.exchange === undefined)
-      this.deadline = this.serving.clock.now + this.serving.headerMs;
-    this.heldSize = size;
-    if (size > HELD_SIZE_MAX && this.exchange !== undefined) this.enough();
+    const { held, serving } = this;
+    if (held.size === 0 && this.exchange === undefined) this.deadline = serving.clock.now + serving.headerMs;
+    held.add(chunk);
+    if (held.size > HELD_SIZE_MAX && this.exchange !== undefined) this.enough();
   }
 
   private readHeld(): void {
-    if (this.isReading || this.held === undefined) return;
-    const { held, heldSize } = this;
-    const used = this.read(held.subarray(0, heldSize));
-    if (this.held !== held) return;
-    if (used >= heldSize || this.isLingering || this.isClosed) {
-      this.held = undefined;
-      this.heldSize = 0;
-    } else if (used > 0) {
-      held.copyWithin(0, used, heldSize);
-      this.heldSize -= used;
-    }
-    this.flush();
+    if (this.isReading || this.held.size === 0) return;
+    const used = this.read(this.held.bytes);
+    if (this.isLingering || this.isClosed) this.held.clear();
+    else this.held.drop(used);
+    this.outflow.flush();
   }
 
   /** Reads what can be read of `input` now: how many bytes. */
@@ -171,8 +100,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     let at = 0;
     this.isReading = true;
     while (at < input.length && !this.isLingering && !this.isClosed && !this.isGivenAway) {
-      if (this.out.length > HIGH_WATER) this.flush();
-      if (this.connection.buffered > HIGH_WATER) {
+      if (this.outflow.isHigh) {
         // Answers that nobody takes: no further request until they have left.
         this.isChoked = true;
         this.enough();
@@ -260,9 +188,8 @@ export class HttpConnection implements ConnectionHandler, BodySource {
 
   /** What came behind an upgrade, given away. */
   private rest(): Buffer {
-    const rest = this.held === undefined ? Buffer.alloc(0) : this.held.subarray(0, this.heldSize);
-    this.held = undefined;
-    this.heldSize = 0;
+    const rest = this.held.bytes;
+    this.held.clear();
     return rest;
   }
 
@@ -284,7 +211,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       // A header that cannot be sent: nothing of the answer has left.
       this.send(exchange, answerParts(serverError()));
     }
-    if (!this.isReading) this.flush();
+    if (!this.isReading) this.outflow.flush();
   }
 
   private send(exchange: Exchange, { status, headers, body }: AnswerParts): void {
@@ -297,7 +224,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     if (body instanceof ReadableStream) {
       if (head.method === "HEAD" || isBodiless(status)) {
         body.cancel().catch(() => {});
-        this.put(`${text}\r\n`);
+        this.outflow.put(`${text}\r\n`);
         this.done(exchange, ends);
       } else void this.stream(exchange, text, body, ends);
       return;
@@ -306,11 +233,11 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     const isUnsaid = head.method === "HEAD" && body === null;
     if (!isUnsaid && !isBodiless(status) && !text.includes("\r\ncontent-length: "))
       text += `content-length: ${size}\r\n`;
-    if (size === 0 || head.method === "HEAD" || isBodiless(status)) this.put(`${text}\r\n`);
-    else if (typeof body === "string") this.put(`${text}\r\n${body}`);
+    if (size === 0 || head.method === "HEAD" || isBodiless(status)) this.outflow.put(`${text}\r\n`);
+    else if (typeof body === "string") this.outflow.put(`${text}\r\n${body}`);
     else {
-      this.put(`${text}\r\n`);
-      this.putBytes(body as Uint8Array);
+      this.outflow.put(`${text}\r\n`);
+      this.outflow.putBytes(body as Uint8Array);
     }
     this.done(exchange, ends);
   }
@@ -327,51 +254,24 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     let text = head;
     if (isChunked) text += "transfer-encoding: chunked\r\n";
     if (endsHere && !ends) text += "connection: close\r\n";
-    this.put(`${text}\r\n`);
-    this.flush();
-    const reader = body.getReader();
-    let size = 0;
-    try {
-      for (let next = await reader.read(); !next.done; next = await reader.read()) {
-        const piece = next.value;
-        if (this.isClosed) {
-          reader.cancel().catch(() => {});
-          return;
-        }
-        if (piece.length === 0) continue;
-        size += piece.length;
-        if (isChunked) this.put(`${piece.length.toString(16)}\r\n`);
-        this.putBytes(piece);
-        if (isChunked) this.put("\r\n");
-        this.flush();
-        if (this.connection.buffered > HIGH_WATER) {
-          await new Promise<void>((resolve) => {
-            this.wakeWriter = resolve;
-          });
-        }
-        if (this.isClosed) {
-          reader.cancel().catch(() => {});
-          return;
-        }
-      }
-    } catch {
-      // Half of an answer is sent: only the end of the connection says that the rest is missing.
+    this.outflow.put(`${text}\r\n`);
+    this.outflow.flush();
+    const stream = new StreamAnswer(body, this.outflow);
+    this.streaming = stream;
+    const isWhole = await stream.send({ length: length === undefined ? undefined : Number(length), isChunked });
+    this.streaming = undefined;
+    if (!isWhole) {
       this.connection.destroy();
       return;
     }
-    if (length !== undefined && size !== Number(length)) {
-      this.connection.destroy();
-      return;
-    }
-    if (isChunked) this.put("0\r\n\r\n");
     this.done(exchange, endsHere);
-    this.flush();
+    this.outflow.flush();
   }
 
   private done(exchange: Exchange, ends: boolean): void {
     exchange.isEnded = true;
     if (this.exchange !== exchange) return;
-    if (this.connection.buffered > HIGH_WATER) this.account();
+    if (this.outflow.isHigh) this.outflow.account();
     if (ends) {
       this.linger();
       return;
@@ -379,7 +279,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     this.exchange = undefined;
     this.deadline = this.serving.clock.now + this.serving.idleMs;
     if (this.isPaused) this.wanted();
-    if (!this.isReading && this.heldSize > 0) this.readHeld();
+    if (!this.isReading && this.held.size > 0) this.readHeld();
     if (this.isInputEnded && this.isIdle && !this.isReading) this.linger();
   }
 
@@ -387,9 +287,8 @@ export class HttpConnection implements ConnectionHandler, BodySource {
   private linger(): void {
     if (this.isLingering) return;
     this.isLingering = true;
-    this.held = undefined;
-    this.heldSize = 0;
-    this.flush();
+    this.held.clear();
+    this.outflow.flush();
     this.deadline = this.serving.clock.now + LINGER_MS;
     this.connection.end();
     if (this.isPaused) this.wanted();
@@ -406,51 +305,17 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     if (this.exchange !== undefined) this.exchange.isAnswered = true;
     const fields = { "content-type": "application/json", ...headers };
     const body = JSON.stringify({ error: message, message });
-    const head = headOf(status, Object.entries(fields), this.serving.clock.date);
-    this.put(`${head}connection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    const head = headOf(status, fields, this.serving.clock.date);
+    this.outflow.put(`${head}connection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     this.linger();
-  }
-
-  /** Tells the server how much of answers waits here. */
-  private account(): void {
-    const waiting = this.isClosed ? 0 : this.connection.buffered;
-    const more = waiting - this.waiting;
-    this.waiting = waiting;
-    if (more !== 0 && !this.serving.waits(more)) this.connection.destroy();
-  }
-
-  private put(text: string): void {
-    this.out += text;
-  }
-
-  private putBytes(bytes: Uint8Array): void {
-    if (this.out === "" || this.out.length + bytes.length > HIGH_WATER) {
-      this.flush();
-      this.written += bytes.length;
-      this.connection.write(bytes);
-      return;
-    }
-    // One piece, and so one call of the system. What was put before may hold more than ASCII.
-    const before = Buffer.from(this.out);
-    this.out = "";
-    this.written += before.length + bytes.length;
-    this.connection.write(Buffer.concat([before, bytes]));
-  }
-
-  private flush(): void {
-    if (this.out === "") return;
-    const { out } = this;
-    this.out = "";
-    this.written += out.length;
-    this.connection.write(out);
   }
 
   wanted(): void {
     const { exchange } = this;
     if (exchange?.awaitsContinue === true && !exchange.isAnswered) {
       exchange.awaitsContinue = false;
-      this.put("HTTP/1.1 100 Continue\r\n\r\n");
-      if (!this.isReading) this.flush();
+      this.outflow.put("HTTP/1.1 100 Continue\r\n\r\n");
+      if (!this.isReading) this.outflow.flush();
     }
     if (!this.isPaused) return;
     this.isPaused = false;
@@ -478,7 +343,10 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       this.linger();
       return;
     }
-    if (!exchange.body.isComplete) {
+    if (this.streaming !== undefined) {
+      // Whoever has ended its side while a stream runs has gone: nothing else would tell of it while the stream is silent.
+      this.connection.destroy();
+    } else if (!exchange.body.isComplete) {
       exchange.body.fail(new ServerFailure(400, "The connection ended in the midst of the body."));
       exchange.request.abort();
       this.connection.destroy();
@@ -486,10 +354,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
   }
 
   drained(): void {
-    const { wakeWriter } = this;
-    this.wakeWriter = undefined;
-    wakeWriter?.();
-    if (this.waiting > 0) this.account();
+    this.outflow.drained();
     if (!this.isChoked || this.isClosed) return;
     this.isChoked = false;
     this.wanted();
@@ -498,21 +363,20 @@ export class HttpConnection implements ConnectionHandler, BodySource {
 
   closed(): void {
     this.isClosed = true;
-    this.held = undefined;
-    this.heldSize = 0;
+    this.held.clear();
     const { exchange } = this;
     if (exchange !== undefined && !exchange.isEnded) {
       exchange.body.fail(new ServerFailure(400, "The connection ended in the midst of the body."));
       exchange.request.abort();
     }
-    this.drained();
-    if (this.waiting > 0) this.account();
+    this.streaming?.cancel();
+    this.outflow.closed();
     this.serving.gone(this);
   }
 
   /** Called now and then: ends what takes too long. */
   check(now: number): void {
-    if (this.isStalled(now)) {
+    if (this.outflow.isStalled(now, this.serving.bodyMs)) {
       this.connection.destroy();
       return;
     }
@@ -521,7 +385,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       if (now > this.deadline && this.connection.buffered === 0) this.connection.destroy();
     } else if (exchange === undefined) {
       if (now <= this.deadline) return;
-      if (this.heldSize > 0) this.refuse(408, "The head of the request did not come in time.");
+      if (this.held.size > 0) this.refuse(408, "The head of the request did not come in time.");
       else this.linger();
     } else if (!exchange.body.isComplete && !this.isPaused && now > exchange.bodyBy) {
       if (exchange.body.size - exchange.bodyMark < BODY_PACE) {
@@ -538,18 +402,6 @@ export class HttpConnection implements ConnectionHandler, BodySource {
       exchange.request.abort();
       this.refuse(503, "The answer took too long.", { "retry-after": "1" });
     }
-  }
-
-  /** Whether the other side takes nothing of what waits for it. */
-  private isStalled(now: number): boolean {
-    const waiting = this.connection.buffered;
-    const left = this.written - waiting;
-    if (waiting === 0 || left !== this.leftMark || this.stalledSince === 0) {
-      this.leftMark = left;
-      this.stalledSince = waiting === 0 ? 0 : now;
-      return false;
-    }
-    return now - this.stalledSince > this.serving.bodyMs;
   }
 
   /** The server closes: what is idle ends now, everything else after its answer. */

@@ -2,12 +2,13 @@
  * HTTP and WebSocket on one port: every connection of a listener, its clock, its limits, its end.
  *
  * 1. A connection over the limit is told so, with 503, and ends; it costs nothing else.
- * 2. One timer looks at all connections now and then: deadlines are late by at most `CHECK_MS`, and cost a request nothing.
+ * 2. One timer looks at all connections now and then: deadlines are late by at most twice `CHECK_MS`, and cost a request nothing.
  */
 import { createHash } from "node:crypto";
 import { reply } from "../reply.ts";
 import type { RequestInfo, UpgradeAccepted } from "../wire.ts";
-import { HttpConnection, type HttpServing } from "./http-connection.ts";
+import type { HttpServing } from "./exchange.ts";
+import { HttpConnection } from "./http-connection.ts";
 import type { Head } from "./http-head.ts";
 import {
   type Connection,
@@ -57,6 +58,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   const clock = { now: performance.now(), date: new Date().toUTCString() };
   const requests = new Set<HttpConnection>();
   const sockets = new Map<WebSocketConnection, UpgradeAccepted>();
+  let datedAt = clock.now;
   let isClosing = false;
   let waitingBytes = 0;
   let onEmpty: (() => void) | undefined;
@@ -79,7 +81,11 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   };
 
   const serving: HttpServing = {
-    ...timeouts,
+    // The clock is behind by as much: none is early.
+    headerMs: timeouts.headerMs + CHECK_MS,
+    bodyMs: timeouts.bodyMs + CHECK_MS,
+    idleMs: timeouts.idleMs + CHECK_MS,
+    requestMs: timeouts.requestMs + CHECK_MS,
     bodyBytes: limits.bodyBytes,
     clock,
     get isClosing() {
@@ -116,15 +122,17 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
       return undefined;
     },
     gone(connection) {
-      requests.delete(connection);
+      requests.delete(connection as HttpConnection);
       left();
     },
   };
 
   const timer = setInterval(() => {
-    const before = clock.now;
     clock.now = performance.now();
-    if (Math.floor(before / 1000) !== Math.floor(clock.now / 1000)) clock.date = new Date().toUTCString();
+    if (clock.now - datedAt >= 1000 - CHECK_MS) {
+      datedAt = clock.now;
+      clock.date = new Date().toUTCString();
+    }
     for (const connection of requests) connection.check(clock.now);
     for (const socket of sockets.keys()) socket.check(clock.now);
   }, CHECK_MS);
@@ -138,6 +146,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
       handshakeMs: timeouts.headerMs,
       onConnection(connection) {
         if (isClosing || requests.size + sockets.size >= limits.connections) return refuse(connection);
+        clock.now = performance.now();
         const served = new HttpConnection(connection, serving);
         requests.add(served);
         return served;

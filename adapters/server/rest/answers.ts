@@ -5,7 +5,7 @@ import { type ReplyHeaders, reply } from "../reply.ts";
 
 export const JSON_TYPE = "application/json";
 /** Shared by all answers that say nothing else; nobody changes it. */
-const JSON_HEADERS: ReplyHeaders = { "content-type": JSON_TYPE };
+const JSON_HEADERS: ReplyHeaders = Object.freeze({ "content-type": JSON_TYPE });
 
 /** Texts of HPKV, by status, where the error is nobody's in particular. */
 export const TEXTS = {

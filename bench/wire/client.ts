@@ -1,0 +1,169 @@
+/**
+ * A load client over bare sockets, in a process of its own: `client.js <what> <port> <key> <pid> <warm seconds> <seconds>` prints what it saw
+ * as JSON. It asks for the next thing when it has the answer to the last, on each connection.
+ *
+ *   get    64 connections, GET of one of 1000 records
+ *   post   64 connections, POST of one of 1000 records
+ *   ws     8 connections, 64 `get`s of WebSocket under way on each
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { RECORD_COUNT } from "./constants.ts";
+
+/** What was seen. */
+export interface Load {
+  /** Operations in a second, and in a second of the server's own time on a core. */
+  rate: number;
+  ratePerCpuSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** Share of the client's core that it used: near 1 the client, not the server, was what was measured. */
+  clientShare: number;
+}
+
+const [what = "", portText = "", key = "", pid = "", warmText = "1", secondsText = "3"] = process.argv.slice(2);
+const port = Number(portText);
+const DEPTH = 64;
+
+let isMeasuring = false;
+let count = 0;
+const times: number[] = [];
+
+/** Nanoseconds on a core of all threads of the server. */
+function serverNs(): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      // A thread that has ended meanwhile.
+    }
+  }
+  return sum;
+}
+
+function took(startMs: number, operations: number): void {
+  if (!isMeasuring) return;
+  count += operations;
+  times.push(performance.now() - startMs);
+}
+
+function requests(): Buffer[] {
+  const head = `Host: 127.0.0.1:${port}\r\nx-api-key: ${key}\r\n`;
+  return Array.from({ length: RECORD_COUNT }, (_, index) => {
+    if (what === "get") return Buffer.from(`GET /record/key-${index} HTTP/1.1\r\n${head}\r\n`);
+    const body = JSON.stringify({ key: `key-${index}`, value: "v".repeat(100) });
+    return Buffer.from(
+      `POST /record HTTP/1.1\r\n${head}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+  });
+}
+
+/** One connection of HTTP. */
+function converse(all: Buffer[], first: number): void {
+  let next = first;
+  let startMs = 0;
+  let received = "";
+  const socket = connect({ port, host: "127.0.0.1", noDelay: true }, ask);
+  function ask(): void {
+    startMs = performance.now();
+    socket.write(all[next++ % all.length] as Buffer);
+  }
+  socket.on("data", (chunk) => {
+    received = received === "" ? chunk.toString("latin1") : received + chunk.toString("latin1");
+    const end = received.indexOf("\r\n\r\n");
+    if (end < 0) return;
+    const length = /\r\ncontent-length: (\d+)/i.exec(received)?.[1];
+    if (!received.startsWith("HTTP/1.1 200") || length === undefined) fail(received);
+    if (received.length < end + 4 + Number(length)) return;
+    received = "";
+    took(startMs, 1);
+    ask();
+  });
+  socket.on("close", () => fail("the server closed a connection"));
+}
+
+/** A whole frame whose mask is zero. */
+function frame(text: string): Buffer {
+  const payload = Buffer.from(text);
+  return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
+}
+
+/** One connection of WebSocket. */
+function pipeline(lane: number): void {
+  const batch = Buffer.concat(
+    Array.from({ length: DEPTH }, (_, index) =>
+      frame(JSON.stringify({ op: 1, key: `key-${(lane * DEPTH + index) % RECORD_COUNT}`, messageId: index + 1 })),
+    ),
+  );
+  let startMs = 0;
+  let isOpen = false;
+  let rest: Buffer = Buffer.alloc(0);
+  let left = 0;
+  const socket: Socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => {
+    socket.write(
+      `GET /ws?apiKey=${key} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+  });
+  const ask = (): void => {
+    startMs = performance.now();
+    left = DEPTH;
+    socket.write(batch);
+  };
+  socket.on("data", (chunk) => {
+    if (!isOpen) {
+      if (!chunk.toString("latin1").startsWith("HTTP/1.1 101")) fail(chunk.toString());
+      isOpen = true;
+      ask();
+      return;
+    }
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let at = 0;
+    while (at + 4 <= bytes.length) {
+      const short = bytes[at + 1] as number;
+      const size = short < 126 ? 2 + short : 4 + bytes.readUInt16BE(at + 2);
+      if (at + size > bytes.length) break;
+      at += size;
+      left--;
+    }
+    rest = bytes.subarray(at);
+    if (left > 0) return;
+    took(startMs, DEPTH);
+    ask();
+  });
+  socket.on("close", () => fail("the server closed a connection"));
+}
+
+function fail(text: string): never {
+  console.error(`client: ${text.slice(0, 500)}`);
+  process.exit(1);
+}
+
+if (what === "ws") for (let lane = 0; lane < 8; lane++) pipeline(lane);
+else {
+  const all = requests();
+  for (let lane = 0; lane < 64; lane++) converse(all, lane * 15);
+}
+setTimeout(() => {
+  isMeasuring = true;
+  const startMs = performance.now();
+  const startNs = serverNs();
+  const startCpu = process.cpuUsage();
+  setTimeout(() => {
+    isMeasuring = false;
+    const seconds = (performance.now() - startMs) / 1000;
+    const cpuSeconds = (serverNs() - startNs) / 1e9;
+    const { user, system } = process.cpuUsage(startCpu);
+    times.sort((a, b) => a - b);
+    const load: Load = {
+      rate: count / seconds,
+      ratePerCpuSecond: count / cpuSeconds,
+      p50Ms: times[Math.floor(times.length / 2)] ?? 0,
+      p99Ms: times[Math.floor(times.length * 0.99)] ?? 0,
+      clientShare: (user + system) / 1e6 / seconds,
+    };
+    console.log(JSON.stringify(load));
+    process.exit(0);
+  }, Number(secondsText) * 1000);
+}, Number(warmText) * 1000);
