@@ -24,7 +24,7 @@ import type { SocketTls } from "./listen/sockets.ts";
 import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
 import { logOf, toStandardError } from "./log.ts";
 import { Origins } from "./origins.ts";
-import { remoteHandler } from "./remote/index.ts";
+import { remoteCheck, remoteHandler } from "./remote/index.ts";
 import { responseOf } from "./reply.ts";
 import { restHandler } from "./rest/index.ts";
 import { listenRioc, type RiocListener } from "./rioc/listener.ts";
@@ -242,6 +242,7 @@ function partsOf(context: ServerContext, feed: Feed): Parts {
       settings: { sendQueueBytes, valueSizeLimit, ordersByTimestamps: false },
     }),
     remote: remoteHandler(context),
+    remoteCheck: remoteCheck(context),
   };
 }
 

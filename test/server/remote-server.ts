@@ -3,7 +3,12 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket as NetSocket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Principal, Verb } from "../../adapters/server/principal.ts";
-import { type RemoteContext, type RemoteLimits, remoteHandler } from "../../adapters/server/remote/index.ts";
+import {
+  type RemoteContext,
+  type RemoteLimits,
+  remoteCheck,
+  remoteHandler,
+} from "../../adapters/server/remote/index.ts";
 import type { Socket, SocketSession } from "../../adapters/server/wire.ts";
 import type { Store } from "../../store/store.ts";
 
@@ -88,13 +93,10 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     closing: closing.signal,
   };
   const upgrade = remoteHandler(context, limits);
+  const check = remoteCheck(context);
   const http = createServer((request, response) => {
-    const given = request.headers["x-api-key"];
-    response.writeHead(given === undefined || found(keys, given as string) ? 404 : 401, {
-      "access-control-allow-origin": "*",
-      "access-control-allow-headers": "*",
-    });
-    response.end();
+    const { status } = check(requestOf(request), { address: "127.0.0.1", secure: false });
+    response.writeHead(status).end();
   });
   const sockets = new Set<WebSocket>();
   const webSockets = new WebSocketServer({
@@ -104,11 +106,7 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
   });
   http.on("upgrade", async (request: IncomingMessage, socket: NetSocket, head: Buffer) => {
     socket.on("error", () => undefined);
-    const { headers } = request;
-    const asked = new Request(`http://${headers.host}${request.url}`, {
-      headers: Object.entries(headers).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-    });
-    const answer = await upgrade(asked, { address: "127.0.0.1", secure: false });
+    const answer = await upgrade(requestOf(request), { address: "127.0.0.1", secure: false });
     if (answer instanceof Response) {
       socket.end(`HTTP/1.1 ${answer.status} No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
@@ -147,6 +145,11 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
       await end();
     },
   };
+}
+
+function requestOf({ headers, url }: IncomingMessage): Request {
+  const given = Object.entries(headers).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return new Request(`http://${headers.host}${url}`, { headers: given });
 }
 
 /** Listens; a port that was free before may be another process's for a moment. */
