@@ -63,6 +63,8 @@ export interface RemoteServer {
   store: Store;
   /** Connections that are there. */
   readonly count: number;
+  /** Bytes that waited to be sent on one connection, at most. */
+  readonly bufferedBytesMax: number;
   /** Ends all connections without a word, as a network does. */
   cut(): void;
   /** Closes in order: connections, then the listener, then the store. */
@@ -99,6 +101,10 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     response.writeHead(status).end();
   });
   const sockets = new Set<WebSocket>();
+  let bufferedBytesMax = 0;
+  const sent = (size: number): void => {
+    bufferedBytesMax = Math.max(bufferedBytesMax, size);
+  };
   const webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: frameBytes ?? 72 * 1024 * 1024,
@@ -113,7 +119,7 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       sockets.add(webSocket);
-      const session = answer.begin(socketOf(webSocket));
+      const session = answer.begin(socketOf(webSocket, sent));
       listen(webSocket, session, () => sockets.delete(webSocket));
     });
   });
@@ -131,6 +137,9 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     store,
     get count() {
       return sockets.size;
+    },
+    get bufferedBytesMax() {
+      return bufferedBytesMax;
     },
     cut() {
       for (const socket of sockets) socket.terminate();
@@ -171,9 +180,12 @@ async function listenAt(http: Server, port: number): Promise<void> {
   }
 }
 
-function socketOf(webSocket: WebSocket): Socket {
+function socketOf(webSocket: WebSocket, sent: (bufferedBytes: number) => void): Socket {
   return {
-    send: (frame) => webSocket.send(frame),
+    send(frame) {
+      webSocket.send(frame);
+      sent(webSocket.bufferedAmount);
+    },
     get bufferedBytes() {
       return webSocket.bufferedAmount;
     },
