@@ -86,10 +86,7 @@ function openInNode(
   tls: ClientTls | undefined,
   events: SocketEvents,
 ): ClientSocket {
-  const headers: Record<string, string> = {};
-  if (credential?.kind === "key") headers["x-api-key"] = credential.text;
-  if (credential?.kind === "token") headers["authorization"] = `Bearer ${credential.text}`;
-  const options = { headers, perMessageDeflate: false, maxPayload: PAYLOAD_MAX, ...tls };
+  const options = { headers: headersOf(credential), perMessageDeflate: false, maxPayload: PAYLOAD_MAX, ...tls };
   const socket = new WebSocket(url.href, [SUBPROTOCOL], options);
   let status: number | undefined;
   const { client, fail } = watched(socket, events, async () => status);
@@ -141,16 +138,21 @@ function watched(
 
 /** Why a server refuses upgrades: a WebSocket does not tell, an ordinary request does. */
 async function refusalOf(url: URL, credential: Credential | undefined): Promise<number | undefined> {
-  if (credential?.kind !== "key") return undefined;
   const plain = new URL(url);
   plain.protocol = url.protocol === "wss:" ? "https:" : "http:";
   try {
-    const { status, body } = await fetch(plain, { headers: { "x-api-key": credential.text } });
+    const { status, body } = await fetch(plain, { headers: headersOf(credential) });
     await body?.cancel();
     return status;
   } catch {
     return undefined;
   }
+}
+
+function headersOf(credential: Credential | undefined): Record<string, string> {
+  if (credential === undefined) return {};
+  const { kind, text } = credential;
+  return kind === "key" ? { "x-api-key": text } : { authorization: `Bearer ${text}` };
 }
 
 function isNode(): boolean {

@@ -28,6 +28,8 @@ export interface Parts {
   socket?: UpgradeHandler | undefined;
   /** Upgrades that ask for the subprotocol "cairn.v1". */
   remote?: UpgradeHandler | undefined;
+  /** Requests at `/connect` that are no upgrades. */
+  remoteCheck?: PartHandler | undefined;
   /** Told of each request that was answered: its operation (method, and path without key), status, and milliseconds. */
   observe?: ((operation: string, status: number, ms: number, tenant: string | undefined) => void) | undefined;
 }
@@ -79,6 +81,7 @@ export function handlersOf(
   function partOf(path: string): PartHandler | undefined {
     if (path === "/metrics" && parts.metrics !== undefined) return parts.metrics;
     if (parts.console !== undefined && (path === "/console" || path.startsWith("/console/"))) return parts.console;
+    if (parts.remoteCheck !== undefined && path === "/connect") return parts.remoteCheck;
     return parts.rest;
   }
 

@@ -25,7 +25,7 @@ import { logOf, toStandardError } from "./log.ts";
 import type { StoreOperations } from "./operations/store-operations.ts";
 import { Origins } from "./origins.ts";
 import { withoutWrites } from "./read-only.ts";
-import { remoteHandler } from "./remote/index.ts";
+import { remoteCheck, remoteHandler } from "./remote/index.ts";
 import { responseOf } from "./reply.ts";
 import { restHandler } from "./rest/index.ts";
 import { listenRioc, type RiocListener, type RiocTls } from "./rioc/listener.ts";
@@ -252,6 +252,7 @@ function partsOf(context: ServerContext, feed: Feed): Parts {
       settings: { sendQueueBytes, valueSizeLimit, ordersByTimestamps: context.config.socketTimestamps === "strict" },
     }),
     remote: remoteHandler(context),
+    remoteCheck: remoteCheck(context),
   };
 }
 

@@ -5,6 +5,7 @@
  * that is dropped half-way is ended when it is collected.
  */
 import { CairnError } from "../error.ts";
+import { compareBytes } from "../range.ts";
 import type { Conversation } from "./conversation.ts";
 import type { ConnectionFace } from "./face.ts";
 import { decodeWire, type WireBlock, type WireBytes, type WireRange } from "./wire.ts";
@@ -33,6 +34,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   private held: Held | undefined;
   private isDone = false;
   private blockCount = BLOCK_COUNT_FIRST;
+  private readonly isReverse: boolean;
   private target: WireBytes | undefined;
   /** Calls take their turns, so that two that are made at once get different entries. */
   private turns: Promise<unknown> = Promise.resolve();
@@ -40,6 +42,7 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   /** @internal */
   constructor(face: ConnectionFace, kind: "entries" | "keys" | "values", range: WireRange) {
     this.face = face;
+    this.isReverse = range.reverse;
     this.coming = face.ask("walk", [kind, range, BLOCK_COUNT_FIRST]) as Promise<WireBlock>;
     // Whoever takes the first step hears of a failure.
     this.coming.catch(() => undefined);
@@ -67,7 +70,8 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
 
   /**
    * Goes on at the first key at or above `key`, or, in reverse, at or below it. The range's ends still hold. A walk whose
-   * last entries have been fetched, which may be some thousand before they are delivered, goes forward only.
+   * last entries have been fetched, which may be some thousand before they are delivered, goes forward only, and of values alone it
+   * goes nowhere then.
    */
   seek(key: K): void {
     const encoded = this.face.keys.encode(key, "key", "seek");
@@ -97,6 +101,8 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
 
   /** How many items an entry takes. */
   protected abstract readonly width: number;
+  /** Whether the first of them is its key. */
+  protected readonly hasKeys: boolean = true;
 
   /** The entry whose items begin at `position`. */
   protected abstract entryOf(items: readonly WireBytes[], position: number): T;
@@ -116,9 +122,9 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   /** Whether an entry is at hand. */
   private async fill(): Promise<boolean> {
     if (this.coming !== undefined) await this.arrive();
-    if (this.target !== undefined && !this.isDone) {
-      this.items = [];
-      this.position = 0;
+    if (this.target !== undefined) {
+      if (this.isDone) this.skip(this.target);
+      else this.position = this.items.length;
     }
     while (this.position >= this.items.length) {
       const { held } = this;
@@ -135,6 +141,17 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
       await this.arrive();
     }
     return true;
+  }
+
+  /** Passes over what is at hand before a key, where keys are at hand: the owner has ended the walk. */
+  private skip(target: WireBytes): void {
+    this.target = undefined;
+    const key = bytesOfKey(target);
+    while (this.hasKeys && this.position < this.items.length) {
+      const order = compareBytes(bytesOfKey(this.items[this.position] as WireBytes), key);
+      if (this.isReverse ? order <= 0 : order >= 0) return;
+      this.position += this.width;
+    }
   }
 
   private async arrive(): Promise<void> {
@@ -168,6 +185,12 @@ export abstract class Walk<K, T> implements AsyncIterableIterator<T> {
   }
 }
 
+const encoder = new TextEncoder();
+
+function bytesOfKey(key: WireBytes): Uint8Array {
+  return typeof key === "string" ? encoder.encode(key) : key;
+}
+
 /** Keys of a range with their values. */
 export class EntryWalk<K, V> extends Walk<K, [K, V]> {
   protected readonly width = 2;
@@ -196,6 +219,7 @@ export class KeyWalk<K> extends Walk<K, K> {
 /** Values of a range, in the order of their keys. */
 export class ValueWalk<K, V> extends Walk<K, V> {
   protected readonly width = 1;
+  protected override readonly hasKeys = false;
   /** @internal */
   constructor(face: ConnectionFace, range: WireRange) {
     super(face, "values", range);

@@ -23,6 +23,7 @@ const RUN_BY: Record<string, string> = {
   "docs/adapters.md": "test/packaging/adapters.test.ts",
   "docs/bundlers.md": "test/packaging/bundlers.test.ts",
   "docs/component.md": "test/component/document.test.ts",
+  "docs/server/client.md": "test/server/client.test.ts",
 };
 
 const documents = [

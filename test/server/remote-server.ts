@@ -3,7 +3,12 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket as NetSocket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Principal, Verb } from "../../adapters/server/principal.ts";
-import { type RemoteContext, type RemoteLimits, remoteHandler } from "../../adapters/server/remote/index.ts";
+import {
+  type RemoteContext,
+  type RemoteLimits,
+  remoteCheck,
+  remoteHandler,
+} from "../../adapters/server/remote/index.ts";
 import type { Socket, SocketSession } from "../../adapters/server/wire.ts";
 import type { Store } from "../../store/store.ts";
 
@@ -58,6 +63,8 @@ export interface RemoteServer {
   store: Store;
   /** Connections that are there. */
   readonly count: number;
+  /** Bytes that waited to be sent on one connection, at most. */
+  readonly bufferedBytesMax: number;
   /** Ends all connections without a word, as a network does. */
   cut(): void;
   /** Closes in order: connections, then the listener, then the store. */
@@ -88,15 +95,16 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     closing: closing.signal,
   };
   const upgrade = remoteHandler(context, limits);
+  const check = remoteCheck(context);
   const http = createServer((request, response) => {
-    const given = request.headers["x-api-key"];
-    response.writeHead(given === undefined || found(keys, given as string) ? 404 : 401, {
-      "access-control-allow-origin": "*",
-      "access-control-allow-headers": "*",
-    });
-    response.end();
+    const { status } = check(requestOf(request), { address: "127.0.0.1", secure: false });
+    response.writeHead(status).end();
   });
   const sockets = new Set<WebSocket>();
+  let bufferedBytesMax = 0;
+  const sent = (size: number): void => {
+    bufferedBytesMax = Math.max(bufferedBytesMax, size);
+  };
   const webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: frameBytes ?? 72 * 1024 * 1024,
@@ -104,18 +112,14 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
   });
   http.on("upgrade", async (request: IncomingMessage, socket: NetSocket, head: Buffer) => {
     socket.on("error", () => undefined);
-    const { headers } = request;
-    const asked = new Request(`http://${headers.host}${request.url}`, {
-      headers: Object.entries(headers).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-    });
-    const answer = await upgrade(asked, { address: "127.0.0.1", secure: false });
+    const answer = await upgrade(requestOf(request), { address: "127.0.0.1", secure: false });
     if (answer instanceof Response) {
       socket.end(`HTTP/1.1 ${answer.status} No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       return;
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       sockets.add(webSocket);
-      const session = answer.begin(socketOf(webSocket));
+      const session = answer.begin(socketOf(webSocket, sent));
       listen(webSocket, session, () => sockets.delete(webSocket));
     });
   });
@@ -134,6 +138,9 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
     get count() {
       return sockets.size;
     },
+    get bufferedBytesMax() {
+      return bufferedBytesMax;
+    },
     cut() {
       for (const socket of sockets) socket.terminate();
     },
@@ -147,6 +154,11 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
       await end();
     },
   };
+}
+
+function requestOf({ headers, url }: IncomingMessage): Request {
+  const given = Object.entries(headers).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return new Request(`http://${headers.host}${url}`, { headers: given });
 }
 
 /** Listens; a port that was free before may be another process's for a moment. */
@@ -168,9 +180,12 @@ async function listenAt(http: Server, port: number): Promise<void> {
   }
 }
 
-function socketOf(webSocket: WebSocket): Socket {
+function socketOf(webSocket: WebSocket, sent: (bufferedBytes: number) => void): Socket {
   return {
-    send: (frame) => webSocket.send(frame),
+    send(frame) {
+      webSocket.send(frame);
+      sent(webSocket.bufferedAmount);
+    },
     get bufferedBytes() {
       return webSocket.bufferedAmount;
     },

@@ -9,7 +9,7 @@ import type { WireStore } from "../../../store/connection/faces.ts";
 import { SUBPROTOCOL } from "../../../store/connection/frames.ts";
 import type { Store } from "../../../store/store.ts";
 import type { Principal } from "../principal.ts";
-import type { UpgradeHandler } from "../wire.ts";
+import type { RequestInfo, UpgradeHandler } from "../wire.ts";
 import { limitsFor, type RemoteContext, type RemoteLimits } from "./context.ts";
 import { RemoteSession, type SessionTerms } from "./session.ts";
 
@@ -30,6 +30,22 @@ interface Shown {
   principal: Principal;
   /** Looks again: a token expires. */
   isValid(): boolean;
+}
+
+/**
+ * Answers ordinary requests for the path of connections: 401 where the key or token does not count, else 426. Pages ask so, which are not
+ * told why an upgrade was refused.
+ */
+export function remoteCheck(context: RemoteContext): (request: Request, info: RequestInfo) => Response {
+  return (request, { address }) => {
+    const delay = context.limits.authenticationDelay(address);
+    if (delay > 0) return tooMany(delay);
+    if (shownBy(context.access, request.headers, []) === undefined) {
+      context.limits.authenticationFailed(address);
+      return refusal(401, "Missing or invalid API key or token.");
+    }
+    return refusal(426, `Connect with a WebSocket and the subprotocol ${SUBPROTOCOL}.`, { upgrade: "websocket" });
+  };
 }
 
 /** Takes clients of `cairn-kv/client`. `limits` are those of one connection. */
@@ -66,33 +82,13 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
     for (const session of sessions.keys()) session.finish();
   });
 
-  /** Whose credential a request shows; `undefined`: nobody's. */
-  function shownBy(headers: Headers, protocols: readonly string[]): Shown | undefined {
-    const key = headers.get("x-api-key") ?? credentialIn(protocols, "cairn.key.");
-    if (key !== undefined) {
-      const principal = access.authenticate(key);
-      return principal && { principal, isValid: () => !principal.revoked.aborted };
-    }
-    const token = bearerIn(headers) ?? credentialIn(protocols, "cairn.token.");
-    if (token === undefined) return undefined;
-    const principal = access.verifyToken(token);
-    return (
-      principal && {
-        principal,
-        isValid: () => !principal.revoked.aborted && access.verifyToken(token) !== undefined,
-      }
-    );
-  }
-
   return (request, info) => {
     const protocols = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
     if (!protocols.includes(SUBPROTOCOL)) return refusal(400, `The subprotocol ${SUBPROTOCOL} is missing.`);
     if (closing.aborted) return refusal(503, "The server closes.", { "retry-after": "1" });
     const delay = context.limits.authenticationDelay(info.address);
-    if (delay > 0) {
-      return refusal(429, "Too many attempts with keys that do not count.", { "retry-after": `${Math.ceil(delay)}` });
-    }
-    const shown = shownBy(request.headers, protocols);
+    if (delay > 0) return tooMany(delay);
+    const shown = shownBy(access, request.headers, protocols);
     if (shown === undefined || !shown.isValid()) {
       context.limits.authenticationFailed(info.address);
       return refusal(401, "Missing or invalid API key or token.");
@@ -136,6 +132,24 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
   };
 }
 
+/** Whose credential a request shows; `undefined`: nobody's. */
+function shownBy(access: RemoteContext["access"], headers: Headers, protocols: readonly string[]): Shown | undefined {
+  const key = headers.get("x-api-key") ?? credentialIn(protocols, "cairn.key.");
+  if (key !== undefined) {
+    const principal = access.authenticate(key);
+    return principal && { principal, isValid: () => !principal.revoked.aborted };
+  }
+  const token = bearerIn(headers) ?? credentialIn(protocols, "cairn.token.");
+  if (token === undefined) return undefined;
+  const principal = access.verifyToken(token);
+  return (
+    principal && {
+      principal,
+      isValid: () => !principal.revoked.aborted && access.verifyToken(token) !== undefined,
+    }
+  );
+}
+
 function bearerIn(headers: Headers): string | undefined {
   return /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
@@ -150,6 +164,10 @@ function credentialIn(protocols: readonly string[], prefix: string): string | un
   } catch {
     return "";
   }
+}
+
+function tooMany(seconds: number): Response {
+  return refusal(429, "Too many attempts with keys that do not count.", { "retry-after": `${Math.ceil(seconds)}` });
 }
 
 function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {

@@ -150,7 +150,17 @@ export class RemoteSession implements SocketSession {
     this.socket.send(this.frames.closing(this.callId));
     this.served.end();
     this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
-    setTimeout(() => this.leaveWhenDone());
+    // A client that is not told keeps its writes, to send them again.
+    const { store } = this.terms;
+    const flushed = this.version > this.durableVersion ? store.flush() : Promise.resolve();
+    this.pending++;
+    const done = (): void => {
+      this.pending--;
+      this.tell();
+      // Answers of the last group go out in the turn after it.
+      setTimeout(() => this.leaveWhenDone());
+    };
+    flushed.then(done, done);
   }
 
   /** Ends what its client has left unused for too long. */
