@@ -193,3 +193,25 @@ test("over a socket, the reader's going frees what a watch holds", async () => {
   control.abort();
   await expect.poll(() => served.limits.connections).toBe(0);
 });
+
+test("ends when its key is revoked", async () => {
+  const principal = served.principal("reader");
+  const revoking = new AbortController();
+  const shown = {
+    id: principal.id,
+    tenant: principal.tenant,
+    may: principal.may.bind(principal),
+    mayRange: principal.mayRange.bind(principal),
+    mayAll: principal.mayAll.bind(principal),
+    subscribes: undefined,
+    revoked: revoking.signal,
+  };
+  const events = new Events(await served.handler(new Request("http://cairn.test/watch"), {}, shown));
+  await events.block();
+  const end = (async () => {
+    while ((await events.block()) !== undefined);
+  })();
+  revoking.abort();
+  await end;
+  expect(served.limits.connections).toBe(0);
+});

@@ -1,6 +1,5 @@
 /** What REST needs of the server around it. */
 import type { Store } from "../../../store/store.ts";
-import type { Settings } from "../config.ts";
 import type { Operations } from "../operations.ts";
 import type { Principal } from "../principal.ts";
 
@@ -61,13 +60,3 @@ export const REST_SETTINGS: RestSettings = {
   snapshotIdleMs: 60_000,
   snapshotsMax: 16,
 };
-
-/** What a server's configuration decides of them. */
-export function restSettingsOf(config: Pick<Settings, "legacyValueLimit" | "limits">): RestSettings {
-  const { legacyValueLimit, limits } = config;
-  return {
-    ...REST_SETTINGS,
-    valueSizeLimit: REST_SETTINGS.valueSizeLimit + (legacyValueLimit ? 1 : 0),
-    bodyBytes: limits.bodyBytes,
-  };
-}

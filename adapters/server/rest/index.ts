@@ -19,7 +19,7 @@ import type { Route } from "./route.ts";
 import { allowOf, ROUTES, Router } from "./routes.ts";
 import { Snapshots } from "./snapshots.ts";
 
-export { REST_SETTINGS, type RestContext, type RestSettings, restSettingsOf } from "./context.ts";
+export { REST_SETTINGS, type RestContext, type RestSettings } from "./context.ts";
 export { openApiOf } from "./openapi.ts";
 export { ROUTES } from "./routes.ts";
 

@@ -37,6 +37,8 @@ const LOADED = objectOfMembers({
     description: "The first 1,000, by line.",
     items: objectOfMembers({ line: INTEGER, status: INTEGER, error: TEXT }),
   },
+  "error?": TEXT,
+  "message?": TEXT,
 });
 
 export const RANGE_ROUTES: readonly Route[] = [
