@@ -1,6 +1,7 @@
 /** The core's allocator, as hosts call it that grow what they pass while they write it: wasmtime does so with strings. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { withNames } from "../../scripts/component-names.mjs";
 
 const CORE = new URL("../../build/component-core.wasm", import.meta.url);
 const ARENA_SIZE = 190 * 1024 * 1024;
@@ -9,7 +10,7 @@ type Realloc = (old: number, oldSize: number, align: number, size: number) => nu
 
 /** The core, with a memory of its own, which nobody calls into the host from. */
 function core(): { realloc: Realloc; bytes: Uint8Array } {
-  const module = new WebAssembly.Module(readFileSync(CORE));
+  const module = new WebAssembly.Module(withNames(readFileSync(CORE)) as BufferSource);
   const imports: Record<string, Record<string, () => never>> = {};
   for (const { module: from, name } of WebAssembly.Module.imports(module)) {
     const members = imports[from] ?? {};

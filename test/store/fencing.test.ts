@@ -6,6 +6,7 @@ import { readOptions } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
 import { codeOf, errorOf, host, MEMORY_BYTES } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
+import { changeSuperblocks, FIELD, SUPERBLOCK_STRIDE } from "./superblock.ts";
 
 /** Another opener's view of the same bytes, as two processes have it of one file. */
 function viewOf(device: ImageDevice): BlockDevice {
@@ -151,4 +152,105 @@ describe("an opener that another one has taken over from", () => {
       await again.close();
     },
   );
+});
+
+describe("an opening that fences one that may live on", () => {
+  const ERRORS = ["DEVICE_READ", "DEVICE_WRITE", "DEVICE_SHRUNK", "FENCED", "CORRUPT", "NOT_A_STORE"];
+
+  /** What a killed store has left. */
+  async function killed(): Promise<Uint8Array> {
+    const { device } = await older();
+    return device.image();
+  }
+
+  async function expectAll(image: Uint8Array): Promise<void> {
+    const store = await open(ImageDevice.of(image));
+    for (let i = 0; i < 100; i++) expect(store.get(`key ${i}`)).toBe(`value ${i}`.repeat(40));
+    await store.close();
+  }
+
+  test.each(["read", "write", "sync"] as const)("tells of each %s that fails, and loses nothing", async (fails) => {
+    const image = await killed();
+    let told = 0;
+    for (let at = 0, reached = true; reached && at < 40; at++) {
+      const device = ImageDevice.of(image);
+      let count = 0;
+      device.before = (operation) => {
+        // A read is tried again twice.
+        if (operation !== fails) return;
+        const call = count++;
+        if (fails === "read" ? call >= at && call < at + 3 : call === at) throw new Error("EIO: it fails");
+      };
+      try {
+        const store = await open(device, true);
+        await store.close().catch(() => undefined);
+      } catch (error) {
+        expect(ERRORS).toContain((error as { code: string }).code);
+        told++;
+      }
+      reached = count > at;
+      device.before = undefined;
+      await expectAll(device.image());
+    }
+    expect(told).toBeGreaterThan(1);
+  });
+
+  test("goes by the other copy where one is torn, and by the other pair where both are", async () => {
+    const image = await killed();
+    for (const torn of [[0], [1], [2], [3], [0, 1], [2, 3]]) {
+      const damaged = image.slice();
+      for (const copy of torn) damaged.fill(0xee, copy * SUPERBLOCK_STRIDE + 100, copy * SUPERBLOCK_STRIDE + 600);
+      // The pair that was written last is what says how far the store had come.
+      const store = await open(ImageDevice.of(damaged), true).catch((error) => error as { code: string });
+      if ("code" in store) {
+        expect(store.code).toBe("CORRUPT");
+        continue;
+      }
+      for (let i = 0; i < 100; i++) expect(store.get(`key ${i}`)).toBe(`value ${i}`.repeat(40));
+      await store.close();
+    }
+  });
+
+  test("is FENCED where another opener is ahead, before it or just now", async () => {
+    const image = await killed();
+    const ahead = (bytes: Uint8Array, copies: readonly number[]): void => {
+      const whole = bytes.slice(0, 4 * SUPERBLOCK_STRIDE);
+      changeSuperblocks(whole, (superblock) => {
+        superblock.setUint32(FIELD.epoch, superblock.getUint32(FIELD.epoch, true) + 9, true);
+        if (copies.length === 1) return;
+        const generation = superblock.getBigUint64(FIELD.generation, true);
+        superblock.setBigUint64(FIELD.generation, generation + 4n, true);
+      });
+      for (const copy of copies) {
+        const from = copy * SUPERBLOCK_STRIDE;
+        bytes.set(whole.subarray(from, from + 4096), from);
+      }
+    };
+    // One copy of the pair that is not the newest says a later epoch: that opener is about to write the others.
+    for (const copy of [1, 3]) {
+      const bytes = image.slice();
+      ahead(bytes, [copy]);
+      const found = await open(ImageDevice.of(bytes), true).catch((error) => (error as { code: string }).code);
+      if (typeof found !== "string") await found.close();
+      else expect(["FENCED", "CORRUPT"]).toContain(found);
+    }
+    const device = ImageDevice.of(image);
+    device.before = (operation) => {
+      if (operation !== "sync") return;
+      device.before = undefined;
+      ahead(device.bytes, [0, 1, 2, 3]);
+    };
+    expect(await codeOf(() => open(device, true))).toBe("FENCED");
+  });
+
+  test("finds a device that shrank meanwhile", async () => {
+    const image = await killed();
+    const device = ImageDevice.of(image);
+    device.before = (operation) => {
+      if (operation !== "sync") return;
+      device.before = undefined;
+      device.resize(SUPERBLOCK_STRIDE * 4 + 65_536);
+    };
+    expect(await codeOf(() => open(device, true))).toBe("DEVICE_SHRUNK");
+  });
 });
