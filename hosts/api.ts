@@ -46,6 +46,7 @@ export type {
 export type { Range } from "../store/range.ts";
 export type { BlockCounts } from "../store/repair/lives.ts";
 export type { RepairDoubt, RepairGap, RepairKey, RepairProgress, RepairReport } from "../store/repair/report.ts";
+export type { SegmentUse } from "../store/segments.ts";
 export type { Snapshot, SnapshotRange } from "../store/snapshot.ts";
 export type { StoreStats } from "../store/stats.ts";
 export type { Store } from "../store/store.ts";

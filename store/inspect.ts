@@ -16,6 +16,7 @@ import {
   SUPERBLOCK_COPIES,
   SUPERBLOCK_STRIDE,
 } from "./layout.ts";
+import { SEGMENT_KINDS } from "./segments.ts";
 import { placeOf, turn } from "./verify.ts";
 
 const ENGINE_DUAL = 1;
@@ -39,7 +40,7 @@ const BLOCKS_PER_TURN = 512;
 
 export const RECORD_KINDS = ["", "set", "delete", "extent", "void", "", "", "note"] as const;
 export const RECORD_FLAGS = ["expiry", "timestamp", "asciiValue", "asciiKey", "extents", "compressed"] as const;
-export const SEGMENT_KINDS = ["free", "log", "copies", "checkpoint", "sorted-run"] as const;
+export { SEGMENT_KINDS };
 
 /** A field of a structure, with its value as an unsigned number. */
 export interface FieldValue {

@@ -29,6 +29,7 @@ import { type Range, spanOf } from "./range.ts";
 import { countKeys, spanToClear, valueFound } from "./reads.ts";
 import { invalid } from "./refusals.ts";
 import { type Face, faceOf, NO_PREFIX, Scope } from "./scope.ts";
+import { readSegments, type SegmentUse } from "./segments.ts";
 import type { Session } from "./session.ts";
 import { Snapshot } from "./snapshot.ts";
 import { entrySoon, valueSoon } from "./soon.ts";
@@ -452,6 +453,19 @@ export class Store<K = string, V = string> {
     session.ready("stats");
     const { core, cursors, compactor, checkpointer } = session;
     return session.guard(() => readStats(core, cursors.oldestAgeMs(), compactor.longestMs, checkpointer.longestMs));
+  }
+
+  /**
+   * What each segment of the device holds, from the `first` one on and `count` of them at most; by default all, of which
+   * `stats()` has the number. About 0.1 µs a segment.
+   */
+  segments(first = 0, count = Number.POSITIVE_INFINITY): SegmentUse[] {
+    const { session } = this;
+    session.ready("segments");
+    if (!Number.isSafeInteger(first) || first < 0) {
+      throw invalid("segments", `first must be a whole number from 0 on, not ${String(first)}.`);
+    }
+    return session.guard(() => readSegments(session.core, first, count));
   }
 
   /**

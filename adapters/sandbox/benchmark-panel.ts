@@ -1,5 +1,9 @@
 /** The benchmark: runs in a worker over a store of its own, then through a connection; a plot and a table. */
 import { connect } from "../../hosts/browser.ts";
+import { button, create, element } from "../page/elements.ts";
+import { compact, counted, short } from "../page/figures.ts";
+import { Plot, type Series } from "../page/plot.ts";
+import { reasonOf } from "../page/reason.ts";
 import {
   BENCHMARK_STORE,
   type BenchmarkNews,
@@ -8,11 +12,7 @@ import {
   keyOf,
   scattered,
 } from "./benchmark.ts";
-import { button, create, element } from "./elements.ts";
-import { compact, counted, short } from "./figures.ts";
 import { removeStore } from "./files.ts";
-import { Plot, type Series } from "./plot.ts";
-import { reasonOf } from "./reason.ts";
 
 const PAGE_COUNT = 2_000;
 const PAGE_GROUP_COUNT = 100;

@@ -1,7 +1,7 @@
 /** The benchmark's worker: a store opened where it is fastest, in the worker itself. */
 import { open } from "../../hosts/browser.ts";
+import { reasonOf } from "../page/reason.ts";
 import { BENCHMARK_STORE, type BenchmarkNews, type BenchmarkOrder, keyOf, scattered } from "./benchmark.ts";
-import { reasonOf } from "./reason.ts";
 
 /** A point of the plot covers so much time at least, since browsers round their clocks. */
 const POINT_MS = 5;

@@ -1,5 +1,5 @@
 /** What the benchmark's worker and its panel tell each other. */
-import type { Point } from "./plot.ts";
+import type { Point } from "../page/plot.ts";
 
 /** The store that a benchmark runs in, and deletes. */
 export const BENCHMARK_STORE = "sandbox-benchmark.cairn";

@@ -1,10 +1,10 @@
 /** The crash: a worker that writes is killed, and what it had acknowledged is looked for. */
-import { bytesOf } from "./bytes.ts";
+import { bytesOf } from "../page/bytes.ts";
+import { button, element } from "../page/elements.ts";
+import { counted, lasted } from "../page/figures.ts";
+import { say } from "../page/messages.ts";
+import { reasonOf } from "../page/reason.ts";
 import { CRASH_PREFIX, type CrashNews, type CrashOrder, crashKey, crashValue } from "./crash.ts";
-import { button, element } from "./elements.ts";
-import { counted, lasted } from "./figures.ts";
-import { say } from "./messages.ts";
-import { reasonOf } from "./reason.ts";
 import type { Connection, Session } from "./session.ts";
 
 const FIGURES = ["acknowledged", "found", "lost", "kept", "ms"] as const;

@@ -1,7 +1,7 @@
 /** The worker that is killed: it puts records, many at once, and tells which are durable, until it is no more. */
 import { open } from "../../hosts/browser.ts";
+import { reasonOf } from "../page/reason.ts";
 import { type CrashNews, type CrashOrder, crashKey, crashValue } from "./crash.ts";
-import { reasonOf } from "./reason.ts";
 
 /** Puts under way at any time. */
 const WRITER_COUNT = 32;

@@ -1,19 +1,19 @@
 /** The sandbox page: starts its panels around the one store that is open. */
 import { connect, restore } from "../../hosts/browser.ts";
+import { element } from "../page/elements.ts";
+import { report } from "../page/messages.ts";
+import { startTheme } from "../page/theme.ts";
 import { startBenchmark } from "./benchmark-panel.ts";
 import { startCrash } from "./crash-panel.ts";
-import { element } from "./elements.ts";
 import { missing } from "./files.ts";
 import { startKeyboard } from "./keyboard.ts";
-import { report } from "./messages.ts";
 import { startRecords } from "./records-panel.ts";
 import { Session } from "./session.ts";
 import { startStats } from "./stats-panel.ts";
 import { startStores } from "./stores-panel.ts";
-import { startTheme } from "./theme.ts";
 import { startVerify } from "./verify-panel.ts";
 
-startTheme();
+startTheme("cairn-sandbox-theme");
 startKeyboard();
 // For the console: `const store = await cairn.connect("app.cairn")`.
 Object.assign(globalThis, { cairn: { connect, restore } });

@@ -1,10 +1,10 @@
 /** One record, to be read and changed. Writes are durable before the form says so. */
 import { compareKeys } from "../key-bytes.ts";
-import { bytesOf, type Form, hexOf, labelOf, textOf } from "./bytes.ts";
-import { button, element, input } from "./elements.ts";
-import { sized } from "./figures.ts";
-import { ask, report, say } from "./messages.ts";
-import { reasonOf } from "./reason.ts";
+import { bytesOf, type Form, hexOf, labelOf, textOf } from "../page/bytes.ts";
+import { button, element, input } from "../page/elements.ts";
+import { sized } from "../page/figures.ts";
+import { ask, report, say } from "../page/messages.ts";
+import { reasonOf } from "../page/reason.ts";
 import type { Session } from "./session.ts";
 
 /** Longest value that is edited here; of a longer one the beginning is shown. */

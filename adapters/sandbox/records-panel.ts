@@ -1,15 +1,15 @@
 /** The records: keys by prefix in a list of any length, and the one that is chosen in a form. */
 import { startsWith } from "../key-bytes.ts";
-import { bytesOf, hexOf, textOf } from "./bytes.ts";
-import { button, element, input } from "./elements.ts";
-import { counted } from "./figures.ts";
-import { KeyRanks } from "./key-ranks.ts";
-import { report, say } from "./messages.ts";
-import { reasonOf } from "./reason.ts";
+import { bytesOf, hexOf, textOf } from "../page/bytes.ts";
+import { button, element, input } from "../page/elements.ts";
+import { counted } from "../page/figures.ts";
+import { KeyRanks } from "../page/key-ranks.ts";
+import { report, say } from "../page/messages.ts";
+import { reasonOf } from "../page/reason.ts";
+import { VirtualList } from "../page/virtual-list.ts";
 import { RecordForm } from "./record-form.ts";
 import { addSamples } from "./sample-records.ts";
 import type { Session } from "./session.ts";
-import { VirtualList } from "./virtual-list.ts";
 
 /** How often the panel looks whether somebody else has written, another tab perhaps. */
 const LOOK_MS = 1_000;

@@ -1,9 +1,10 @@
 /** The stores: open, create, import, download, delete. */
+
+import { button, create, element, input } from "../page/elements.ts";
+import { sized } from "../page/figures.ts";
+import { ask, report, say } from "../page/messages.ts";
 import { BENCHMARK_STORE } from "./benchmark.ts";
-import { button, create, element, input } from "./elements.ts";
-import { sized } from "./figures.ts";
 import { downloadImage, importImage, removeStore, storeFiles } from "./files.ts";
-import { ask, report, say } from "./messages.ts";
 import type { Session } from "./session.ts";
 
 /** How often the list looks what there is: stores grow, and other tabs make some. */

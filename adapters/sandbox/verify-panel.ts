@@ -1,9 +1,9 @@
 /** Verify: everything that the open store is made of is walked, and what is wrong is shown with its place. */
 import type { FaultPlace, VerifyFault, VerifyProgress, VerifyReport } from "../../hosts/browser.ts";
-import { labelOf } from "./bytes.ts";
-import { button, create, element } from "./elements.ts";
-import { counted, lasted } from "./figures.ts";
-import { reasonOf } from "./reason.ts";
+import { labelOf } from "../page/bytes.ts";
+import { button, create, element } from "../page/elements.ts";
+import { counted, lasted } from "../page/figures.ts";
+import { reasonOf } from "../page/reason.ts";
 import type { Session } from "./session.ts";
 
 const PHASES = { log: "Reading blocks …", index: "Walking the indexes …" } as const;

@@ -16,6 +16,7 @@
  */
 import type { Store } from "../../store/store.ts";
 import type { Access } from "./access/index.ts";
+import type { Activity } from "./activity.ts";
 import type { Settings } from "./config.ts";
 import type { Operations } from "./operations.ts";
 import type { Principal } from "./principal.ts";
@@ -53,7 +54,7 @@ export interface SlowOperation {
 export interface SlowOperations {
   /** From how many milliseconds on an operation counts as slow. */
   readonly thresholdMs: number;
-  /** Notes an operation when it was slow. */
+  /** Notes an operation, with the server's activity; and, when it was slow, as such. */
   note(operation: string, ms: number, tenant: string, requestId?: string): void;
   /** Newest first. */
   list(): SlowOperation[];
@@ -89,6 +90,8 @@ export interface ServerContext<Config = Settings> {
   readonly log: Log;
   readonly limits: LimitKeeper;
   readonly slow: SlowOperations;
+  /** What was done lately. Protocols tell `slow` of each operation, which passes it on. */
+  readonly activity: Activity;
   /** Aborts when the server begins to close: streams and sockets end then. */
   readonly closing: AbortSignal;
 }

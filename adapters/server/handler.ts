@@ -74,7 +74,7 @@ export function handlersOf(
   origins: Origins,
   isReady: () => Promise<boolean>,
 ): Handlers {
-  const { access, limits, log, slow, closing } = context;
+  const { access, limits, log, slow, activity, closing } = context;
   const idPrefix = Math.random().toString(36).slice(2, 8);
   let idCount = 0;
 
@@ -123,6 +123,7 @@ export function handlersOf(
     const ms = performance.now() - startMs;
     const { status } = response;
     let answer = response;
+    if (ms < slow.thresholdMs) activity.took(ms);
     const given = request.headers.get("x-request-id");
     if (given !== null || status >= 500 || ms >= slow.thresholdMs || isDebugging) {
       const requestId = given !== null && REQUEST_ID.test(given) ? given : `${idPrefix}-${(idCount++).toString(36)}`;

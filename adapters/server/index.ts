@@ -15,7 +15,9 @@
 import { readFile } from "node:fs/promises";
 import { CairnError } from "../../store/error.ts";
 import { Access } from "./access/index.ts";
+import { Activity } from "./activity.ts";
 import { isLoopback, resolveConfig, type ServerConfig, type Settings } from "./config.ts";
+import { consoleHandler } from "./console/index.ts";
 import type { ServedStore, ServerContext, SlowOperation } from "./context.ts";
 import { type Feed, feedOf } from "./feed/index.ts";
 import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.ts";
@@ -94,7 +96,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   const settings = resolveConfig(config);
   const closing = new AbortController();
   const log = logOf(settings.logLevel, settings.log ?? toStandardError);
-  const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }));
+  const activity = new Activity();
+  const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }), activity);
   let opened: Opened | undefined;
   let opening: Promise<Opened> | undefined;
   let listening: Promise<Listening> | undefined;
@@ -128,6 +131,7 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         log,
         limits,
         slow,
+        activity,
         closing: closing.signal,
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
@@ -253,6 +257,7 @@ function partsOf(context: ServerContext, feed: Feed): Parts {
     }),
     remote: remoteHandler(context),
     remoteCheck: remoteCheck(context),
+    console: context.config.console ? consoleHandler(context) : undefined,
   };
 }
 

@@ -1,4 +1,5 @@
 /** The newest slow operations, for the console and for whoever asks why. */
+import type { Activity } from "./activity.ts";
 import type { SlowOperation, SlowOperations } from "./context.ts";
 
 const COUNT_MAX = 128;
@@ -7,15 +8,19 @@ const THRESHOLD_MS = 100;
 export class SlowRing implements SlowOperations {
   readonly thresholdMs: number;
   private readonly onSlow: ((operation: SlowOperation) => void) | undefined;
+  private readonly activity: Activity | undefined;
   private readonly ring: SlowOperation[] = [];
   private next = 0;
 
-  constructor(onSlow?: (operation: SlowOperation) => void, thresholdMs = THRESHOLD_MS) {
+  /** `onSlow` is told of each slow operation, `activity` of every one. */
+  constructor(onSlow?: (operation: SlowOperation) => void, activity?: Activity, thresholdMs = THRESHOLD_MS) {
     this.thresholdMs = thresholdMs;
     this.onSlow = onSlow;
+    this.activity = activity;
   }
 
   note(operation: string, ms: number, tenant: string, requestId?: string): void {
+    this.activity?.took(ms);
     if (ms < this.thresholdMs) return;
     const slow: SlowOperation = {
       at: Date.now() - ms,

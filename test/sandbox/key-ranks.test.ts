@@ -1,6 +1,6 @@
 /** The sandbox page's seeking by rank, over keys of every kind, against a real store and a sorted list. */
 import { afterEach, describe, expect, it } from "vitest";
-import { KeyRanks } from "../../adapters/sandbox/key-ranks.ts";
+import { KeyRanks } from "../../adapters/page/key-ranks.ts";
 import type { Connection } from "../../adapters/sandbox/session.ts";
 import { open, type Range, type Store } from "../../hosts/node.ts";
 import { Random } from "../store/random.ts";

@@ -4,8 +4,10 @@ import type { AddressInfo } from "node:net";
 import { Access } from "../../adapters/server/access/access.ts";
 import { newApiKey } from "../../adapters/server/access/api-keys.ts";
 import type { KeysFile } from "../../adapters/server/access/keys-format.ts";
+import { Activity } from "../../adapters/server/activity.ts";
 import type { Principal } from "../../adapters/server/principal.ts";
 import { type RestHandler, type RestSettings, restHandler } from "../../adapters/server/rest/index.ts";
+import { SlowRing } from "../../adapters/server/slow.ts";
 import { Tenants } from "../../adapters/server/tenants.ts";
 import type { BlockDevice } from "../../store/device.ts";
 import type { Store } from "../../store/store.ts";
@@ -84,6 +86,8 @@ export interface Served {
   tenants: Tenants;
   access: Access;
   limits: Counted;
+  slow: SlowRing;
+  activity: Activity;
   handler: RestHandler;
   /** What the log got as errors. */
   errors: unknown[];
@@ -108,6 +112,8 @@ export async function serve(
   const limits = new Counted();
   const closing = new AbortController();
   const errors: unknown[] = [];
+  const activity = new Activity();
+  const slow = new SlowRing(undefined, activity);
   const handler = restHandler(
     {
       store,
@@ -115,6 +121,8 @@ export async function serve(
       operationsOf: (tenant) => tenants.operationsOf(tenant),
       limits,
       log: { error: (message, fields) => errors.push({ message, ...fields }) },
+      slow,
+      activity,
       closing: closing.signal,
     },
     settings,
@@ -130,6 +138,8 @@ export async function serve(
     tenants,
     access,
     limits,
+    slow,
+    activity,
     handler,
     errors,
     ask,

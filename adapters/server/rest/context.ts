@@ -1,5 +1,8 @@
 /** What REST needs of the server around it. */
 import type { Store } from "../../../store/store.ts";
+import type { Activity } from "../activity.ts";
+import type { Settings } from "../config.ts";
+import type { SlowOperations } from "../context.ts";
 import type { Operations } from "../operations.ts";
 import type { Principal } from "../principal.ts";
 
@@ -32,6 +35,8 @@ export interface RestContext {
     authenticationFailed(address: string): void;
   };
   readonly log: { error(message: string, fields?: Record<string, unknown>): void };
+  readonly slow: Pick<SlowOperations, "thresholdMs" | "list">;
+  readonly activity: Pick<Activity, "list">;
   /** Aborts when the server begins to close: streams end then. */
   readonly closing: AbortSignal;
 }

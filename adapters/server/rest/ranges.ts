@@ -135,15 +135,10 @@ export async function deleteRecords(call: Call): Promise<Response> {
 /** The range of a request's address. 403 where `verb` is not allowed for all of it. */
 export function askedOf(call: Call, verb: "range" | "delete" | "watch"): Asked {
   const { query } = call;
-  const isBase64 = call.keysAreBase64;
-  const bound = (text: string | undefined, name: string): Key | undefined => {
-    if (text === undefined) return undefined;
-    return isBase64 ? bytesOfKey(text, name) : wellFormed(text, name);
-  };
-  const start = bound(query.textTwice("startKey") ?? query.text("start"), "start");
-  const end = bound(query.textTwice("endKey") ?? query.text("end"), "end");
-  const after = bound(query.text("after"), "after");
-  const prefix = bound(query.text("prefix"), "prefix");
+  const start = boundOf(call, "start", query.textTwice("startKey") ?? query.text("start"));
+  const end = boundOf(call, "end", query.textTwice("endKey") ?? query.text("end"));
+  const after = boundOf(call, "after");
+  const prefix = boundOf(call, "prefix");
   const range: WalkRange = { gte: start, lte: end, gt: after, prefix };
   if (query.flag("reverse")) range.reverse = true;
   if (query.flag("keysOnly")) range.keysOnly = true;
@@ -168,8 +163,14 @@ function shownOf(call: Call, verb: "range" | "delete" | "watch", range: WalkRang
   return (key) => principal.may(verb, key);
 }
 
+/** A key, or what keys begin with, of a request's address; `undefined`: it is not there. */
+export function boundOf(call: Call, name: string, text = call.query.text(name)): Key | undefined {
+  if (text === undefined) return undefined;
+  return call.keysAreBase64 ? bytesOfKey(text, name) : wellFormed(text, name);
+}
+
 /** The last key that can start with a prefix. */
-function lastWith(prefix: Key): Uint8Array {
+export function lastWith(prefix: Key): Uint8Array {
   const bytes = typeof prefix === "string" ? encoder.encode(prefix) : prefix;
   const last = new Uint8Array(Math.max(KEY_SIZE_MAX, bytes.length)).fill(0xff);
   last.set(bytes);

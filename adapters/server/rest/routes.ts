@@ -1,5 +1,6 @@
 /** The table of routes, and which one a request asks for. */
 import { JSON_TYPE } from "./answers.ts";
+import { OPERATOR_ROUTES } from "./operator-routes.ts";
 import { RANGE_ROUTES } from "./range-routes.ts";
 import { RECORD_ROUTES } from "./record-routes.ts";
 import { BYTES, INTEGER, inQuery, type Method, objectOfMembers, type Route, TEXT } from "./route.ts";
@@ -99,7 +100,7 @@ const WHOLE_ROUTES: readonly Route[] = [
 ];
 
 /** The routes without that of the document itself. */
-export const ROUTES: readonly Route[] = [...RECORD_ROUTES, ...RANGE_ROUTES, ...WHOLE_ROUTES];
+export const ROUTES: readonly Route[] = [...RECORD_ROUTES, ...RANGE_ROUTES, ...WHOLE_ROUTES, ...OPERATOR_ROUTES];
 
 /** What a path has: its methods, and what it has for the name in braces. */
 export interface Found {

@@ -3,12 +3,11 @@ import { button } from "./elements.ts";
 
 const THEMES = ["system", "dark", "light"] as const;
 type Theme = (typeof THEMES)[number];
-const KEPT_AS = "cairn-sandbox-theme";
 
-/** Sets the toggle up and applies the choice of the last visit. */
-export function startTheme(): void {
+/** Sets the toggle up and applies the choice of the last visit, which is kept under a name. */
+export function startTheme(keptAs: string): void {
   const toggle = button("theme");
-  let theme = kept();
+  let theme = kept(keptAs);
   const apply = (): void => {
     if (theme === "system") delete document.documentElement.dataset["theme"];
     else document.documentElement.dataset["theme"] = theme;
@@ -16,24 +15,24 @@ export function startTheme(): void {
   };
   toggle.addEventListener("click", () => {
     theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
-    keep(theme);
+    keep(keptAs, theme);
     apply();
   });
   apply();
 }
 
-function kept(): Theme {
+function kept(keptAs: string): Theme {
   try {
-    const found = localStorage.getItem(KEPT_AS);
+    const found = localStorage.getItem(keptAs);
     return THEMES.find((theme) => theme === found) ?? "system";
   } catch {
     return "system";
   }
 }
 
-function keep(theme: Theme): void {
+function keep(keptAs: string, theme: Theme): void {
   try {
-    localStorage.setItem(KEPT_AS, theme);
+    localStorage.setItem(keptAs, theme);
   } catch {
     // Without storage the choice lasts as long as the page.
   }

@@ -1,4 +1,4 @@
-/** The elements of index.html, by id and type. */
+/** The elements of the page, by id and type. */
 
 /** The element with an id. Throws when index.html has none of that type: then page and code do not fit. */
 export function element<T extends HTMLElement>(id: string, type: new () => T): T {

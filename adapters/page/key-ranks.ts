@@ -6,7 +6,16 @@
  * that were found are kept, so that scrolling on from one costs a single short walk.
  */
 import { compareKeys } from "../key-bytes.ts";
-import type { Connection } from "./session.ts";
+
+/** Where the keys come from: a connection to a store, or whatever answers the same calls. */
+export interface KeySource {
+  /** `version` changes with the keys. */
+  stats(): Promise<{ version: number }>;
+  /** How many keys there are of a range. */
+  count(range: { prefix: Uint8Array; gte?: Uint8Array; lt?: Uint8Array }): Promise<number>;
+  /** The keys of a range in their order. */
+  keys(range: { prefix: Uint8Array; gte?: Uint8Array; limit: number; reverse?: boolean }): AsyncIterable<Uint8Array>;
+}
 
 /** So many keys are walked rather than guessed at. */
 const WALK_COUNT = 1_000;
@@ -27,13 +36,13 @@ export class KeyRanks {
   readonly count: number;
   /** Version of the store that the count is of. */
   readonly version: number;
-  private readonly connection: Connection;
+  private readonly source: KeySource;
   private readonly prefix: Uint8Array;
   /** Sorted by rank. */
   private readonly places: Place[];
 
-  private constructor(connection: Connection, prefix: Uint8Array, version: number, count: number, places: Place[]) {
-    this.connection = connection;
+  private constructor(source: KeySource, prefix: Uint8Array, version: number, count: number, places: Place[]) {
+    this.source = source;
     this.prefix = prefix;
     this.version = version;
     this.count = count;
@@ -41,17 +50,17 @@ export class KeyRanks {
   }
 
   /** Counts the keys and finds both ends. */
-  static async of(connection: Connection, prefix: Uint8Array): Promise<KeyRanks> {
-    const { version } = await connection.stats();
+  static async of(source: KeySource, prefix: Uint8Array): Promise<KeyRanks> {
+    const { version } = await source.stats();
     const [count, first, last] = await Promise.all([
-      connection.count({ prefix }),
-      firstOf(connection.keys({ prefix, limit: 1 })),
-      firstOf(connection.keys({ prefix, limit: 1, reverse: true })),
+      source.count({ prefix }),
+      firstOf(source.keys({ prefix, limit: 1 })),
+      firstOf(source.keys({ prefix, limit: 1, reverse: true })),
     ]);
     const places: Place[] = [];
     if (first !== undefined) places.push({ rank: 0, key: first });
     if (last !== undefined && count > 1) places.push({ rank: count - 1, key: last });
-    return new KeyRanks(connection, prefix, version, count, places);
+    return new KeyRanks(source, prefix, version, count, places);
   }
 
   /** The keys of the ranks from `first` on, at most `count`. */
@@ -59,7 +68,7 @@ export class KeyRanks {
     if (first >= this.count || this.places.length === 0) return [];
     const from = await this.near(first);
     const skipped = first - from.rank;
-    const keys = await listOf(this.connection.keys({ prefix: this.prefix, gte: from.key, limit: skipped + count }));
+    const keys = await listOf(this.source.keys({ prefix: this.prefix, gte: from.key, limit: skipped + count }));
     const found = keys.slice(skipped);
     if (found[0] !== undefined) this.keep({ rank: first, key: found[0] });
     return found;
@@ -67,7 +76,7 @@ export class KeyRanks {
 
   /** The rank of a key, or of the first one behind it when it is not there. */
   rankOf(key: Uint8Array): Promise<number> {
-    return this.connection.count({ prefix: this.prefix, lt: key });
+    return this.source.count({ prefix: this.prefix, lt: key });
   }
 
   /** A place at or before a rank, close enough to walk from. */
@@ -87,7 +96,7 @@ export class KeyRanks {
         below = await this.walk(below, Math.min(rank - below.rank, 10 * WALK_COUNT));
         continue;
       }
-      const between = await this.connection.count({ prefix: this.prefix, gte: below.key, lt: key });
+      const between = await this.source.count({ prefix: this.prefix, gte: below.key, lt: key });
       const place = { rank: below.rank + between, key };
       if (place.rank <= rank) below = place;
       else above = place;
@@ -98,7 +107,7 @@ export class KeyRanks {
 
   /** The place `count` keys on: for keys so much alike that no guess falls between them. */
   private async walk(from: Place, count: number): Promise<Place> {
-    const keys = await listOf(this.connection.keys({ prefix: this.prefix, gte: from.key, limit: count + 1 }));
+    const keys = await listOf(this.source.keys({ prefix: this.prefix, gte: from.key, limit: count + 1 }));
     const place = { rank: from.rank + count, key: keys[count] ?? (this.places.at(-1) as Place).key };
     this.keep(place);
     return place;

@@ -1,4 +1,4 @@
-/** A plot of rates over the progress of the work, on a logarithmic scale, as SVG; its legend shows what is pointed at. */
+/** A plot of values over the progress of some work, or over time, as SVG; its legend shows what is pointed at. */
 import { create } from "./elements.ts";
 import { compact } from "./figures.ts";
 
@@ -8,11 +8,33 @@ export interface Series {
   points: Point[];
 }
 
-/** Share of the work that was done, 0 to 1, and operations per second then. */
+/** Share of the work that was done, or of the time, 0 to 1; and operations per second, or whatever is plotted, then. */
 export interface Point {
   share: number;
   rate: number;
 }
+
+/** What is plotted, and how it is told. */
+export interface PlotScale {
+  /** A linear scale begins at 0; on a logarithmic one points at 0 are left out. */
+  kind: "logarithmic" | "linear";
+  /** What the lines are of, for those who do not see them. */
+  title: string;
+  /** A value of the scale, and one of the legend. */
+  value(rate: number): string;
+  legend(rate: number): string;
+  /** A place along the plot, 0 to 1. */
+  along(share: number): string;
+}
+
+/** Operations per second over the progress of work. */
+const RATES: PlotScale = {
+  kind: "logarithmic",
+  title: "Operations per second",
+  value: compact,
+  legend: (rate) => `${compact(rate)}/s`,
+  along: (share) => `${share * 100}%`,
+};
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 280;
@@ -28,8 +50,11 @@ export class Plot {
   private pointed: number | undefined;
   private due = false;
 
-  constructor(box: HTMLElement) {
+  private readonly scale: PlotScale;
+
+  constructor(box: HTMLElement, scale: PlotScale = RATES) {
     this.box = box;
+    this.scale = scale;
     this.svg.classList.add("plot");
     this.svg.setAttribute("role", "img");
     this.legend.className = "plot-legend";
@@ -65,7 +90,11 @@ export class Plot {
 
   private draw(): void {
     const width = Math.min(900, this.box.clientWidth);
-    const rates = this.series.flatMap(({ points }) => points.map(({ rate }) => rate));
+    const { kind, title } = this.scale;
+    const isLinear = kind === "linear";
+    const rates = this.series
+      .flatMap(({ points }) => points.map(({ rate }) => rate))
+      .filter((rate) => isLinear || rate > 0);
     if (rates.length === 0 || width === 0) {
       this.svg.replaceChildren();
       this.legend.replaceChildren();
@@ -74,26 +103,32 @@ export class Plot {
     }
     this.svg.style.display = "";
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    this.svg.setAttribute("aria-label", `Operations per second of ${this.series.map(({ name }) => name).join(", ")}`);
-    const lowest = Math.floor(Math.log10(Math.min(...rates)));
-    const highest = Math.max(lowest + 1, Math.ceil(Math.log10(Math.max(...rates))));
+    this.svg.setAttribute("aria-label", `${title} of ${this.series.map(({ name }) => name).join(", ")}`);
+    const marks = isLinear ? linearMarks(Math.max(...rates)) : logarithmicMarks(Math.min(...rates), Math.max(...rates));
+    const place = (rate: number): number => (isLinear ? rate : Math.log10(rate));
+    const low = place(marks[0] as number);
+    const high = place(marks.at(-1) as number);
     const x = (share: number): number => MARGIN.left + share * (width - MARGIN.left - MARGIN.right);
     const y = (rate: number): number =>
-      HEIGHT -
-      MARGIN.bottom -
-      ((Math.log10(rate) - lowest) / (highest - lowest)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+      HEIGHT - MARGIN.bottom - ((place(rate) - low) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
 
     const parts: SVGElement[] = [];
-    for (let power = lowest; power <= highest; power++) {
-      const at = y(10 ** power);
-      parts.push(line(x(0), at, x(1), at, "grid"), text(MARGIN.left - 6, at + 4, compact(10 ** power), "end"));
+    for (const mark of marks) {
+      const at = y(mark);
+      parts.push(line(x(0), at, x(1), at, "grid"), text(MARGIN.left - 6, at + 4, this.scale.value(mark), "end"));
     }
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-      parts.push(text(x(share), HEIGHT - MARGIN.bottom + 18, `${share * 100}%`, share === 1 ? "end" : "middle"));
+      parts.push(text(x(share), HEIGHT - MARGIN.bottom + 18, this.scale.along(share), share === 1 ? "end" : "middle"));
     }
     for (const [index, { points }] of this.series.entries()) {
       const path = make("polyline", { class: `series series-${index}` });
-      path.setAttribute("points", points.map(({ share, rate }) => `${x(share)},${y(rate)}`).join(" "));
+      path.setAttribute(
+        "points",
+        points
+          .filter(({ rate }) => isLinear || rate > 0)
+          .map(({ share, rate }) => `${x(share)},${y(rate)}`)
+          .join(" "),
+      );
       parts.push(path);
     }
     if (this.pointed !== undefined) {
@@ -111,11 +146,26 @@ export class Plot {
       mark.className = `mark series-${index}`;
       const { pointed } = this;
       const point = pointed === undefined ? points.at(-1) : nearest(points, pointed);
-      item.append(mark, `${name} `, create("b", point ? `${compact(point.rate)}/s` : "–"));
+      item.append(mark, `${name} `, create("b", point ? this.scale.legend(point.rate) : "–"));
       return item;
     });
     this.legend.replaceChildren(...items);
   }
+}
+
+/** Powers of ten around what is plotted. */
+function logarithmicMarks(least: number, most: number): number[] {
+  const lowest = Math.floor(Math.log10(least));
+  const highest = Math.max(lowest + 1, Math.ceil(Math.log10(most)));
+  return Array.from({ length: highest - lowest + 1 }, (_, index) => 10 ** (lowest + index));
+}
+
+/** Round values from 0 to beyond what is plotted. */
+function linearMarks(most: number): number[] {
+  const raw = Math.max(most, 1) / 4;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= raw) ?? 10) * power;
+  return Array.from({ length: 5 }, (_, index) => index * step);
 }
 
 function nearest(points: readonly Point[], share: number): Point | undefined {

@@ -1,7 +1,6 @@
 /** What the page says: progress quietly, errors so that nobody misses them, questions before something is lost. */
-import { CairnError } from "../../hosts/browser.ts";
 import { button, element } from "./elements.ts";
-import { reasonOf } from "./reason.ts";
+import { isExpected, reasonOf } from "./reason.ts";
 
 /** Says what was done; takes an error away. */
 export function say(text: string): void {
@@ -17,7 +16,7 @@ export function report(error: unknown): void {
   alert.textContent = reasonOf(error);
   alert.hidden = false;
   element("message", HTMLParagraphElement).textContent = "";
-  if (!(error instanceof CairnError) && !(error instanceof DOMException)) console.error(error);
+  if (!isExpected(error)) console.error(error);
 }
 
 /** Asks before something is lost: whether the answer was yes. */

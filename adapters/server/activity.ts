@@ -1,0 +1,95 @@
+/**
+ * What the server has done lately, by the second: operations, and how long they took. For the plots of the console.
+ *
+ * Durations are counted in buckets, four to each doubling of a microsecond, so that a quantile is at most a quarter too long. What is
+ * kept is bounded: 128 buckets of each of 180 seconds.
+ */
+const SECONDS = 180;
+const BUCKETS = 128;
+
+/** One second. */
+export interface ActivitySecond {
+  /** When it began: milliseconds since the epoch. */
+  at: number;
+  /** Operations that ended in it. */
+  count: number;
+  /** How long half of them took at most, 99 of 100, and the longest: milliseconds; 0 where there were none. */
+  p50Ms: number;
+  p99Ms: number;
+  maxMs: number;
+}
+
+/** The last seconds of a server. */
+export class Activity {
+  /** Which second a place holds, since the clock's zero; -1: none. */
+  private readonly seconds = new Float64Array(SECONDS).fill(-1);
+  private readonly counts = new Uint32Array(SECONDS);
+  private readonly longest = new Float64Array(SECONDS);
+  private readonly buckets = new Uint32Array(SECONDS * BUCKETS);
+  private readonly now: () => number;
+
+  /** `now`: a clock in milliseconds that never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.now = now;
+  }
+
+  /** An operation has ended, after so many milliseconds. */
+  took(ms: number): void {
+    const second = Math.floor(this.now() / 1000);
+    const place = second % SECONDS;
+    if (this.seconds[place] !== second) this.begin(place, second);
+    (this.counts[place] as number)++;
+    (this.buckets[place * BUCKETS + bucketOf(ms)] as number)++;
+    if (ms > (this.longest[place] as number)) this.longest[place] = ms;
+  }
+
+  /** The last `count` seconds, the present one left out, oldest first; those without operations are there. */
+  list(count: number): ActivitySecond[] {
+    const ms = this.now();
+    const present = Math.floor(ms / 1000);
+    const epoch = Date.now() - ms;
+    const list: ActivitySecond[] = [];
+    for (let second = present - Math.min(count, SECONDS - 1); second < present; second++) {
+      if (second < 0) continue;
+      list.push({ at: Math.round(epoch + second * 1000), ...this.figures(second) });
+    }
+    return list;
+  }
+
+  private begin(place: number, second: number): void {
+    this.seconds[place] = second;
+    this.counts[place] = 0;
+    this.longest[place] = 0;
+    this.buckets.fill(0, place * BUCKETS, (place + 1) * BUCKETS);
+  }
+
+  private figures(second: number): Omit<ActivitySecond, "at"> {
+    const place = second % SECONDS;
+    if (this.seconds[place] !== second) return { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
+    const count = this.counts[place] as number;
+    const maxMs = this.longest[place] as number;
+    const quantile = (share: number): number => {
+      let left = Math.max(1, Math.ceil(count * share));
+      for (let bucket = 0; bucket < BUCKETS; bucket++) {
+        left -= this.buckets[place * BUCKETS + bucket] as number;
+        if (left <= 0) return Math.min(maxMs, endOf(bucket));
+      }
+      return maxMs;
+    };
+    return { count, p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs };
+  }
+}
+
+/** The bucket of a duration: the place of its highest bit in microseconds, and the two bits behind it. */
+function bucketOf(ms: number): number {
+  // 4 is the least that has two bits behind the highest; 2^31 µs are 36 minutes.
+  const quarters = Math.min(2_147_483_647, Math.max(4, Math.round(ms * 4000)));
+  const power = 31 - Math.clz32(quarters);
+  return power * 4 + ((quarters >> (power - 2)) & 3);
+}
+
+/** Where a bucket ends, in milliseconds. */
+function endOf(bucket: number): number {
+  const power = bucket >> 2;
+  return (2 ** power * (1 + ((bucket & 3) + 1) / 4)) / 4000;
+}
