@@ -14,6 +14,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { CairnError } from "../../store/error.ts";
+import { listenToStore } from "../../store/events.ts";
 import { Access } from "./access/index.ts";
 import { isLoopback, resolveConfig, type ServerConfig, type Settings } from "./config.ts";
 import type { ServedStore, ServerContext, SlowOperation } from "./context.ts";
@@ -22,6 +23,9 @@ import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.t
 import { Limiter } from "./limits/limiter.ts";
 import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
 import { logOf, toStandardError } from "./log.ts";
+import { Metrics, metricsHandler } from "./metrics/index.ts";
+import { ServerMeter } from "./metrics/meter.ts";
+import { loadTelemetry, observeMetrics, tracesOf } from "./metrics/telemetry.ts";
 import type { StoreOperations } from "./operations/store-operations.ts";
 import { Origins } from "./origins.ts";
 import { withoutWrites } from "./read-only.ts";
@@ -45,6 +49,7 @@ export type { FetchHandler, RequestInfo } from "./wire.ts";
 const GRACE_MS = 10_000;
 /** How often what leaves no trace in the limits is forgotten. */
 const SWEEP_MS = 10_000;
+const NO_TRAFFIC = { received: 0, sent: 0 };
 
 /** Where a server listens. */
 export interface ServerAddress {
@@ -78,6 +83,8 @@ interface Opened {
   context: ServerContext;
   handlers: Handlers;
   feed: Feed;
+  /** What ends with the server. */
+  endings: (() => void)[];
 }
 
 /** What listens. */
@@ -95,9 +102,11 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   const closing = new AbortController();
   const log = logOf(settings.logLevel, settings.log ?? toStandardError);
   const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }));
+  const meter = new ServerMeter(slow);
   let opened: Opened | undefined;
   let opening: Promise<Opened> | undefined;
   let listening: Promise<Listening> | undefined;
+  let servers: Listening | undefined;
   let closed: Promise<void> | undefined;
   let sweeper: ReturnType<typeof setInterval> | undefined;
 
@@ -128,12 +137,30 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         log,
         limits,
         slow,
+        meter,
         closing: closing.signal,
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
       (sweeper as { unref?: () => void }).unref?.();
-      const handlers = handlersOf(context, partsOf(context, feed), new Origins(settings.origins), isReady);
-      opened = { context, handlers, feed };
+      const metrics = new Metrics(
+        {
+          meter,
+          limits,
+          slowCount: () => slow.count,
+          tenantsMax: settings.metrics.tenants,
+          http: () => ({ open: servers?.web.connections.http ?? 0, opened: servers?.web.traffic.opened ?? 0 }),
+          traffic: () => ({ web: servers?.web.traffic ?? NO_TRAFFIC, rioc: servers?.rioc?.traffic ?? NO_TRAFFIC }),
+        },
+        () => store.stats(),
+      );
+      const telemetry = await loadTelemetry();
+      const traces = telemetry && tracesOf(telemetry);
+      meter.tracing = traces?.operation;
+      const endings = [listenToStore(store, (event) => metrics.store.event(event)), () => metrics.close()];
+      if (telemetry !== undefined) endings.push(await observeMetrics(telemetry, () => metrics.families()));
+      const parts = { ...partsOf(context, feed), metrics: metricsHandler(context, metrics) };
+      const handlers = handlersOf(context, parts, new Origins(settings.origins), isReady, traces);
+      opened = { context, handlers, feed, endings };
       return opened;
     })();
     return opening;
@@ -189,7 +216,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       },
     });
     try {
-      return { web: await web, rioc };
+      servers = { web: await web, rioc };
+      return servers;
     } catch (error) {
       await rioc?.close(0);
       throw error;
@@ -201,7 +229,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     const { web, rioc } = (await listening?.catch(() => undefined)) ?? {};
     await Promise.all([web?.close(graceMs), rioc?.close(graceMs)]);
     clearInterval(sweeper);
-    const { context, feed } = (await opening?.catch(() => undefined)) ?? {};
+    const { context, feed, endings = [] } = (await opening?.catch(() => undefined)) ?? {};
+    for (const end of endings) end();
     feed?.close();
     await context?.access.close();
   }

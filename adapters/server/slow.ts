@@ -9,6 +9,8 @@ export class SlowRing implements SlowOperations {
   private readonly onSlow: ((operation: SlowOperation) => void) | undefined;
   private readonly ring: SlowOperation[] = [];
   private next = 0;
+  /** How many there were. */
+  count = 0;
 
   constructor(onSlow?: (operation: SlowOperation) => void, thresholdMs = THRESHOLD_MS) {
     this.thresholdMs = thresholdMs;
@@ -26,6 +28,7 @@ export class SlowRing implements SlowOperations {
     };
     this.ring[this.next] = slow;
     this.next = (this.next + 1) % COUNT_MAX;
+    this.count++;
     this.onSlow?.(slow);
   }
 
