@@ -145,7 +145,7 @@ export function serverFamilies(source: ServerSource, delay: LoopDelay): Family[]
     {
       name: "cairn_authentication_failures_total",
       type: "counter",
-      help: "Keys, tokens and certificates that were shown and did not count.",
+      help: "Keys and tokens that were shown and did not count.",
       samples: one(limits.authenticationFailures),
     },
     {
