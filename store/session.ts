@@ -81,7 +81,8 @@ export class Session {
   /** Reads on cores that the store has moved on from. */
   private olderReads: ColdReads[] = [];
   private readonly ending: Ending & Renewal;
-  private readonly onEvent: ((event: StoreEvent) => void) | undefined;
+  /** Told of every event; see `events.ts`. */
+  readonly listeners = new Set<(event: StoreEvent) => void>();
   private open = true;
   /** Whether the core takes no calls any more. */
   private isEnded = false;
@@ -94,7 +95,7 @@ export class Session {
     this.settings = settings;
     this.durability = settings.durability;
     this.ending = ending;
-    this.onEvent = settings.onEvent;
+    if (settings.onEvent !== undefined) this.listeners.add(settings.onEvent);
     const parts = this.partsOn(core);
     this.committer = parts.committer;
     this.cursors = parts.cursors;
@@ -437,11 +438,12 @@ export class Session {
   }
 
   emit(event: StoreEvent): void {
-    if (this.onEvent === undefined) return;
-    try {
-      this.onEvent(event);
-    } catch {
-      // A listener's failure is not the store's.
+    for (const listener of this.listeners) {
+      try {
+        listener(event);
+      } catch {
+        // A listener's failure is not the store's.
+      }
     }
   }
 }

@@ -107,7 +107,13 @@ export interface ServerConfig {
   /** Whether `/console` is served. Default true. */
   console?: boolean | undefined;
   /** `key`: whether `/metrics` asks for an API key. Default: when `host` is not this machine's own. */
-  metrics?: { key?: boolean | undefined } | undefined;
+  metrics?:
+    | {
+        key?: boolean | undefined;
+        /** How many tenants metrics tell apart, those with most requests; the rest is one. Default 0: none is named. */
+        tenants?: number | undefined;
+      }
+    | undefined;
   /** Processes or threads that do the network's work. Default 1. */
   workers?: number | undefined;
   /** Refuses every write. Default false. */
@@ -136,7 +142,7 @@ export interface Settings {
   readonly log: ((line: LogLine) => void) | undefined;
   readonly audit: string | ((entry: AuditEntry) => void) | undefined;
   readonly console: boolean;
-  readonly metrics: { readonly key: boolean };
+  readonly metrics: { readonly key: boolean; readonly tenants: number };
   readonly workers: number;
   readonly readOnly: boolean;
   readonly tokenLifetimeMs: number;
@@ -204,7 +210,7 @@ export function resolveConfig(config: ServerConfig = {}): Settings {
   refuseUnknown(given, FIELDS, "");
   const host = textOf(given["host"], "host") ?? "127.0.0.1";
   const metrics = record(given["metrics"] ?? {}, "metrics");
-  refuseUnknown(metrics, ["key"], "metrics");
+  refuseUnknown(metrics, ["key", "tenants"], "metrics");
   const riocTenant = textOf(given["riocTenant"], "riocTenant");
   const settings: Settings = {
     keys: keysOf(given["keys"]),
@@ -225,7 +231,10 @@ export function resolveConfig(config: ServerConfig = {}): Settings {
       ? given["audit"]
       : textOf(given["audit"], "audit", "a path or a function")) as Settings["audit"],
     console: flagOf(given["console"], "console") ?? true,
-    metrics: { key: flagOf(metrics["key"], "metrics.key") ?? !isLoopback(host) },
+    metrics: {
+      key: flagOf(metrics["key"], "metrics.key") ?? !isLoopback(host),
+      tenants: countOf(metrics["tenants"], "metrics.tenants", 0, 1000) ?? 0,
+    },
     workers: countOf(given["workers"], "workers", 1, 256) ?? 1,
     readOnly: flagOf(given["readOnly"], "readOnly") ?? false,
     tokenLifetimeMs: countOf(given["tokenLifetimeMs"], "tokenLifetimeMs", 1_000, 31_536_000_000) ?? TOKEN_LIFETIME_MS,

@@ -43,7 +43,7 @@ export interface Log {
 export interface SlowOperation {
   /** Milliseconds since the epoch at which it began. */
   at: number;
-  /** `GET /record`, `ws 5`, …: the operation, never the key. */
+  /** `GET /record/{key}`, `websocket range`, …: the operation, never the key. */
   operation: string;
   ms: number;
   tenant: string;
@@ -58,6 +58,20 @@ export interface SlowOperations {
   note(operation: string, ms: number, tenant: string, requestId?: string): void;
   /** Newest first. */
   list(): SlowOperation[];
+}
+
+/** What protocols tell of each operation: for metrics, for the list of slow operations, for traces. Costs some nanoseconds. */
+export interface Meter {
+  /**
+   * An operation was answered: its number in `metrics/operations.ts`, a status of HTTP, and how many milliseconds it took. Tells `slow`,
+   * too.
+   */
+  took(operation: number, status: number, ms: number, tenant: string): void;
+  /** The same, and nobody else is told. */
+  record(operation: number, status: number, ms: number): void;
+  /** A long-lived connection began, and ended. */
+  connected(protocol: "websocket" | "rioc" | "remote"): void;
+  disconnected(protocol: "websocket" | "rioc" | "remote"): void;
 }
 
 /** What may go on. Each call costs well under a microsecond. */
@@ -92,6 +106,7 @@ export interface ServerContext<Config = Settings> {
   readonly slow: SlowOperations;
   /** What was done lately. Protocols tell `slow` of each operation, which passes it on. */
   readonly activity: Activity;
+  readonly meter: Meter;
   /** Aborts when the server begins to close: streams and sockets end then. */
   readonly closing: AbortSignal;
 }

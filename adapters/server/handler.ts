@@ -5,9 +5,12 @@
  * 1. A part that is not there answers nothing: its paths are those of `rest`, or 404.
  * 2. What a part throws becomes an answer here; nothing of the inside is in it.
  */
+import { SUBPROTOCOL } from "../../store/connection/frames.ts";
 import type { ServerContext } from "./context.ts";
 import { failureOf, ServerFailure } from "./failure.ts";
 import { withoutSecrets } from "./log.ts";
+import { LABELS, PREFLIGHT, restOperation, UPGRADE } from "./metrics/operations.ts";
+import type { Traces } from "./metrics/telemetry.ts";
 import { type Origins, withHeaders } from "./origins.ts";
 import type { Principal } from "./principal.ts";
 import { reply } from "./reply.ts";
@@ -30,8 +33,6 @@ export interface Parts {
   remote?: UpgradeHandler | undefined;
   /** Requests at `/connect` that are no upgrades. */
   remoteCheck?: PartHandler | undefined;
-  /** Told of each request that was answered: its operation (method, and path without key), status, and milliseconds. */
-  observe?: ((operation: string, status: number, ms: number, tenant: string | undefined) => void) | undefined;
 }
 
 const JSON_TYPE = Object.freeze({ "content-type": "application/json" });
@@ -53,10 +54,8 @@ export function pathOf(url: string): string {
   return query < 0 ? url.slice(start) : url.slice(start, query);
 }
 
-/** What is asked, without what identifies a record: `GET /record`. */
-function operationOf(method: string, path: string): string {
-  const end = path.indexOf("/", 1);
-  return `${method} ${end < 0 ? path : path.slice(0, end)}`;
+function protocolOf({ protocol }: UpgradeAccepted): "remote" | "websocket" {
+  return protocol === SUBPROTOCOL ? "remote" : "websocket";
 }
 
 /** What handles requests and decides about upgrades. */
@@ -67,14 +66,15 @@ export interface Handlers {
   left(accepted: UpgradeAccepted): void;
 }
 
-/** Joins `parts`. `isReady`: whether the store can be used. */
+/** Joins `parts`. `isReady`: whether the store can be used; `traces`: where requests get spans. */
 export function handlersOf(
   context: ServerContext,
   parts: Parts,
   origins: Origins,
   isReady: () => Promise<boolean>,
+  traces?: Traces,
 ): Handlers {
-  const { access, limits, log, slow, activity, closing } = context;
+  const { access, limits, log, slow, meter, activity, closing } = context;
   const idPrefix = Math.random().toString(36).slice(2, 8);
   let idCount = 0;
 
@@ -114,7 +114,7 @@ export function handlersOf(
   /** What follows every answer; the answer, with what it still needs. */
   function noted(
     request: Request,
-    path: string,
+    operation: number,
     info: RequestInfo,
     response: Response,
     startMs: number,
@@ -128,10 +128,11 @@ export function handlersOf(
     if (given !== null || status >= 500 || ms >= slow.thresholdMs || isDebugging) {
       const requestId = given !== null && REQUEST_ID.test(given) ? given : `${idPrefix}-${(idCount++).toString(36)}`;
       answer = withHeaders(answer, { "x-request-id": requestId });
-      const operation = operationOf(request.method, path);
-      if (ms >= slow.thresholdMs) slow.note(operation, ms, principal?.tenant ?? "", requestId);
+      const label = LABELS[operation] as string;
+      if (ms >= slow.thresholdMs) slow.note(label, ms, principal?.tenant ?? "", requestId);
       const fields = {
         requestId,
+        operation: label,
         method: request.method,
         url: withoutSecrets(request.url),
         status,
@@ -141,7 +142,7 @@ export function handlersOf(
       if (status >= 500 && status !== 503) log.error("a request failed", { ...fields, address: info.address });
       else log.debug("request", { ...fields, address: info.address });
     }
-    parts.observe?.(operationOf(request.method, path), status, ms, principal?.tenant);
+    meter.record(operation, status, ms);
     const origin = request.headers.get("origin");
     return origin === null ? answer : origins.shown(origin, answer);
   }
@@ -154,15 +155,23 @@ export function handlersOf(
   }
 
   function handle(request: Request, info: RequestInfo): Response | Promise<Response> {
-    const startMs = performance.now();
     const path = pathOf(request.url);
+    if (traces === undefined) return answered(request, path, info);
+    return traces.request(request, path, info, () => answered(request, path, info));
+  }
+
+  function answered(request: Request, path: string, info: RequestInfo): Response | Promise<Response> {
+    const startMs = performance.now();
     let principal: Principal | undefined;
     let answer: Response | Promise<Response>;
     try {
       const { method } = request;
       if (method === "OPTIONS") {
         const preflight = origins.preflight(request);
-        if (preflight !== undefined) return preflight;
+        if (preflight !== undefined) {
+          meter.record(PREFLIGHT, preflight.status, performance.now() - startMs);
+          return preflight;
+        }
       }
       if (path === "/healthz" || path === "/readyz") {
         answer = health(path);
@@ -181,9 +190,9 @@ export function handlersOf(
     if (answer instanceof Promise) {
       return answer
         .then(undefined, failed)
-        .then((response) => noted(request, path, info, response, startMs, principal));
+        .then((response) => noted(request, restOperation(request.method, path), info, response, startMs, principal));
     }
-    return noted(request, path, info, answer, startMs, principal);
+    return noted(request, restOperation(request.method, path), info, answer, startMs, principal);
   }
 
   function upgradeHandlerOf(request: Request, path: string): UpgradeHandler | undefined {
@@ -197,7 +206,10 @@ export function handlersOf(
     const startMs = performance.now();
     const path = pathOf(request.url);
     const answer = await decided(request, path, info);
-    return answer instanceof Response ? noted(request, path, info, answer, startMs, undefined) : answer;
+    if (answer instanceof Response) return noted(request, UPGRADE, info, answer, startMs, undefined);
+    meter.record(UPGRADE, 101, performance.now() - startMs);
+    meter.connected(protocolOf(answer));
+    return answer;
   }
 
   async function decided(request: Request, path: string, info: RequestInfo): Promise<Response | UpgradeAccepted> {
@@ -219,5 +231,10 @@ export function handlersOf(
     }
   }
 
-  return { handle, upgrade, left: ({ principal }) => limits.disconnected(principal.tenant) };
+  function left(accepted: UpgradeAccepted): void {
+    limits.disconnected(accepted.principal.tenant);
+    meter.disconnected(protocolOf(accepted));
+  }
+
+  return { handle, upgrade, left };
 }

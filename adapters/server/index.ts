@@ -14,6 +14,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { CairnError } from "../../store/error.ts";
+import { listenToStore } from "../../store/events.ts";
 import { Access } from "./access/index.ts";
 import { Activity } from "./activity.ts";
 import { isLoopback, resolveConfig, type ServerConfig, type Settings } from "./config.ts";
@@ -24,6 +25,9 @@ import { failureReply, type Handlers, handlersOf, type Parts } from "./handler.t
 import { Limiter } from "./limits/limiter.ts";
 import { listenOnWeb, type WebServer } from "./listen/web-server.ts";
 import { logOf, toStandardError } from "./log.ts";
+import { Metrics, metricsHandler } from "./metrics/index.ts";
+import { ServerMeter } from "./metrics/meter.ts";
+import { loadTelemetry, observeMetrics, tracesOf } from "./metrics/telemetry.ts";
 import type { StoreOperations } from "./operations/store-operations.ts";
 import { Origins } from "./origins.ts";
 import { withoutWrites } from "./read-only.ts";
@@ -47,6 +51,7 @@ export type { FetchHandler, RequestInfo } from "./wire.ts";
 const GRACE_MS = 10_000;
 /** How often what leaves no trace in the limits is forgotten. */
 const SWEEP_MS = 10_000;
+const NO_TRAFFIC = { received: 0, sent: 0 };
 
 /** Where a server listens. */
 export interface ServerAddress {
@@ -80,6 +85,8 @@ interface Opened {
   context: ServerContext;
   handlers: Handlers;
   feed: Feed;
+  /** What ends with the server. */
+  endings: (() => void)[];
 }
 
 /** What listens. */
@@ -98,9 +105,11 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   const log = logOf(settings.logLevel, settings.log ?? toStandardError);
   const activity = new Activity();
   const slow = new SlowRing((operation) => log.warn("slow operation", { ...operation }), activity);
+  const meter = new ServerMeter(slow);
   let opened: Opened | undefined;
   let opening: Promise<Opened> | undefined;
   let listening: Promise<Listening> | undefined;
+  let servers: Listening | undefined;
   let closed: Promise<void> | undefined;
   let sweeper: ReturnType<typeof setInterval> | undefined;
 
@@ -132,12 +141,30 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         limits,
         slow,
         activity,
+        meter,
         closing: closing.signal,
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
       (sweeper as { unref?: () => void }).unref?.();
-      const handlers = handlersOf(context, partsOf(context, feed), new Origins(settings.origins), isReady);
-      opened = { context, handlers, feed };
+      const metrics = new Metrics(
+        {
+          meter,
+          limits,
+          slowCount: () => slow.count,
+          tenantsMax: settings.metrics.tenants,
+          http: () => ({ open: servers?.web.connections.http ?? 0, opened: servers?.web.traffic.opened ?? 0 }),
+          traffic: () => ({ web: servers?.web.traffic ?? NO_TRAFFIC, rioc: servers?.rioc?.traffic ?? NO_TRAFFIC }),
+        },
+        () => store.stats(),
+      );
+      const telemetry = await loadTelemetry();
+      const traces = telemetry && tracesOf(telemetry);
+      meter.tracing = traces?.operation;
+      const endings = [listenToStore(store, (event) => metrics.store.event(event)), () => metrics.close()];
+      if (telemetry !== undefined) endings.push(await observeMetrics(telemetry, () => metrics.families()));
+      const parts = { ...partsOf(context, feed), metrics: metricsHandler(context, metrics) };
+      const handlers = handlersOf(context, parts, new Origins(settings.origins), isReady, traces);
+      opened = { context, handlers, feed, endings };
       return opened;
     })();
     return opening;
@@ -193,7 +220,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
       },
     });
     try {
-      return { web: await web, rioc };
+      servers = { web: await web, rioc };
+      return servers;
     } catch (error) {
       await rioc?.close(0);
       throw error;
@@ -205,7 +233,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     const { web, rioc } = (await listening?.catch(() => undefined)) ?? {};
     await Promise.all([web?.close(graceMs), rioc?.close(graceMs)]);
     clearInterval(sweeper);
-    const { context, feed } = (await opening?.catch(() => undefined)) ?? {};
+    const { context, feed, endings = [] } = (await opening?.catch(() => undefined)) ?? {};
+    for (const end of endings) end();
     feed?.close();
     await context?.access.close();
   }

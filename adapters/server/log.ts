@@ -37,9 +37,33 @@ function plain(_name: string, value: unknown): unknown {
   return value;
 }
 
-/** A request's path and query for a log: keys of the API and tokens in it are left out. */
+/** Parameters of a query whose values say nothing about records or who asks. */
+const TELLING = new Set([
+  "limit",
+  "reverse",
+  "keysOnly",
+  "since",
+  "ttl",
+  "timestamp",
+  "keyEncoding",
+  "encoding",
+  "idleMs",
+]);
+
+/**
+ * A request's path and query for a log: the path's first part, and the values of parameters that are known to tell nothing. Keys of the API,
+ * tokens and records' keys are left out.
+ */
 export function withoutSecrets(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
-  const path = start < 0 ? "/" : url.slice(start);
-  return path.replace(/([?&](?:api[-_]?key|x-api-key|token|access_token)=)[^&#]*/gi, "$1***");
+  const [path = "/", query] = (start < 0 ? "/" : url.slice(start)).split("?", 2);
+  const second = path.indexOf("/", 1);
+  const shown = second < 0 || second === path.length - 1 ? path : `${path.slice(0, second)}/***`;
+  if (query === undefined) return shown;
+  const parameters = query.split("&").map((parameter) => {
+    const [name = "", value] = parameter.split("=", 2);
+    if (TELLING.has(name)) return parameter;
+    return value !== undefined && /^[\w-]{1,24}$/.test(name) ? `${name}=***` : "***";
+  });
+  return `${shown}?${parameters.join("&")}`;
 }

@@ -11,6 +11,8 @@ export class SlowRing implements SlowOperations {
   private readonly activity: Activity | undefined;
   private readonly ring: SlowOperation[] = [];
   private next = 0;
+  /** How many there were. */
+  count = 0;
 
   /** `onSlow` is told of each slow operation, `activity` of every one. */
   constructor(onSlow?: (operation: SlowOperation) => void, activity?: Activity, thresholdMs = THRESHOLD_MS) {
@@ -31,6 +33,7 @@ export class SlowRing implements SlowOperations {
     };
     this.ring[this.next] = slow;
     this.next = (this.next + 1) % COUNT_MAX;
+    this.count++;
     this.onSlow?.(slow);
   }
 

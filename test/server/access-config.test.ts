@@ -31,7 +31,7 @@ test("an empty configuration is whole, safe, and only for this machine", () => {
     allowPlain: false,
     origins: [],
     console: true,
-    metrics: { key: false },
+    metrics: { key: false, tenants: 0 },
     workers: 1,
     readOnly: false,
     tokenLifetimeMs: 7_200_000,

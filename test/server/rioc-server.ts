@@ -2,6 +2,7 @@
 import { Access } from "../../adapters/server/access/index.ts";
 import { type KeysFile, resolveConfig, type ServerConfig } from "../../adapters/server/config.ts";
 import type { LimitKeeper } from "../../adapters/server/context.ts";
+import { ServerMeter } from "../../adapters/server/metrics/meter.ts";
 import type { Operations } from "../../adapters/server/operations.ts";
 import { listenRioc, type RiocListener, type RiocTls } from "../../adapters/server/rioc/listener.ts";
 import { Tenants } from "../../adapters/server/tenants.ts";
@@ -62,7 +63,7 @@ export async function riocServer(config: ServerConfig = {}, tls?: RiocTls): Prom
       operationsOf: (tenant) => tenants.operationsOf(tenant),
       log: { debug: () => undefined, info: () => undefined, warn: note, error: note },
       limits,
-      slow: { thresholdMs: 1000, note: () => undefined, list: () => [] },
+      meter: new ServerMeter({ thresholdMs: 1000, note: () => undefined, list: () => [] }),
     },
     tls,
   );

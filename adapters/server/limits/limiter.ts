@@ -27,6 +27,9 @@ class Account {
   readonly requests: Bucket;
   connections = 0;
   bytes = 0;
+  /** Requests that were let through, and that were not. */
+  admitted = 0;
+  refused = 0;
 
   constructor(limits: KeptLimits, now: number) {
     this.limits = limits;
@@ -35,6 +38,12 @@ class Account {
 }
 
 export class Limiter implements LimitKeeper {
+  /** What was refused so far, and keys that did not count. */
+  refusedRequests = 0;
+  refusedBytes = 0;
+  refusedConnections = 0;
+  authenticationFailures = 0;
+  refusedAttempts = 0;
   private readonly all: Account;
   private readonly limitsOf: (tenant: string) => KeptLimits;
   private readonly tenants = new Map<string, Account>();
@@ -52,7 +61,12 @@ export class Limiter implements LimitKeeper {
     const now = this.now();
     const account = this.accountOf(tenant);
     const wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
-    if (wait > 0) return wait / 1000;
+    if (wait > 0) {
+      this.refusedRequests += cost;
+      account.refused += cost;
+      return wait / 1000;
+    }
+    account.admitted += cost;
     account.requests.take(cost);
     this.all.requests.take(cost);
     return 0;
@@ -60,8 +74,10 @@ export class Limiter implements LimitKeeper {
 
   take(tenant: string, size: number): boolean {
     const account = this.accountOf(tenant);
-    if (account.bytes + size > account.limits.bytesInFlight) return false;
-    if (this.all.bytes + size > this.all.limits.bytesInFlight) return false;
+    if (account.bytes + size > account.limits.bytesInFlight || this.all.bytes + size > this.all.limits.bytesInFlight) {
+      this.refusedBytes++;
+      return false;
+    }
     account.bytes += size;
     this.all.bytes += size;
     return true;
@@ -74,8 +90,10 @@ export class Limiter implements LimitKeeper {
 
   connected(tenant: string): boolean {
     const account = this.accountOf(tenant);
-    if (account.connections >= account.limits.connections) return false;
-    if (this.all.connections >= this.all.limits.connections) return false;
+    if (account.connections >= account.limits.connections || this.all.connections >= this.all.limits.connections) {
+      this.refusedConnections++;
+      return false;
+    }
     account.connections++;
     this.all.connections++;
     return true;
@@ -88,10 +106,13 @@ export class Limiter implements LimitKeeper {
 
   authenticationDelay(address: string): number {
     const bucket = this.failures.get(networkOf(address));
-    return bucket === undefined ? 0 : bucket.wait(1, this.now()) / 1000;
+    const wait = bucket === undefined ? 0 : bucket.wait(1, this.now()) / 1000;
+    if (wait > 0) this.refusedAttempts++;
+    return wait;
   }
 
   authenticationFailed(address: string): void {
+    this.authenticationFailures++;
     const now = this.now();
     const network = networkOf(address);
     let bucket = this.failures.get(network);
@@ -117,6 +138,23 @@ export class Limiter implements LimitKeeper {
   get stats(): { tenants: number; addresses: number; connections: number; bytesInFlight: number } {
     const { connections, bytes } = this.all;
     return { tenants: this.tenants.size, addresses: this.failures.size, connections, bytesInFlight: bytes };
+  }
+
+  get bytesInFlight(): number {
+    return this.all.bytes;
+  }
+
+  /** What each tenant has had since it is remembered: one without a trace is forgotten, and begins anew. */
+  *tenantCounts(): Generator<{
+    tenant: string;
+    requests: number;
+    refused: number;
+    connections: number;
+    bytes: number;
+  }> {
+    for (const [tenant, { admitted, refused, connections, bytes }] of this.tenants) {
+      yield { tenant, requests: admitted, refused, connections, bytes };
+    }
   }
 
   private accountOf(tenant: string): Account {

@@ -41,12 +41,14 @@ class BunConnection implements Connection {
   handler!: ConnectionHandler;
   buffered = 0;
   private readonly socket: BunSocket;
+  private readonly traffic: { received: number; sent: number };
   private queue: Uint8Array[] = [];
   private isEnding = false;
   private isClosed = false;
 
-  constructor(socket: BunSocket, secure: boolean) {
+  constructor(socket: BunSocket, secure: boolean, traffic: { received: number; sent: number }) {
     this.socket = socket;
+    this.traffic = traffic;
     this.secure = secure;
     this.address = socket.remoteAddress;
     socket.setNoDelay(true);
@@ -60,6 +62,7 @@ class BunConnection implements Connection {
     }
     const taken = this.socket.write(chunk);
     if (taken < 0) return;
+    this.traffic.sent += taken;
     // A text has at least as many bytes as units: only when fewer were taken need its bytes be counted.
     const size = typeof chunk === "string" ? (taken < chunk.length ? -1 : Buffer.byteLength(chunk)) : chunk.length;
     if (taken === size) return;
@@ -77,6 +80,7 @@ class BunConnection implements Connection {
     while (first !== undefined) {
       const taken = Math.max(0, this.socket.write(first));
       this.buffered -= taken;
+      this.traffic.sent += taken;
       if (taken < first.length) {
         this.queue[0] = first.subarray(taken);
         return;
@@ -114,6 +118,7 @@ class BunConnection implements Connection {
 
 export async function listenOnBun(options: SocketOptions): Promise<SocketListener> {
   const { tls, host, port, onConnection } = options;
+  const traffic = { received: 0, sent: 0 };
   const listener = Bun.listen({
     hostname: host,
     port,
@@ -121,11 +126,14 @@ export async function listenOnBun(options: SocketOptions): Promise<SocketListene
     ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key, ALPNProtocols: "http/1.1" } }),
     socket: {
       open(socket) {
-        const connection = new BunConnection(socket, tls !== undefined);
+        const connection = new BunConnection(socket, tls !== undefined, traffic);
         socket.data = connection;
         connection.handler = onConnection(connection);
       },
-      data: (socket, chunk) => socket.data.handler.data(chunk),
+      data(socket, chunk) {
+        traffic.received += chunk.length;
+        socket.data.handler.data(chunk);
+      },
       drain: (socket) => socket.data.onDrain(),
       end: (socket) => socket.data.handler.ended(),
       close: (socket) => socket.data?.onClose(),
@@ -133,5 +141,5 @@ export async function listenOnBun(options: SocketOptions): Promise<SocketListene
       error: () => {},
     },
   });
-  return { host: listener.hostname, port: listener.port, close: () => listener.stop(false) };
+  return { host: listener.hostname, port: listener.port, traffic, close: () => listener.stop(false) };
 }

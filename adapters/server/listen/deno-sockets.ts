@@ -48,6 +48,7 @@ class DenoConnection implements Connection {
   handler!: ConnectionHandler;
   buffered = 0;
   private readonly conn: DenoConn;
+  private readonly traffic: { received: number; sent: number };
   private queue: Uint8Array[] = [];
   private isWriting = false;
   private isEnding = false;
@@ -57,8 +58,9 @@ class DenoConnection implements Connection {
   private unpause: (() => void) | undefined;
   private isPaused = false;
 
-  constructor(conn: DenoConn, secure: boolean) {
+  constructor(conn: DenoConn, secure: boolean, traffic: { received: number; sent: number }) {
     this.conn = conn;
+    this.traffic = traffic;
     this.secure = secure;
     this.address = conn.remoteAddr.hostname;
   }
@@ -78,6 +80,7 @@ class DenoConnection implements Connection {
         const count = await conn.read(buffer);
         if (this.isClosed) return;
         if (count === null) break;
+        this.traffic.received += count;
         this.handler.data(buffer.subarray(0, count));
         if (count === buffer.length && count < READ_SIZE_MAX) buffer = Buffer.alloc(count * 4);
         else if (count <= READ_SIZE_MIN / 2 && buffer.length > READ_SIZE_MIN) buffer = Buffer.alloc(READ_SIZE_MIN);
@@ -107,6 +110,7 @@ class DenoConnection implements Connection {
         while (piece.length > 0) {
           const count = await this.conn.write(piece);
           this.buffered -= count;
+          this.traffic.sent += count;
           piece = piece.subarray(count);
         }
         if (this.isClosed) return;
@@ -187,6 +191,7 @@ export async function listenOnDeno(options: SocketOptions): Promise<SocketListen
       ? Deno.listen(where)
       : Deno.listenTls({ ...where, cert: tls.cert, key: tls.key, alpnProtocols: ["http/1.1"] });
   let isOpen = true;
+  const traffic = { received: 0, sent: 0 };
   void (async () => {
     while (isOpen) {
       let conn: DenoConn;
@@ -197,7 +202,7 @@ export async function listenOnDeno(options: SocketOptions): Promise<SocketListen
         if (isOpen) await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE_MS));
         continue;
       }
-      const connection = new DenoConnection(conn, tls !== undefined);
+      const connection = new DenoConnection(conn, tls !== undefined, traffic);
       connection.handler = onConnection(connection);
       void connection.read();
     }
@@ -205,6 +210,7 @@ export async function listenOnDeno(options: SocketOptions): Promise<SocketListen
   return {
     host: listener.addr.hostname,
     port: listener.addr.port,
+    traffic,
     close: () => {
       if (!isOpen) return;
       isOpen = false;

@@ -50,7 +50,15 @@ class NodeConnection implements Connection {
 
 export async function listenOnNode(options: SocketOptions): Promise<SocketListener> {
   const { tls, host, port, onConnection, handshakeMs } = options;
+  const sockets = new Set<Socket>();
+  const past = { received: 0, sent: 0 };
   const begin = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.on("close", () => {
+      sockets.delete(socket);
+      past.received += socket.bytesRead;
+      past.sent += socket.bytesWritten;
+    });
     const connection = new NodeConnection(socket, tls !== undefined);
     connection.handler = onConnection(connection);
     connection.start();
@@ -80,5 +88,17 @@ export async function listenOnNode(options: SocketOptions): Promise<SocketListen
   });
   const bound = server.address();
   if (bound === null || typeof bound === "string") throw new Error(`the server listens at ${bound}, which is no port`);
-  return { host: bound.address, port: bound.port, close: () => void server.close() };
+  return {
+    host: bound.address,
+    port: bound.port,
+    get traffic() {
+      const sum = { ...past };
+      for (const { bytesRead, bytesWritten } of sockets) {
+        sum.received += bytesRead;
+        sum.sent += bytesWritten;
+      }
+      return sum;
+    },
+    close: () => void server.close(),
+  };
 }

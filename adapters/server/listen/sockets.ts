@@ -58,6 +58,8 @@ export interface SocketOptions {
 export interface SocketListener {
   readonly host: string;
   readonly port: number;
+  /** Bytes of all connections so far. With TLS those within it. */
+  readonly traffic: { received: number; sent: number };
   /** Stops accepting; connections stay. */
   close(): void | Promise<void>;
 }

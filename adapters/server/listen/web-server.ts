@@ -45,6 +45,8 @@ export interface WebServer {
   readonly port: number;
   /** How many connections there are. */
   readonly connections: { http: number; webSocket: number };
+  /** How many connections were taken so far, and their bytes. */
+  readonly traffic: { opened: number; received: number; sent: number };
   /**
    * Stops accepting, ends what is idle, lets requests in flight be answered, closes WebSockets with 1001, and after `graceMs` ends
    * everything. Resolves when no connection is left.
@@ -61,6 +63,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
   let datedAt = clock.now;
   let isClosing = false;
   let waitingBytes = 0;
+  let opened = 0;
   let onEmpty: (() => void) | undefined;
 
   const left = (): void => {
@@ -149,6 +152,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
         clock.now = performance.now();
         const served = new HttpConnection(connection, serving);
         requests.add(served);
+        opened++;
         return served;
       },
     });
@@ -181,6 +185,9 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
     port: listener.port,
     get connections() {
       return { http: requests.size, webSocket: sockets.size };
+    },
+    get traffic() {
+      return { opened, ...listener.traffic };
     },
     close(graceMs) {
       closing ??= end(graceMs);

@@ -1,5 +1,6 @@
 /** What the connections of clients need of their server. `ServerContext` has it. */
 import type { Store } from "../../../store/store.ts";
+import type { Meter } from "../context.ts";
 import type { Principal } from "../principal.ts";
 
 /** See above. */
@@ -21,6 +22,8 @@ export interface RemoteContext {
     authenticationDelay(address: string): number;
     authenticationFailed(address: string): void;
   };
+  /** Told of each call. */
+  readonly meter?: Pick<Meter, "took"> | undefined;
   readonly closing: AbortSignal;
 }
 

@@ -104,6 +104,7 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
       isReadOnly: config.readOnly === true,
       life,
       limits: decided,
+      meter: context.meter,
       admit: () => context.limits.request(principal),
       isBehind(session) {
         behind.add(session);

@@ -21,6 +21,10 @@ import {
   WRITES,
 } from "../../../store/connection/wire.ts";
 import { CairnError } from "../../../store/error.ts";
+import type { Meter } from "../context.ts";
+import { failureOf } from "../failure.ts";
+import { AnsweredTogether } from "../metrics/meter.ts";
+import { numberOf } from "../metrics/operations.ts";
 import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession } from "../wire.ts";
 import { checkArguments, readArguments, readFace } from "./arguments.ts";
@@ -34,6 +38,7 @@ const HELD_MS = 50;
 const FRAME_SIZE = 256 * 1024;
 /** How long calls that wait may take when the server closes. */
 const CLOSING_MS = 5000;
+const DONE = 200;
 const CLOSE_PROTOCOL = 1002;
 const CLOSE_TYPE = 1003;
 const CLOSE_POLICY = 1008;
@@ -49,12 +54,17 @@ export interface SessionTerms {
   /** The opening of the store. */
   life: string;
   limits: RemoteLimits;
+  /** Told of each call. */
+  meter: Pick<Meter, "took"> | undefined;
   /** Takes one call from the rates: 0, or the seconds to wait. */
   admit(): number;
   /** It has written what is not durable yet, or watches: it is to be told of what becomes durable. */
   isBehind(session: RemoteSession): void;
   ended(session: RemoteSession): void;
 }
+
+/** What metrics call the calls. */
+const NUMBERS = new Map(CALLS.map((call) => [call, numberOf("remote", String(call))]));
 
 const PLAIN: WireFace = { path: [], keysAreText: false, valuesAreText: false };
 /** See above. */
@@ -77,6 +87,9 @@ export class RemoteSession implements SocketSession {
   private pending = 0;
   /** A call whose answer may be large is under way: no other is begun, so that few such answers are in memory. */
   private isHeavy = false;
+  private readonly answered = new AnsweredTogether();
+  /** When what is done at present came, or could be begun. */
+  private startMs = 0;
   /** Answers that came while too much waited to be sent. */
   private late: (() => void)[] = [];
   private heldTimer: ReturnType<typeof setTimeout> | undefined;
@@ -189,6 +202,7 @@ export class RemoteSession implements SocketSession {
 
   /** Does calls as long as nothing holds them back. */
   private work(): void {
+    this.startMs = performance.now();
     try {
       while (!this.isOver && !this.isClosing) {
         this.reader ??= this.begin();
@@ -255,9 +269,13 @@ export class RemoteSession implements SocketSession {
       const before = WRITES.has(call) ? store.version : 0;
       const value = this.run(id, call, face, args);
       if (value instanceof Promise) this.answerLater(id, call, value);
-      else this.answer(id, call, value, before);
+      else {
+        this.answer(id, call, value, before);
+        this.note(call, DONE, this.startMs);
+      }
     } catch (error) {
       this.refuse(id, call, error);
+      this.note(call, failureOf(error).status, this.startMs);
     }
   }
 
@@ -314,8 +332,10 @@ export class RemoteSession implements SocketSession {
     this.pending++;
     const isHeavy = HEAVY.has(call);
     if (isHeavy) this.isHeavy = true;
-    const settle = (give: () => void): void => {
+    const { startMs } = this;
+    const settle = (status: number, give: () => void): void => {
       this.pending--;
+      this.note(call, status, startMs);
       if (isHeavy) this.isHeavy = false;
       if (this.isOver) return;
       const answer = (): void => {
@@ -330,8 +350,8 @@ export class RemoteSession implements SocketSession {
       this.flushLater();
     };
     promise.then(
-      (value) => settle(() => this.answer(id, call, value, 0)),
-      (error) => settle(() => this.refuse(id, call, error)),
+      (value) => settle(DONE, () => this.answer(id, call, value, 0)),
+      (error) => settle(failureOf(error).status, () => this.refuse(id, call, error)),
     );
   }
 
@@ -367,6 +387,12 @@ export class RemoteSession implements SocketSession {
   private flush(): void {
     const frame = this.isOver ? undefined : this.frames.take();
     if (frame !== undefined) this.socket.send(frame);
+    const { meter, principal } = this.terms;
+    if (meter !== undefined) this.answered.tell(meter, principal.tenant);
+  }
+
+  private note(call: WireCall, status: number, startMs: number): void {
+    if (this.terms.meter !== undefined) this.answered.add(NUMBERS.get(call) as number, status, startMs);
   }
 
   /** What calls through a snapshot or in a transaction may be. */

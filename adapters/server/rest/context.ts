@@ -1,7 +1,6 @@
 /** What REST needs of the server around it. */
 import type { Store } from "../../../store/store.ts";
 import type { Activity } from "../activity.ts";
-import type { Settings } from "../config.ts";
 import type { SlowOperations } from "../context.ts";
 import type { Operations } from "../operations.ts";
 import type { Principal } from "../principal.ts";

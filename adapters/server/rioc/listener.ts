@@ -20,11 +20,13 @@ export interface RiocTls {
 }
 
 /** What is needed of the server around it. */
-export type RiocContext = Pick<ServerContext, "access" | "config" | "limits" | "log" | "operationsOf" | "slow">;
+export type RiocContext = Pick<ServerContext, "access" | "config" | "limits" | "log" | "operationsOf" | "meter">;
 
 export interface RiocListener {
   /** The port that it listens on. */
   readonly port: number;
+  /** Bytes of all connections so far. With TLS those within it. */
+  readonly traffic: { received: number; sent: number };
   /** Stops taking connections, lets requests that were begun come to their end for at most `graceMs`, then ends what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -74,6 +76,8 @@ class Listener implements RiocListener {
   private readonly sockets = new Set<Socket>();
   private readonly timer: NodeJS.Timeout;
   private isClosing = false;
+  /** Bytes of connections that are over. */
+  private readonly past = { received: 0, sent: 0 };
 
   constructor(context: RiocContext, tls: RiocTls | undefined) {
     this.context = context;
@@ -120,6 +124,15 @@ class Listener implements RiocListener {
   get port(): number {
     const address = this.server.address();
     return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  get traffic(): { received: number; sent: number } {
+    const sum = { ...this.past };
+    for (const { socket } of this.connections) {
+      sum.received += socket.bytesRead;
+      sum.sent += socket.bytesWritten;
+    }
+    return sum;
   }
 
   listen(port: number, host: string): Promise<void> {
@@ -173,7 +186,7 @@ class Listener implements RiocListener {
       socket.destroy();
       return;
     }
-    const { slow, limits, config } = context;
+    const { meter, limits, config } = context;
     const session = new RiocSession({
       principal,
       operations: context.operationsOf(principal.tenant),
@@ -194,10 +207,11 @@ class Listener implements RiocListener {
         this.resume(connection);
         if (connection.isEnding || this.isClosing) this.endWhenDone(connection);
       },
-      took: (operation, ms) => slow.note(`rioc ${operation}`, ms, principal.tenant),
+      meter,
     });
     const connection = new Connection(socket, session, principal, () => socket.destroy());
     this.connections.add(connection);
+    meter.connected("rioc");
     principal.revoked.addEventListener("abort", connection.revoke);
     socket.on("data", (piece) => {
       connection.lastReadMs = performance.now();
@@ -213,9 +227,12 @@ class Listener implements RiocListener {
     });
     socket.on("close", () => {
       this.connections.delete(connection);
+      this.past.received += socket.bytesRead;
+      this.past.sent += socket.bytesWritten;
       principal.revoked.removeEventListener("abort", connection.revoke);
       session.end();
       limits.disconnected(principal.tenant);
+      meter.disconnected("rioc");
     });
     if (principal.revoked.aborted) socket.destroy();
   }

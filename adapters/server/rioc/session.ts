@@ -10,8 +10,10 @@
 
 import { sizeOf } from "../../../store/batch.ts";
 import { CairnError } from "../../../store/error.ts";
-import type { LimitKeeper } from "../context.ts";
+import type { LimitKeeper, Meter } from "../context.ts";
 import { failureOf } from "../failure.ts";
+import { AnsweredTogether } from "../metrics/meter.ts";
+import { numberOf } from "../metrics/operations.ts";
 import type { Operations, ServedRecord } from "../operations.ts";
 import type { Principal } from "../principal.ts";
 import {
@@ -31,6 +33,27 @@ const COUNTED_SIZE_MIN = 4096;
 const NO_INTEGER = new Uint8Array(INTEGER_SIZE);
 const encoder = new TextEncoder();
 
+/** By command: what metrics call it. */
+const NUMBERS: readonly (number | undefined)[] = [
+  undefined,
+  ...["get", "insert", "delete", "partial_update", "", "range", "atomic"].map((name) => numberOf("rioc", name)),
+];
+const OTHER = numberOf("rioc", "");
+
+/** What statuses are over HTTP. */
+const HTTP_STATUS: Readonly<Record<Status, number>> = {
+  [Status.SUCCESS]: 200,
+  [Status.PARAM]: 400,
+  [Status.MEMORY]: 507,
+  [Status.IO]: 500,
+  [Status.PROTOCOL]: 400,
+  [Status.DEVICE]: 507,
+  [Status.NO_ENTRY]: 404,
+  [Status.BUSY]: 429,
+  [Status.OVERFLOW]: 413,
+  [Status.STALE]: 409,
+};
+
 /** What a session is for. */
 export interface RiocSessionTerms {
   principal: Principal;
@@ -48,8 +71,8 @@ export interface RiocSessionTerms {
   fail(why: string): void;
   /** All that was begun is answered. */
   idle(): void;
-  /** An operation took so many milliseconds. */
-  took(operation: string, ms: number): void;
+  /** Told of each operation. */
+  meter: Meter;
 }
 
 export class RiocSession {
@@ -65,6 +88,9 @@ export class RiocSession {
   private rest: Uint8Array[] = [];
   private restStart = 0;
   private busySeconds = 0;
+  private readonly answered = new AnsweredTogether();
+  /** When what is looked at came. */
+  private startMs = 0;
   private isOver = false;
 
   constructor(terms: RiocSessionTerms) {
@@ -104,6 +130,7 @@ export class RiocSession {
 
   /** Goes on with what was kept, as far as that may begin now. */
   resume(): void {
+    if (this.rest.length > 0) this.startMs = performance.now();
     while (this.rest.length > 0 && this.parser.broken === undefined) {
       const piece = this.rest[0] as Uint8Array;
       this.restStart = this.parser.take(piece, this.restStart);
@@ -111,7 +138,7 @@ export class RiocSession {
       this.rest.shift();
       this.restStart = 0;
     }
-    this.replies.flush();
+    this.flush();
     if (this.parser.broken === undefined) return;
     this.rest = [];
     this.terms.fail(this.parser.broken);
@@ -126,6 +153,12 @@ export class RiocSession {
     // Of a payload that has not come whole.
     const { admittedSize } = this.parser;
     if (admittedSize >= COUNTED_SIZE_MIN) this.terms.limits.release(this.terms.principal.tenant, admittedSize);
+  }
+
+  /** Sends what is known, and tells of it. */
+  private flush(): void {
+    this.replies.flush();
+    this.answered.tell(this.terms.meter, this.terms.principal.tenant);
   }
 
   private isReady(): boolean {
@@ -177,6 +210,7 @@ export class RiocSession {
     if (refusal === undefined) return;
     this.release(operation);
     this.refuseAt(undefined, operation, refusal);
+    this.note(operation, refusal, this.startMs);
   }
 
   /** Begins an operation; the status of one that is refused before anything happened. */
@@ -189,37 +223,37 @@ export class RiocSession {
         if (key.length === 0 || value.length > 0 || !principal.may("read", key)) return Status.PARAM;
         const found = operations.getBytes(key);
         this.release(operation);
-        if (found instanceof Promise) this.read("GET", found, (bytes, place) => this.given(bytes, place));
-        else this.given(found, undefined);
+        if (found instanceof Promise) this.read(operation, found, (bytes, place) => this.given(bytes, place));
+        else this.note(operation, this.given(found, undefined), this.startMs);
         return undefined;
       }
       case Command.INSERT: {
         if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
         const stored = operations.put(key, value, this.optionsOf(operation));
-        this.write("INSERT", operation, stored, (_, place) => this.done(place));
+        this.write(operation, stored, (_, place) => this.done(place));
         return undefined;
       }
       case Command.DELETE: {
         if (key.length === 0 || value.length > 0 || !principal.may("delete", key)) return Status.PARAM;
         const deleted = operations.delete(key, this.optionsOf(operation));
-        this.write("DELETE", operation, deleted, (wasThere, place) => {
-          this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined);
-        });
+        this.write(operation, deleted, (wasThere, place) =>
+          this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined),
+        );
         return undefined;
       }
       case Command.PARTIAL_UPDATE: {
         if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
         const patched = operations.patch(key, value, VALUE_SIZE_MAX);
-        this.write("PARTIAL_UPDATE", operation, patched, (_, place) => this.done(place));
+        this.write(operation, patched, (_, place) => this.done(place));
         return undefined;
       }
       case Command.ATOMIC_INC_DEC: {
         if (key.length === 0 || value.length !== INTEGER_SIZE || !principal.may("write", key)) return Status.PARAM;
         const by = new DataView(value.buffer, value.byteOffset, INTEGER_SIZE).getBigInt64(0, true);
-        this.write("ATOMIC", operation, operations.increment(key, by), (sum, place) => {
+        this.write(operation, operations.increment(key, by), (sum, place) => {
           const body = new Uint8Array(INTEGER_SIZE);
           new DataView(body.buffer).setBigInt64(0, sum, true);
-          this.answer(place, Status.SUCCESS, INTEGER_SIZE, body);
+          return this.answer(place, Status.SUCCESS, INTEGER_SIZE, body);
         });
         return undefined;
       }
@@ -228,9 +262,9 @@ export class RiocSession {
         const limits = { sizeMax: RANGE_SIZE_MAX, overhead: RANGE_RECORD_OVERHEAD };
         const page = operations.range({ start: key, end: value, ...limits });
         this.release(operation);
-        this.read("RANGE", page, ({ records }, place) => {
+        this.read(operation, page, ({ records }, place) => {
           const fitting = records.filter(fits);
-          this.answer(place, Status.SUCCESS, fitting.length, bodyOf(fitting));
+          return this.answer(place, Status.SUCCESS, fitting.length, bodyOf(fitting));
         });
         return undefined;
       }
@@ -239,72 +273,65 @@ export class RiocSession {
     }
   }
 
-  private done(place: Awaited): void {
-    this.answer(place, Status.SUCCESS, 0, undefined);
+  private done(place: Awaited): Status {
+    return this.answer(place, Status.SUCCESS, 0, undefined);
   }
 
-  private given(bytes: Uint8Array | undefined, place: Awaited | undefined): void {
-    if (bytes === undefined) this.answer(place, Status.NO_ENTRY, 0, undefined);
-    else if (bytes.length > VALUE_SIZE_MAX) this.answer(place, Status.OVERFLOW, 0, undefined);
-    else this.answer(place, Status.SUCCESS, bytes.length, bytes);
+  private given(bytes: Uint8Array | undefined, place: Awaited | undefined): Status {
+    if (bytes === undefined) return this.answer(place, Status.NO_ENTRY, 0, undefined);
+    if (bytes.length > VALUE_SIZE_MAX) return this.answer(place, Status.OVERFLOW, 0, undefined);
+    return this.answer(place, Status.SUCCESS, bytes.length, bytes);
   }
 
-  private read<T>(name: string, promise: Promise<T>, use: (value: T, place: Awaited) => void): void {
+  private note({ command }: RiocOperation, status: Status, startMs: number): void {
+    this.answered.add(NUMBERS[command] ?? OTHER, HTTP_STATUS[status], startMs);
+  }
+
+  /** `use` answers, and says with which status. */
+  private read<T>(operation: RiocOperation, promise: Promise<T>, use: (value: T, place: Awaited) => Status): void {
     const place = this.replies.await();
-    const startMs = performance.now();
+    const { startMs } = this;
     this.reads += 1;
-    const settled = (): void => {
+    const settled = (status: Status): void => {
       this.reads -= 1;
-      this.terms.took(name, performance.now() - startMs);
+      this.note(operation, status, startMs);
       if (this.reads === 0) this.goOn();
       this.settled();
     };
     promise.then(
-      (value) => {
-        use(value, place);
-        settled();
-      },
-      (error) => {
-        this.answer(place, statusOf(error), 0, undefined);
-        settled();
-      },
+      (value) => settled(use(value, place)),
+      (error) => settled(this.answer(place, statusOf(error), 0, undefined)),
     );
   }
 
-  private write<T>(
-    name: string,
-    operation: RiocOperation,
-    promise: Promise<T>,
-    use: (value: T, place: Awaited) => void,
-  ): void {
+  private write<T>(operation: RiocOperation, promise: Promise<T>, use: (value: T, place: Awaited) => Status): void {
     const place = this.replies.await();
-    const startMs = performance.now();
-    const settled = (): void => {
+    const { startMs } = this;
+    const settled = (status: Status): void => {
       this.release(operation);
-      this.terms.took(name, performance.now() - startMs);
+      this.note(operation, status, startMs);
       this.settled();
     };
     promise.then(
-      (value) => {
-        use(value, place);
-        settled();
-      },
+      (value) => settled(use(value, place)),
       (error) => {
-        this.refuseAt(place, operation, statusOf(error));
-        settled();
+        const status = statusOf(error);
+        this.refuseAt(place, operation, status);
+        settled(status);
       },
     );
   }
 
   private settled(): void {
     if (this.rest.length > 0) this.resume();
-    else this.replies.flush();
+    else this.flush();
     if (!this.isBusy) this.terms.idle();
   }
 
-  private answer(place: Awaited | undefined, status: Status, count: number, body: Uint8Array | undefined): void {
+  private answer(place: Awaited | undefined, status: Status, count: number, body: Uint8Array | undefined): Status {
     if (place === undefined) this.replies.add(status, count, body);
     else this.replies.settle(place, status, count, body);
+    return status;
   }
 
   /**
@@ -371,6 +398,7 @@ function statusOf(error: unknown): Status {
   if (error instanceof CairnError) return OF_CODE[error.code] ?? Status.IO;
   const { status, cause } = failureOf(error);
   if (cause instanceof CairnError) return OF_CODE[cause.code] ?? Status.IO;
+  if (status === 403) return Status.PARAM;
   if (status === 400 || status === 413) return Status.OVERFLOW;
   if (status === 429) return Status.BUSY;
   return status === 409 ? Status.STALE : Status.IO;

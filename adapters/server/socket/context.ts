@@ -1,4 +1,5 @@
 /** What the WebSocket protocol needs of the server around it. */
+import type { Meter } from "../context.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { Operations } from "../operations.ts";
 import type { Principal, Verb } from "../principal.ts";
@@ -36,7 +37,7 @@ export interface SocketContext {
     release(tenant: string, size: number): void;
   };
   readonly log: { warn(message: string, fields?: Record<string, unknown>): void };
-  readonly slow: { note(operation: string, ms: number, tenant: string): void };
+  readonly meter: Pick<Meter, "took" | "connected" | "disconnected">;
   readonly feed: Feed;
   readonly settings: SocketSettings;
 }

@@ -13,6 +13,7 @@
 import { setImmediate } from "node:timers";
 import { failureOf, ServerFailure } from "../failure.ts";
 import type { Notice } from "../feed/notice.ts";
+import { numberOf } from "../metrics/operations.ts";
 import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession } from "../wire.ts";
 import type { Origin, SocketContext } from "./context.ts";
@@ -36,8 +37,16 @@ const FRAME_OVERHEAD = 64;
 /** Requests that waited and are done in one turn of the event loop. */
 const DONE_PER_TURN = 512;
 
+/** By op: what metrics call it. */
+const NUMBERS: readonly (number | undefined)[] = [
+  undefined,
+  ...["get", "set", "patch", "delete", "range", "atomic"].map((name) => numberOf("websocket", name)),
+];
+const OTHER = numberOf("websocket", "");
+
 const SERVICE_RESTART = 1012;
 const TRY_AGAIN_LATER = 1013;
+const DONE = 200;
 
 /** See above. */
 export class HpkvSession implements SocketSession {
@@ -190,13 +199,13 @@ export class HpkvSession implements SocketSession {
     let id = "";
     let fields: Fields | undefined;
     let taken = 0;
+    const startMs = performance.now();
     const waitSeconds = this.context.limits.request(this.principal);
     try {
       const text = frameText(frame);
       fields = fieldsOf(text);
       id = messageIdMember(fields, text);
       if (waitSeconds > 0) throw new ServerFailure(429, "Rate limit exceeded", waitSeconds);
-      const startMs = performance.now();
       // What a `get` holds is its reply, which is sent before anything else is done.
       if (fields.op !== GET) taken = this.take(text.length);
       const answer = this.requests.run(fields, text, id);
@@ -204,11 +213,10 @@ export class HpkvSession implements SocketSession {
         this.await(answer, fields, id, taken, startMs);
         return;
       }
-      this.reply(answer, fields, id);
-      this.note(fields, startMs);
+      this.note(fields, this.reply(answer, fields, id), startMs);
     } catch (error) {
       if (taken > 0) this.context.limits.release(this.principal.tenant, taken);
-      this.refuse(error, fields, id);
+      this.note(fields, this.refuse(error, fields, id), startMs);
     }
   }
 
@@ -217,40 +225,34 @@ export class HpkvSession implements SocketSession {
     const { op } = fields;
     const load = op === RANGE ? RANGE_LOAD : op === GET ? READ_LOAD : WRITE_LOAD;
     this.load += load;
-    const settle = (): void => {
+    const settle = (status: number): void => {
       this.load -= load;
       if (taken > 0) this.context.limits.release(this.principal.tenant, taken);
-      this.note(fields, startMs);
+      this.note(fields, status, startMs);
       if (this.isPaused) this.proceed();
     };
     reply.then(
-      (text) => {
-        if (!this.isOver) this.reply(text, fields, id);
-        settle();
-      },
-      (error: unknown) => {
-        if (!this.isOver) this.refuse(error, fields, id);
-        settle();
-      },
+      (text) => settle(this.isOver ? DONE : this.reply(text, fields, id)),
+      (error: unknown) => settle(this.isOver ? failureOf(error).status : this.refuse(error, fields, id)),
     );
   }
 
-  /** Sends a reply, or keeps it until its reader has taken more of those before it. */
-  private reply(text: string, fields: Fields, id: string): void {
+  /** Sends a reply, or keeps it until its reader has taken more of those before it. What its status is. */
+  private reply(text: string, fields: Fields, id: string): number {
     if (text.length > this.lengthMax) {
       const message = `The reply would have ${text.length} characters; ${this.lengthMax} may be sent here. Read it over HTTP.`;
-      this.refuse(new ServerFailure(413, message), fields, id);
-      return;
+      return this.refuse(new ServerFailure(413, message), fields, id);
     }
     if (this.held.length === 0 && this.socket.bufferedBytes < this.holdFrom) {
       this.socket.send(text);
-      return;
+      return DONE;
     }
     if (!this.context.limits.take(this.principal.tenant, text.length)) {
       this.end(TRY_AGAIN_LATER, "Too many replies wait. Read them before you send more.");
-      return;
+      return 429;
     }
     this.held.push(text);
+    return DONE;
   }
 
   private take(size: number): number {
@@ -258,15 +260,17 @@ export class HpkvSession implements SocketSession {
     throw new ServerFailure(429, "Too much is in flight", 1);
   }
 
-  private refuse(error: unknown, fields: Fields | undefined, id: string): void {
+  private refuse(error: unknown, fields: Fields | undefined, id: string): number {
     const failure = failureOf(error);
     const told = failure.status === 409 ? new ServerFailure(409, "Timestamp conflict") : failure;
     if (failure.status >= 500)
       this.context.log.warn("a request over WebSocket failed", { error: String(failure.cause) });
     this.socket.send(failureReply(id, fields, told));
+    return failure.status;
   }
 
-  private note({ op }: Fields, startMs: number): void {
-    this.context.slow.note(`ws ${op}`, performance.now() - startMs, this.principal.tenant);
+  private note(fields: Fields | undefined, status: number, startMs: number): void {
+    const operation = NUMBERS[fields?.op as number] ?? OTHER;
+    this.context.meter.took(operation, status, performance.now() - startMs, this.principal.tenant);
   }
 }

@@ -1,0 +1,93 @@
+/** `/metrics`: what Prometheus and what else speaks its language reads. */
+import type { StoreStats } from "../../../store/stats.ts";
+import type { ServerContext } from "../context.ts";
+import { ServerFailure } from "../failure.ts";
+import type { PartHandler } from "../handler.ts";
+import type { Principal } from "../principal.ts";
+import { reply } from "../reply.ts";
+import { type Family, OPEN_METRICS_TYPE, TEXT_TYPE, textOfFamilies } from "./families.ts";
+import { LoopDelay, type ServerSource, serverFamilies } from "./server-metrics.ts";
+import { StoreMetrics } from "./store-metrics.ts";
+
+export { restOperation } from "./operations.ts";
+export type { ServerSource, Traffic } from "./server-metrics.ts";
+
+/** All metrics of one server. */
+export class Metrics {
+  /** Takes the store's events. */
+  readonly store = new StoreMetrics();
+  private readonly delay = new LoopDelay();
+  private readonly source: ServerSource;
+  private readonly stats: () => StoreStats | Promise<StoreStats>;
+
+  /** `stats` are those of the store; what throws or rejects shows as a store that is not up. */
+  constructor(source: ServerSource, stats: () => StoreStats | Promise<StoreStats>) {
+    this.source = source;
+    this.stats = stats;
+  }
+
+  /** What there is to tell at present. */
+  async families(): Promise<Family[]> {
+    let stats: StoreStats | undefined;
+    try {
+      stats = await this.stats();
+    } catch {
+      stats = undefined;
+    }
+    return [...serverFamilies(this.source, this.delay), ...this.store.families(stats)];
+  }
+
+  close(): void {
+    this.delay.close();
+  }
+}
+
+/**
+ * Answers `/metrics`. Where the configuration asks for a key, it is one of an admin of a tenant that operates the store, as the header
+ * `x-api-key` or as `authorization: Bearer`, which is what Prometheus sends.
+ */
+export function metricsHandler(
+  context: Pick<ServerContext, "access" | "config" | "limits">,
+  metrics: Metrics,
+): PartHandler {
+  const { access, config, limits } = context;
+
+  function bearerOf(request: Request, address: string): Principal | undefined {
+    const apiKey = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+    if (apiKey === undefined) return undefined;
+    const delay = limits.authenticationDelay(address);
+    if (delay > 0) throw new ServerFailure(429, "Too many attempts with keys that do not count.", delay);
+    const principal = access.authenticate(apiKey, { address, protocol: "rest" });
+    if (principal === undefined) {
+      limits.authenticationFailed(address);
+      return undefined;
+    }
+    const wait = limits.request(principal);
+    if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
+    return principal;
+  }
+
+  return async (request, info, shown) => {
+    if (config.metrics.key) {
+      const principal = shown ?? bearerOf(request, info.address);
+      if (principal === undefined) throw new ServerFailure(401, "Missing or invalid API key.");
+      if (!principal.mayAll("admin")) {
+        throw new ServerFailure(403, "Metrics are for admins of a tenant that operates the store.");
+      }
+    }
+    const { method, headers } = request;
+    if (method !== "GET" && method !== "HEAD") {
+      return reply(405, '{"error":"The method is not allowed here. Allowed: GET, HEAD."}', {
+        "content-type": "application/json",
+        allow: "GET, HEAD, OPTIONS",
+      });
+    }
+    const isOpenMetrics = (headers.get("accept") ?? "").includes("application/openmetrics-text");
+    const text = textOfFamilies(await metrics.families(), isOpenMetrics);
+    const answerHeaders = {
+      "content-type": isOpenMetrics ? OPEN_METRICS_TYPE : TEXT_TYPE,
+      "cache-control": "no-store",
+    };
+    return reply(200, method === "HEAD" ? null : text, answerHeaders);
+  };
+}
