@@ -14,6 +14,7 @@ export default [
       ["assembly/engine/checkpoint.ts", "settle", "noted < 0", true],
       ["assembly/engine/checkpoint.ts", "tableWrite", "status < 0", true],
       ["assembly/engine/cursor.ts", "cursorDelete", "status < 0", true],
+      ["assembly/engine/decompress.ts", "compressedCopy", "status == Status.OK", false],
       ["assembly/engine/decompress.ts", "pieceRead", "status < 0", true],
       ["assembly/engine/dual.ts", "batchBegin", "framed < 0", true],
       ["assembly/engine/dual.ts", "batchBegin", "made < 0", true],
@@ -31,10 +32,7 @@ export default [
       ["assembly/engine/cursor.ts", "resumeAt", "fits", false],
       ["assembly/engine/cursor.ts", "resumeBehind", "fits", false],
       ["assembly/engine/source.ts", "sourcePlan", "!window.frames", true],
-      ["assembly/index/hash-index.ts", "hashGrow", "chunksAvailable() < 4", false],
       ["assembly/index/hash-index.ts", "hashGrow", "chunksAvailable() < 4", true],
-      ["assembly/index/hash-index.ts", "hashGrow", "root.hashBucketCount & (root.hashBucketCount - 1)", true],
-      ["assembly/index/hash-index.ts", "hashGrow", "root.hashBucketCount < wanted", true],
       ["assembly/index/tree-build.ts", "treeAppend", "!changetype<usize>(leaf)", true],
       ["assembly/index/tree-build.ts", "treeAppend", "!separator", true],
     ],
@@ -217,9 +215,5 @@ export default [
       ["assembly/engine/compress.ts", "pieceWrite", "piece < pieceCount(root.streamRawSize)", false],
       ["assembly/engine/compress.ts", "placesTake", "end <= storedSizeMax(rawSize)", false],
     ],
-  },
-  {
-    why: "Who reads a compressed value asks for pieces that are whole, or fit one block.",
-    branches: [["assembly/engine/decompress.ts", "compressedCopy", "status == Status.OK", false]],
   },
 ];

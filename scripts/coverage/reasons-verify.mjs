@@ -5,15 +5,10 @@ export default [
   {
     why: "The device must fail, or be full, in just this call: the status is passed on. Most calls are failed one by one (test/every-call, test/store/opening-faults, test/component/faults), but for these the device would have to work until then and the operation to have come so far.",
     branches: [
-      ["assembly/component/atomics.ts", "casNew", "node < 0", true],
-      ["assembly/component/atomics.ts", "increment", "node < 0", true],
       ["assembly/component/buckets.ts", "bucketListKeys", "count < 0", true],
       ["assembly/component/calls.ts", "afterWrite", "compacted < 0", true],
-      ["assembly/component/calls.ts", "batchDone", "status < 0", true],
-      ["assembly/component/calls.ts", "batchErase", "status < 0", true],
-      ["assembly/component/calls.ts", "batchWrite", "status < 0", true],
       ["assembly/component/calls.ts", "compactDue", "state.poisoned", true],
-      ["assembly/component/calls.ts", "writeOnce", "status < 0", true],
+      ["assembly/component/lock.ts", "lockLook", "fileStat(handle) == Status.OK", false],
       ["assembly/component/opening.ts", "tailCheck", "size < 0", true],
       ["assembly/verify/checkpoints.ts", "blocksProve", "read < 0", true],
       [
@@ -31,9 +26,6 @@ export default [
   {
     why: "An invariant of our own code, asked again where a bug would cost data: every caller has made sure of it before.",
     branches: [
-      ["assembly/component/buckets.ts", "bucketExists", "node < 0", true],
-      ["assembly/component/buckets.ts", "bucketGet", "node < 0", true],
-      ["assembly/component/opening.ts", "mountFile", "sized < 0", true],
       ["assembly/verify/checkpoints.ts", "blocksProve", "count", false],
       ["assembly/verify/checkpoints.ts", "keptEnd", "!summary.magic", true],
       ["assembly/verify/checkpoints.ts", "keptStart", "!first", true],
@@ -61,7 +53,6 @@ export default [
       ["assembly/verify/log.ts", "segmentScan", "segment.liveBytes", true],
       ["assembly/verify/proof.ts", "addressIsSound", "block < segmentEnd(<u32>index)", false],
       ["assembly/verify/proof.ts", "candidateProve", "!tableIsSound(table)", true],
-      ["assembly/verify/proof.ts", "recordProve", "<u32>view.keySize == keySize", false],
       ["assembly/verify/proof.ts", "recordProve", "<u32>view.kind != kind", true],
       [
         "assembly/verify/proof.ts",
@@ -70,9 +61,6 @@ export default [
         true,
       ],
       ["assembly/verify/records.ts", "candidateMatch", "!tableIsSound(table)", true],
-      ["assembly/verify/records.ts", "candidateMatch", "sound", false],
-      ["assembly/verify/records.ts", "candidateMatch", "sound && size == state.recordPartSize", false],
-      ["assembly/verify/records.ts", "headAgrees", "!bytesEqual(wordsOf(candidate, body), words, wordsSize)", true],
       [
         "assembly/verify/records.ts",
         "headAgrees",
@@ -105,16 +93,7 @@ export default [
         "state.recordRemaining && !state.lost && !isHalfCopied(state.segment)",
         true,
       ],
-      ["assembly/verify/records.ts", "recordsScan", "!isHalfCopied(state.segment)", true],
-      ["assembly/verify/records.ts", "recordsScan", "at < used ? first != at : first != NO_RECORD", true],
-      [
-        "assembly/verify/records.ts",
-        "recordsScan",
-        "changetype<Record>(record).sequence >= root.sequenceCeiling",
-        true,
-      ],
       ["assembly/verify/records.ts", "recordsScan", "used != at", true],
-      ["assembly/verify/records.ts", "recordsScan", "used != at || first != NO_RECORD", true],
       ["assembly/verify/verify.ts", "superblockProve", "superblock.storeIdHigh == root.storeIdHigh", false],
       ["assembly/verify/verify.ts", "superblockProve", "superblock.storeIdLow == root.storeIdLow", false],
     ],
@@ -131,6 +110,7 @@ export default [
       ],
       ["assembly/verify/indexes.ts", "walk", "state.expired", true],
       ["assembly/verify/log.ts", "blockFromDevice", "again == Status.OK", true],
+      ["assembly/verify/log.ts", "blocksScan", "segmentMovedOn(index, bufferBlock(BUFFER_BLOCKS))", true],
       ["assembly/verify/proof.ts", "missing", "segmentMovedOn(index, bufferBlock(BUFFER_BLOCKS))", true],
       ["assembly/verify/values.ts", "pieceProve", "status == Status.SNAPSHOT_EXPIRED", true],
       [
@@ -142,10 +122,6 @@ export default [
       ["assembly/verify/values.ts", "valuesProve", "hops <= root.versionCount", false],
       ["assembly/verify/verify.ts", "superblockProve", "i < COPY_READS", false],
     ],
-  },
-  {
-    why: "Another opener must take, change or lose the lock file again within the few calls that a takeover has.",
-    branches: [["assembly/component/lock.ts", "lockLook", "fileStat(handle) == Status.OK", false]],
   },
   {
     why: "It needs a batch of 1 GiB, or a store of 800 MiB in memory, in the component: more than one call can pass, and too much for a test.",
@@ -174,12 +150,30 @@ export default [
     ],
   },
   {
-    why: "Nobody asks so: the store knows the numbers and the order of the calls.",
-    branches: [["assembly/verify/inspect.ts", "recordsList", "header.flags & BlockFlags.SEGMENT_HEADER", true]],
-  },
-  {
     why: "A compressed value of several pieces must be replaced or deleted between two steps of the verification that reads it.",
     branches: [["assembly/verify/indexes.ts", "valuesGoOn", "slot", false]],
+  },
+  {
+    why: "The component's callers look at the size of a key before.",
+    branches: [
+      ["assembly/component/atomics.ts", "casNew", "node < 0", true],
+      ["assembly/component/atomics.ts", "increment", "node < 0", true],
+      ["assembly/component/buckets.ts", "bucketExists", "node < 0", true],
+      ["assembly/component/buckets.ts", "bucketGet", "node < 0", true],
+    ],
+  },
+  {
+    why: "Room on the device is proven before the first write of a batch or of a large value (log/prove): the device must work until then and fail behind it.",
+    branches: [
+      ["assembly/component/calls.ts", "batchDone", "status < 0", true],
+      ["assembly/component/calls.ts", "batchErase", "status < 0", true],
+      ["assembly/component/calls.ts", "batchWrite", "status < 0", true],
+      ["assembly/component/calls.ts", "writeOnce", "status < 0", true],
+    ],
+  },
+  {
+    why: "The component's memory has one size, which is enough.",
+    branches: [["assembly/component/opening.ts", "mountFile", "sized < 0", true]],
   },
   {
     why: "A write, a checkpoint or a copy must come between two steps of a verification at just this place; random ones between all steps (test/store/verify-steps) have not hit it.",
@@ -193,15 +187,6 @@ export default [
       ],
       ["assembly/verify/checkpoints.ts", "keptSums", "state.keptMoved != root.bytesMoved", true],
       ["assembly/verify/indexes.ts", "isQuiet", "state.walkTreeVersion == root.treeVersion", false],
-      ["assembly/verify/log.ts", "blockScan", "isHeader", true],
-      [
-        "assembly/verify/log.ts",
-        "blockScan",
-        "isHeader || used > (ends ? LAST_PAYLOAD_SIZE : BLOCK_PAYLOAD_SIZE)",
-        true,
-      ],
-      ["assembly/verify/log.ts", "blocksScan", "segmentMovedOn(index, bufferBlock(BUFFER_BLOCKS))", true],
-      ["assembly/verify/log.ts", "headerMatches", "header.previousSegment == segment.previousSegment", false],
       ["assembly/verify/log.ts", "segmentFinish", "isCopies", true],
       ["assembly/verify/log.ts", "segmentFinish", "state.openBefore", false],
       [
