@@ -395,4 +395,7 @@ test("blocks of a device without a superblock are shown as far as they go", asyn
   expect(exports.inspectBlock(MIB / 4096 + 1) & 15).toBe(1);
   expect(exports.inspectRecords()).toBeGreaterThanOrEqual(15);
   expect(exports.inspectBlock(1_000_000)).toBeLessThan(OK);
+  // A segment's header holds none.
+  expect(exports.inspectBlock(MIB / 4096) & 16).toBe(16);
+  expect(exports.inspectRecords()).toBe(0);
 });
