@@ -2,12 +2,15 @@ import "./scripts/node20.mjs";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vitest/config";
 
-/** Tests run the sources, whose binary the build leaves in build/: the path that an entry point gives holds there only. */
+/** Tests run the sources; binary and console's page the build leaves in build/: the paths that sources give hold there only. */
 export function binaryOfBuild(): Plugin {
   return {
     name: "binary-of-build",
     enforce: "pre",
     transform(code, id) {
+      if (/\/adapters\/server\/console\/index\.ts$/.test(id)) {
+        return { code: code.replace('"./page/"', '"../../../build/adapters/server/console/page/"'), map: null };
+      }
       if (!/\/hosts\/[^/]+\.ts$/.test(id)) return undefined;
       return {
         code: code

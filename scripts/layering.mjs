@@ -41,6 +41,7 @@ const PACKAGES = [
   { folder: "adapters/sandbox/vite.config.ts", packages: ["vite"] },
   { folder: "examples/automerge/", packages: ["@automerge/automerge-repo"] },
   { folder: "scripts/program.mjs", packages: ["esbuild"] },
+  { folder: "scripts/console.mjs", packages: ["esbuild"] },
   { folder: "scripts/text-module.mjs", packages: ["binaryen"] },
   { folder: "scripts/coverage/", packages: ["assemblyscript"] },
 ];

@@ -141,10 +141,11 @@ function guess(below: Place, above: Place, rank: number, guesses: number): Uint8
   const share = guesses % 2 === 0 ? (rank - below.rank) / (above.rank - below.rank) : 0.5;
   const middle = low + ((high - low) * BigInt(Math.round(share * 65_536))) / 65_536n;
   if (middle <= low || middle >= high) return undefined;
-  const key = new Uint8Array(common + GUESS_SIZE);
+  // With a zero at its end: what lies before it is what lies up to the key without, which ranges of any kind can ask for.
+  const key = new Uint8Array(common + GUESS_SIZE + 1);
   key.set(above.key.subarray(0, common));
   let rest = middle;
-  for (let index = key.length - 1; index >= common; index--) {
+  for (let index = common + GUESS_SIZE - 1; index >= common; index--) {
     key[index] = Number(rest & 255n);
     rest >>= 8n;
   }
