@@ -56,6 +56,8 @@ export interface SessionTerms {
   ended(session: RemoteSession): void;
 }
 
+/** No version: an empty store has the version 0. */
+const NO_WRITE = -1;
 const PLAIN: WireFace = { path: [], keysAreText: false, valuesAreText: false };
 /** See above. */
 export class RemoteSession implements SocketSession {
@@ -252,7 +254,7 @@ export class RemoteSession implements SocketSession {
       this.rights.admit(call, face, args);
       this.checkView(call, face);
       this.checkHeld(call, args);
-      const before = WRITES.has(call) ? store.version : 0;
+      const before = WRITES.has(call) ? store.version : NO_WRITE;
       const value = this.run(id, call, face, args);
       if (value instanceof Promise) this.answerLater(id, call, value);
       else this.answer(id, call, value, before);
@@ -286,12 +288,12 @@ export class RemoteSession implements SocketSession {
     return this.pending > 0 || this.version > store.durableVersion ? store.flush() : undefined;
   }
 
-  /** `before` is the version that there was before a write that was answered at once, else 0. */
+  /** `before` is the version that there was before a write that was answered at once, else `NO_WRITE`. */
   private answer(id: number, call: WireCall, value: unknown, before: number): void {
     const { frames, terms } = this;
     const { store, limits } = terms;
     const { durableVersion } = store;
-    const version = before === 0 ? 0 : store.version;
+    const version = before === NO_WRITE ? 0 : store.version;
     const isUnsafe = version > before && version > durableVersion;
     const { size } = frames;
     frames.answer(id, value, isUnsafe ? version : 0, durableVersion);
@@ -330,7 +332,7 @@ export class RemoteSession implements SocketSession {
       this.flushLater();
     };
     promise.then(
-      (value) => settle(() => this.answer(id, call, value, 0)),
+      (value) => settle(() => this.answer(id, call, value, NO_WRITE)),
       (error) => settle(() => this.refuse(id, call, error)),
     );
   }
@@ -362,6 +364,7 @@ export class RemoteSession implements SocketSession {
       if (this.frames.size >= FRAME_SIZE) this.flush();
     }
     this.flush();
+    if (this.isClosing) this.leaveWhenDone();
   }
 
   private flush(): void {
