@@ -382,10 +382,10 @@ describe("a connection that is lost", () => {
     const server = await started({}, store);
     const db = await client(server);
     for (let i = 0; i < 10; i++) await db.increment("n");
-    server.cut();
-    expect(await db.increment("n")).toBe(11n);
-    server.cut();
-    expect([await db.get("n"), store.durableVersion < store.version]).toEqual(["11", true]);
+    for (let i = 0; i < 3; i++) {
+      server.cut();
+      expect([await db.get("n"), store.durableVersion < store.version]).toEqual(["10", true]);
+    }
   });
 
   test("leaves nothing behind at the server", async () => {
