@@ -8,25 +8,17 @@
  * 3. What it holds (walks, snapshots, transactions, watches, backups) is counted, and gone with the connection.
  */
 import { CborReader, MalformedError } from "../../../store/connection/cbor.ts";
-import { type WireStore, WireStores } from "../../../store/connection/faces.ts";
+import { WireStores } from "../../../store/connection/faces.ts";
 import { CALLS, FROM_CLIENT, ServerFrames } from "../../../store/connection/frames.ts";
 import { ServedCalls } from "../../../store/connection/served-calls.ts";
-import {
-  toWireError,
-  USE,
-  type WireCall,
-  type WireError,
-  type WireFace,
-  type WireWatch,
-  WRITES,
-} from "../../../store/connection/wire.ts";
+import { USE, type WireCall, type WireFace, WRITES } from "../../../store/connection/wire.ts";
 import { CairnError } from "../../../store/error.ts";
-import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession } from "../wire.ts";
 import { checkArguments, readArguments, readFace } from "./arguments.ts";
-import type { RemoteLimits } from "./context.ts";
+import { checkHeld, checkView, copied, shownError } from "./held.ts";
 import { manyValues } from "./many-values.ts";
 import { Rights } from "./rights.ts";
+import type { SessionTerms } from "./session-terms.ts";
 
 /** How long what is held back waits before it is looked at again, when nothing wakes it. */
 const HELD_MS = 50;
@@ -34,27 +26,7 @@ const HELD_MS = 50;
 const FRAME_SIZE = 256 * 1024;
 /** How long calls that wait may take when the server closes. */
 const CLOSING_MS = 5000;
-const CLOSE_PROTOCOL = 1002;
-const CLOSE_TYPE = 1003;
-const CLOSE_POLICY = 1008;
-const CLOSE_AWAY = 1001;
-
-/** What the sessions of a server share. */
-export interface SessionTerms {
-  principal: Principal;
-  /** The tenant's keys, as bytes. */
-  store: WireStore;
-  namespace: string;
-  isReadOnly: boolean;
-  /** The opening of the store. */
-  life: string;
-  limits: RemoteLimits;
-  /** Takes one call from the rates: 0, or the seconds to wait. */
-  admit(): number;
-  /** It has written what is not durable yet, or watches: it is to be told of what becomes durable. */
-  isBehind(session: RemoteSession): void;
-  ended(session: RemoteSession): void;
-}
+const CLOSE = { away: 1001, protocol: 1002, type: 1003, policy: 1008 } as const;
 
 /** No version: an empty store has the version 0. */
 const NO_WRITE = -1;
@@ -109,7 +81,7 @@ export class RemoteSession implements SocketSession {
     if (this.isOver) return;
     this.heardAt = performance.now();
     if (typeof frame === "string") {
-      this.fail(CLOSE_TYPE, "frames are binary");
+      this.fail(CLOSE.type, "frames are binary");
       return;
     }
     const isIdle = this.reader === undefined && this.queue.length === 0 && this.heldTimer === undefined;
@@ -118,7 +90,7 @@ export class RemoteSession implements SocketSession {
     this.queueSize += own.length;
     const { windowSize, frameSizeMax } = this.terms.limits;
     if (this.queueSize > 4 * windowSize + frameSizeMax) {
-      this.fail(CLOSE_POLICY, "more calls were sent than may be unanswered");
+      this.fail(CLOSE.policy, "more calls were sent than may be unanswered");
       return;
     }
     this.queue.push(own);
@@ -151,7 +123,7 @@ export class RemoteSession implements SocketSession {
     this.reader = undefined;
     this.socket.send(this.frames.closing(this.callId));
     this.served.end();
-    this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
+    this.closingTimer = setTimeout(() => this.drop(CLOSE.away, "the server closes"), CLOSING_MS);
     // A client that is not told keeps its writes, to send them again.
     const { store } = this.terms;
     const flushed = this.version > this.durableVersion ? store.flush() : Promise.resolve();
@@ -209,7 +181,7 @@ export class RemoteSession implements SocketSession {
         if (this.frames.size >= FRAME_SIZE) this.flush();
       }
     } catch (error) {
-      this.fail(CLOSE_PROTOCOL, error instanceof MalformedError ? error.message : "server error");
+      this.fail(CLOSE.protocol, error instanceof MalformedError ? error.message : "server error");
       return;
     }
     this.flush();
@@ -247,14 +219,13 @@ export class RemoteSession implements SocketSession {
     this.isAdmitted = false;
     const id = this.callId++;
     const { args, face, terms } = this;
-    const { store } = terms;
     readArguments(reader, call, args);
     try {
       checkArguments(call, args, terms.limits.keysMax);
       this.rights.admit(call, face, args);
-      this.checkView(call, face);
-      this.checkHeld(call, args);
-      const before = WRITES.has(call) ? store.version : NO_WRITE;
+      checkView(this.served, call, face);
+      checkHeld(this.served, call, args, terms.limits);
+      const before = WRITES.has(call) ? terms.store.version : NO_WRITE;
       const value = this.run(id, call, face, args);
       if (value instanceof Promise) this.answerLater(id, call, value);
       else this.answer(id, call, value, before);
@@ -372,48 +343,6 @@ export class RemoteSession implements SocketSession {
     if (frame !== undefined) this.socket.send(frame);
   }
 
-  /** What calls through a snapshot or in a transaction may be. */
-  private checkView(call: WireCall, { view }: WireFace): void {
-    const isEnd = call === "commit" || call === "rollback";
-    if (view === undefined) {
-      if (isEnd) throw new CairnError("INVALID_ARGUMENT", call, `${call}: a transaction is missing.`);
-      return;
-    }
-    const kind = this.served.views.kindOf(view);
-    // One that has ended is told of by who looks for it.
-    if (kind === undefined || OF_VIEWS.has(call)) return;
-    if (kind === "transaction" && (isEnd || OF_TRANSACTIONS.has(call))) return;
-    throw new CairnError("INVALID_ARGUMENT", call, `${call}: a ${kind} has no such call.`);
-  }
-
-  /** What may be held at once. */
-  private checkHeld(call: WireCall, args: unknown[]): void {
-    const { limits } = this.terms;
-    const { walks, views, backups, watchCount } = this.served;
-    switch (call) {
-      case "walk":
-        checkCount(call, walks.count, limits.walks);
-        return;
-      case "snapshot":
-        checkCount(call, views.snapshotCount, limits.snapshots);
-        return;
-      case "begin":
-        checkCount(call, views.transactionCount, limits.transactions);
-        return;
-      case "backup":
-        checkCount(call, backups.count, limits.backups);
-        return;
-      case "watch": {
-        const terms = args[0] as WireWatch;
-        const { watchBytesMax, keysMax } = limits;
-        terms.bufferBytes = Math.min(terms.bufferBytes ?? watchBytesMax, watchBytesMax);
-        if (Array.isArray(terms.what)) checkCount(call, terms.what.length - 1, keysMax);
-        checkCount(call, watchCount, limits.watches);
-        return;
-      }
-    }
-  }
-
   /** Milliseconds for which the next call has to wait. */
   private holdMs(): number {
     const { limits } = this.terms;
@@ -446,7 +375,7 @@ export class RemoteSession implements SocketSession {
   private leaveWhenDone(): void {
     if (this.isOver || this.pending > 0 || this.late.length > 0) return;
     this.flush();
-    this.drop(CLOSE_AWAY, "the server closes");
+    this.drop(CLOSE.away, "the server closes");
   }
 
   private fail(code: number, reason: string): void {
@@ -469,52 +398,3 @@ export class RemoteSession implements SocketSession {
 
 /** Calls whose answers may be large, and come later. */
 const HEAVY: ReadonlySet<WireCall> = new Set<WireCall>(["getMany", "backupPart"]);
-const OF_VIEWS: ReadonlySet<WireCall> = new Set<WireCall>([
-  "get",
-  "getEntry",
-  "has",
-  "getMany",
-  "count",
-  "walk",
-  "next",
-  "end",
-]);
-const OF_TRANSACTIONS: ReadonlySet<WireCall> = new Set<WireCall>([
-  "set",
-  "delete",
-  "append",
-  "patch",
-  "increment",
-  "clear",
-]);
-
-function checkCount(call: WireCall, count: number, most: number): void {
-  if (count < most) return;
-  const message = `${call}: the server holds at most ${most} for a connection. End some of them.`;
-  throw new CairnError("OUT_OF_MEMORY", call, message);
-}
-
-/** Codes that tell of the device, or of who else opens the store. */
-const INNER: ReadonlySet<string> = new Set([
-  "DEVICE_READ",
-  "DEVICE_WRITE",
-  "DEVICE_SHRUNK",
-  "CORRUPT",
-  "POISONED",
-  "FENCED",
-]);
-
-/** An error as a client may see it: what is wrong with the device, and where it lies, is not its to know. */
-function shownError(error: unknown, call: WireCall): WireError {
-  if (error instanceof CairnError && !INNER.has(error.code)) return toWireError(error, call);
-  const message = `${call}: the store cannot answer at present. The server's log may say why.`;
-  return { code: error instanceof CairnError ? error.code : "UNSUPPORTED", operation: call, message };
-}
-
-/** Bytes of our own, however deep. */
-function copied(value: unknown): unknown {
-  if (value instanceof Uint8Array) return value.slice();
-  if (Array.isArray(value)) return value.map(copied);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copied(member)]));
-}
