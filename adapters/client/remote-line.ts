@@ -36,6 +36,8 @@ export interface LineOptions {
   tls: ClientTls | undefined;
 }
 
+/** How often a server is asked whether it is there, at least. */
+const PING_MS = 20_000;
 /** How long a server may take from the attempt to its first frame. */
 const HANDSHAKE_MS = 10_000;
 /** A connection that has lasted so long counts as a good one: pauses begin anew. */
@@ -63,7 +65,8 @@ export class RemoteLine implements Line {
   /** Times in a row that the server did not know the credential. */
   private refusals = 0;
   private openedAt = 0;
-  private heardAt = 0;
+  /** Whether nothing was heard since the last ping. */
+  private isPinged = false;
   private lostAt = performance.now();
   private lastReason = "no answer";
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -139,7 +142,7 @@ export class RemoteLine implements Line {
   }
 
   private hear(bytes: Uint8Array): void {
-    this.heardAt = performance.now();
+    this.isPinged = false;
     let frame: ServerFrame;
     try {
       frame = readServerFrame(bytes, this.welcome?.owner ?? "");
@@ -177,7 +180,8 @@ export class RemoteLine implements Line {
     this.welcome = welcome;
     this.refusals = 0;
     this.openedAt = performance.now();
-    this.pinging = setInterval(() => this.ping(), idleMs / 3);
+    this.isPinged = false;
+    this.pinging = setInterval(() => this.ping(), Math.min(PING_MS, idleMs / 3));
     const send = (message: CallsMessage): void => this.send(message);
     const window = { calls: windowCalls, size: windowSize };
     this.conversation.attach({ type: "owner", owner, life, recoveredVersion }, send, window);
@@ -202,10 +206,14 @@ export class RemoteLine implements Line {
     });
   }
 
+  /** Says that it is there; a server that has not answered the last time is gone. A page in the background comes here once a minute. */
   private ping(): void {
-    const idleMs = this.welcome?.idleMs ?? 0;
-    if (performance.now() - this.heardAt > idleMs) this.socket?.drop();
-    else this.socket?.send(pingFrame());
+    if (this.isPinged) {
+      this.socket?.drop();
+      return;
+    }
+    this.isPinged = true;
+    this.socket?.send(pingFrame());
   }
 
   private lost(code: number, reason: string, status: number | undefined): void {

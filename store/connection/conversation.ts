@@ -8,6 +8,7 @@
  */
 import { CairnError } from "../error.ts";
 import { Queue } from "./queue.ts";
+import { callSize, type Window } from "./window.ts";
 import {
   type AnswersMessage,
   type CallsMessage,
@@ -33,13 +34,6 @@ interface Extras {
   /** Buffers that may be handed over: nobody looks at them again. */
   transfer?: ArrayBuffer[] | undefined;
   onProgress?: OnProgress | undefined;
-}
-
-/** How much may be unanswered, where an owner says so. */
-export interface Window {
-  calls: number;
-  /** Bytes, about; a single call may have more. */
-  size: number;
 }
 
 interface Call extends Extras {
@@ -79,9 +73,6 @@ const BOUND: ReadonlySet<WireCall> = new Set<WireCall>([
   "backupPart",
   "backupEnd",
 ]);
-/** Bytes that a call, and an argument, take at most beside what they hold; text is taken for one byte a character. */
-const CALL_OVERHEAD = 64;
-const ARGUMENT_OVERHEAD = 9;
 /** No owner's name: a call that none can do any more. */
 const NOBODY = "";
 
@@ -318,7 +309,7 @@ export class Conversation {
     let size = this.sentSize;
     for (let count = 0; count < most; count++) {
       const call = waiting.at(count) as Call;
-      call.size ??= sizeOf(call.args) + CALL_OVERHEAD;
+      call.size ??= callSize(call.args);
       // One that is larger than the window goes alone.
       if (size > 0 && size + call.size > window.size) return count;
       size += call.size;
@@ -365,17 +356,6 @@ export class Conversation {
     }
     if (calls.length > 0) send({ type: "calls", owner, id, calls }, transfer);
   }
-}
-
-/** Bytes of arguments, about. */
-function sizeOf(args: readonly unknown[]): number {
-  let size = 0;
-  for (const arg of args) {
-    if (typeof arg === "string" || arg instanceof Uint8Array) size += arg.length;
-    else if (Array.isArray(arg)) size += sizeOf(arg);
-    size += ARGUMENT_OVERHEAD;
-  }
-  return size;
 }
 
 function unanswered(operation: string, loss: string): CairnError {

@@ -329,6 +329,20 @@ test("a client that says nothing is gone after a while, and what is left unused 
   await db.close();
 });
 
+test("the first write of an empty store is told of as not durable, and then as durable", async () => {
+  const server = await started();
+  const raw = await Raw.open(server);
+  raw.send(1, 1, number("set"), "a", "1", undefined);
+  const said = (): unknown[] => raw.frames.slice(1).map((frame) => readServerFrame(frame, ""));
+  await expect.poll(() => said().length).toBe(2);
+  const version = server.store.sub("mine").getEntry("a")?.version;
+  expect(said()).toEqual([
+    { type: "answers", owner: "", ids: [1], values: [true], versions: [version], failures: [], durableVersion: 0 },
+    { type: "durable", owner: "", durableVersion: version },
+  ]);
+  raw.socket.terminate();
+});
+
 test("items that are read one by one are those of the frame", () => {
   const reader = new CborReader(Uint8Array.of(0x61, 0x61, 0x41, 1, 0x81, 0x61, 0x62));
   expect([reader.bytesOrValue(), reader.bytesOrValue(), reader.bytesOrValue()]).toEqual([

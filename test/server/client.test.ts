@@ -1,5 +1,6 @@
 /** `cairn-kv/client` against a server on loopback: every call, pipelining, and what it does when the connection is lost. */
 import { readFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { type ClientOptions, type Connection, connect } from "../../adapters/client/index.ts";
 import type { KeyEncoding, ValueEncoding } from "../../store/encoding.ts";
@@ -376,6 +377,30 @@ describe("a connection that is lost", () => {
     expect(n).toBeLessThanOrEqual(count + doubt);
   });
 
+  test("what was answered and is not durable yet is not sent again to the server that has it", async () => {
+    const store = await open(":memory:", { durability: "manual" });
+    const server = await started({}, store);
+    const db = await client(server);
+    for (let i = 0; i < 10; i++) await db.increment("n");
+    for (let i = 0; i < 3; i++) {
+      server.cut();
+      expect([await db.get("n"), store.durableVersion < store.version]).toEqual(["10", true]);
+    }
+  });
+
+  test("leaves nothing behind at the server", async () => {
+    const server = await started();
+    const db = await client(server);
+    for (let i = 0; i < 200; i++) await db.set(`k${i}`, "");
+    await db.snapshot();
+    await db.keys().next();
+    db.transact(() => new Promise(() => undefined)).catch(() => undefined);
+    await db.get("a");
+    expect(server.store.stats().oldestSnapshotAgeMs).toBeGreaterThan(0);
+    await db.close();
+    await expect.poll(() => server.store.stats().oldestSnapshotAgeMs).toBe(0);
+  });
+
   test("ends snapshots, walks, transactions and backups, and says so; transactions run again", async () => {
     const server = await started();
     const db = await client(server);
@@ -463,6 +488,32 @@ describe("a connection that is lost", () => {
     expect(await waiting).toBe("k0");
     expect(states).toContain("lost");
     expect(states.at(-1)).toBe("open");
+  });
+
+  test("is given up when nothing comes through it any more, though it stands", async () => {
+    const server = await started({ limits: { idleMs: 300 } });
+    const between: Socket[] = [];
+    const proxy = createTcpServer((near) => {
+      const far = connectTcp(server.port, "127.0.0.1");
+      between.push(near, far);
+      near.pipe(far).pipe(near);
+      for (const socket of [near, far]) socket.on("error", () => undefined);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    ends.push(() => {
+      for (const socket of between) socket.destroy();
+      return new Promise((resolve) => proxy.close(resolve));
+    });
+    const states: string[] = [];
+    const { port } = proxy.address() as AddressInfo;
+    const db = await client({ url: `ws://127.0.0.1:${port}` }, { onState: (state) => states.push(state) });
+    await db.put("a", "1");
+    for (const socket of between) {
+      socket.unpipe();
+      socket.pause();
+    }
+    expect(await db.get("a")).toBe("1");
+    expect(states).toEqual(["connecting", "open", "lost", "connecting", "open"]);
   });
 
   test("calls reject with UNREACHABLE when no server comes back in time, and later ones try again", async () => {

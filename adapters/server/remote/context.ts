@@ -78,7 +78,7 @@ export function limitsFor({ config }: RemoteContext, given: Partial<RemoteLimits
     watches: 256,
     backups: 1,
     watchBytesMax: 4 * MIB,
-    idleMs: 60_000,
+    idleMs: 180_000,
     unusedMs: 600_000,
     ...given,
   };

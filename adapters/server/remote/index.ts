@@ -11,7 +11,8 @@ import type { Store } from "../../../store/store.ts";
 import type { Principal } from "../principal.ts";
 import type { RequestInfo, UpgradeHandler } from "../wire.ts";
 import { limitsFor, type RemoteContext, type RemoteLimits } from "./context.ts";
-import { RemoteSession, type SessionTerms } from "./session.ts";
+import { RemoteSession } from "./session.ts";
+import type { SessionTerms } from "./session-terms.ts";
 
 export type { RemoteContext, RemoteLimits } from "./context.ts";
 

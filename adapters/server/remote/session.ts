@@ -8,29 +8,20 @@
  * 3. What it holds (walks, snapshots, transactions, watches, backups) is counted, and gone with the connection.
  */
 import { CborReader, MalformedError } from "../../../store/connection/cbor.ts";
-import { type WireStore, WireStores } from "../../../store/connection/faces.ts";
+import { WireStores } from "../../../store/connection/faces.ts";
 import { CALLS, FROM_CLIENT, ServerFrames } from "../../../store/connection/frames.ts";
 import { ServedCalls } from "../../../store/connection/served-calls.ts";
-import {
-  toWireError,
-  USE,
-  type WireCall,
-  type WireError,
-  type WireFace,
-  type WireWatch,
-  WRITES,
-} from "../../../store/connection/wire.ts";
+import { USE, type WireCall, type WireFace, WRITES } from "../../../store/connection/wire.ts";
 import { CairnError } from "../../../store/error.ts";
-import type { Meter } from "../context.ts";
 import { failureOf } from "../failure.ts";
 import { AnsweredTogether } from "../metrics/meter.ts";
 import { numberOf } from "../metrics/operations.ts";
-import type { Principal } from "../principal.ts";
 import type { Socket, SocketSession } from "../wire.ts";
 import { checkArguments, readArguments, readFace } from "./arguments.ts";
-import type { RemoteLimits } from "./context.ts";
+import { checkHeld, checkView, copied, shownError } from "./held.ts";
 import { manyValues } from "./many-values.ts";
 import { Rights } from "./rights.ts";
+import type { SessionTerms } from "./session-terms.ts";
 
 /** How long what is held back waits before it is looked at again, when nothing wakes it. */
 const HELD_MS = 50;
@@ -39,30 +30,10 @@ const FRAME_SIZE = 256 * 1024;
 /** How long calls that wait may take when the server closes. */
 const CLOSING_MS = 5000;
 const DONE = 200;
-const CLOSE_PROTOCOL = 1002;
-const CLOSE_TYPE = 1003;
-const CLOSE_POLICY = 1008;
-const CLOSE_AWAY = 1001;
+const CLOSE = { away: 1001, protocol: 1002, type: 1003, policy: 1008 } as const;
 
-/** What the sessions of a server share. */
-export interface SessionTerms {
-  principal: Principal;
-  /** The tenant's keys, as bytes. */
-  store: WireStore;
-  namespace: string;
-  isReadOnly: boolean;
-  /** The opening of the store. */
-  life: string;
-  limits: RemoteLimits;
-  /** Told of each call. */
-  meter: Pick<Meter, "took"> | undefined;
-  /** Takes one call from the rates: 0, or the seconds to wait. */
-  admit(): number;
-  /** It has written what is not durable yet, or watches: it is to be told of what becomes durable. */
-  isBehind(session: RemoteSession): void;
-  ended(session: RemoteSession): void;
-}
-
+/** No version: an empty store has the version 0. */
+const NO_WRITE = -1;
 /** What metrics call the calls. */
 const NUMBERS = new Map(CALLS.map((call) => [call, numberOf("remote", String(call))]));
 
@@ -120,7 +91,7 @@ export class RemoteSession implements SocketSession {
     if (this.isOver) return;
     this.heardAt = performance.now();
     if (typeof frame === "string") {
-      this.fail(CLOSE_TYPE, "frames are binary");
+      this.fail(CLOSE.type, "frames are binary");
       return;
     }
     const isIdle = this.reader === undefined && this.queue.length === 0 && this.heldTimer === undefined;
@@ -129,7 +100,7 @@ export class RemoteSession implements SocketSession {
     this.queueSize += own.length;
     const { windowSize, frameSizeMax } = this.terms.limits;
     if (this.queueSize > 4 * windowSize + frameSizeMax) {
-      this.fail(CLOSE_POLICY, "more calls were sent than may be unanswered");
+      this.fail(CLOSE.policy, "more calls were sent than may be unanswered");
       return;
     }
     this.queue.push(own);
@@ -162,7 +133,7 @@ export class RemoteSession implements SocketSession {
     this.reader = undefined;
     this.socket.send(this.frames.closing(this.callId));
     this.served.end();
-    this.closingTimer = setTimeout(() => this.drop(CLOSE_AWAY, "the server closes"), CLOSING_MS);
+    this.closingTimer = setTimeout(() => this.drop(CLOSE.away, "the server closes"), CLOSING_MS);
     // A client that is not told keeps its writes, to send them again.
     const { store } = this.terms;
     const flushed = this.version > this.durableVersion ? store.flush() : Promise.resolve();
@@ -221,7 +192,7 @@ export class RemoteSession implements SocketSession {
         if (this.frames.size >= FRAME_SIZE) this.flush();
       }
     } catch (error) {
-      this.fail(CLOSE_PROTOCOL, error instanceof MalformedError ? error.message : "server error");
+      this.fail(CLOSE.protocol, error instanceof MalformedError ? error.message : "server error");
       return;
     }
     this.flush();
@@ -259,14 +230,13 @@ export class RemoteSession implements SocketSession {
     this.isAdmitted = false;
     const id = this.callId++;
     const { args, face, terms } = this;
-    const { store } = terms;
     readArguments(reader, call, args);
     try {
       checkArguments(call, args, terms.limits.keysMax);
       this.rights.admit(call, face, args);
-      this.checkView(call, face);
-      this.checkHeld(call, args);
-      const before = WRITES.has(call) ? store.version : 0;
+      checkView(this.served, call, face);
+      checkHeld(this.served, call, args, terms.limits);
+      const before = WRITES.has(call) ? terms.store.version : NO_WRITE;
       const value = this.run(id, call, face, args);
       if (value instanceof Promise) this.answerLater(id, call, value);
       else {
@@ -304,12 +274,12 @@ export class RemoteSession implements SocketSession {
     return this.pending > 0 || this.version > store.durableVersion ? store.flush() : undefined;
   }
 
-  /** `before` is the version that there was before a write that was answered at once, else 0. */
+  /** `before` is the version that there was before a write that was answered at once, else `NO_WRITE`. */
   private answer(id: number, call: WireCall, value: unknown, before: number): void {
     const { frames, terms } = this;
     const { store, limits } = terms;
     const { durableVersion } = store;
-    const version = before === 0 ? 0 : store.version;
+    const version = before === NO_WRITE ? 0 : store.version;
     const isUnsafe = version > before && version > durableVersion;
     const { size } = frames;
     frames.answer(id, value, isUnsafe ? version : 0, durableVersion);
@@ -350,7 +320,7 @@ export class RemoteSession implements SocketSession {
       this.flushLater();
     };
     promise.then(
-      (value) => settle(DONE, () => this.answer(id, call, value, 0)),
+      (value) => settle(DONE, () => this.answer(id, call, value, NO_WRITE)),
       (error) => settle(failureOf(error).status, () => this.refuse(id, call, error)),
     );
   }
@@ -382,6 +352,7 @@ export class RemoteSession implements SocketSession {
       if (this.frames.size >= FRAME_SIZE) this.flush();
     }
     this.flush();
+    if (this.isClosing) this.leaveWhenDone();
   }
 
   private flush(): void {
@@ -393,48 +364,6 @@ export class RemoteSession implements SocketSession {
 
   private note(call: WireCall, status: number, startMs: number): void {
     if (this.terms.meter !== undefined) this.answered.add(NUMBERS.get(call) as number, status, startMs);
-  }
-
-  /** What calls through a snapshot or in a transaction may be. */
-  private checkView(call: WireCall, { view }: WireFace): void {
-    const isEnd = call === "commit" || call === "rollback";
-    if (view === undefined) {
-      if (isEnd) throw new CairnError("INVALID_ARGUMENT", call, `${call}: a transaction is missing.`);
-      return;
-    }
-    const kind = this.served.views.kindOf(view);
-    // One that has ended is told of by who looks for it.
-    if (kind === undefined || OF_VIEWS.has(call)) return;
-    if (kind === "transaction" && (isEnd || OF_TRANSACTIONS.has(call))) return;
-    throw new CairnError("INVALID_ARGUMENT", call, `${call}: a ${kind} has no such call.`);
-  }
-
-  /** What may be held at once. */
-  private checkHeld(call: WireCall, args: unknown[]): void {
-    const { limits } = this.terms;
-    const { walks, views, backups, watchCount } = this.served;
-    switch (call) {
-      case "walk":
-        checkCount(call, walks.count, limits.walks);
-        return;
-      case "snapshot":
-        checkCount(call, views.snapshotCount, limits.snapshots);
-        return;
-      case "begin":
-        checkCount(call, views.transactionCount, limits.transactions);
-        return;
-      case "backup":
-        checkCount(call, backups.count, limits.backups);
-        return;
-      case "watch": {
-        const terms = args[0] as WireWatch;
-        const { watchBytesMax, keysMax } = limits;
-        terms.bufferBytes = Math.min(terms.bufferBytes ?? watchBytesMax, watchBytesMax);
-        if (Array.isArray(terms.what)) checkCount(call, terms.what.length - 1, keysMax);
-        checkCount(call, watchCount, limits.watches);
-        return;
-      }
-    }
   }
 
   /** Milliseconds for which the next call has to wait. */
@@ -469,7 +398,7 @@ export class RemoteSession implements SocketSession {
   private leaveWhenDone(): void {
     if (this.isOver || this.pending > 0 || this.late.length > 0) return;
     this.flush();
-    this.drop(CLOSE_AWAY, "the server closes");
+    this.drop(CLOSE.away, "the server closes");
   }
 
   private fail(code: number, reason: string): void {
@@ -492,52 +421,3 @@ export class RemoteSession implements SocketSession {
 
 /** Calls whose answers may be large, and come later. */
 const HEAVY: ReadonlySet<WireCall> = new Set<WireCall>(["getMany", "backupPart"]);
-const OF_VIEWS: ReadonlySet<WireCall> = new Set<WireCall>([
-  "get",
-  "getEntry",
-  "has",
-  "getMany",
-  "count",
-  "walk",
-  "next",
-  "end",
-]);
-const OF_TRANSACTIONS: ReadonlySet<WireCall> = new Set<WireCall>([
-  "set",
-  "delete",
-  "append",
-  "patch",
-  "increment",
-  "clear",
-]);
-
-function checkCount(call: WireCall, count: number, most: number): void {
-  if (count < most) return;
-  const message = `${call}: the server holds at most ${most} for a connection. End some of them.`;
-  throw new CairnError("OUT_OF_MEMORY", call, message);
-}
-
-/** Codes that tell of the device, or of who else opens the store. */
-const INNER: ReadonlySet<string> = new Set([
-  "DEVICE_READ",
-  "DEVICE_WRITE",
-  "DEVICE_SHRUNK",
-  "CORRUPT",
-  "POISONED",
-  "FENCED",
-]);
-
-/** An error as a client may see it: what is wrong with the device, and where it lies, is not its to know. */
-function shownError(error: unknown, call: WireCall): WireError {
-  if (error instanceof CairnError && !INNER.has(error.code)) return toWireError(error, call);
-  const message = `${call}: the store cannot answer at present. The server's log may say why.`;
-  return { code: error instanceof CairnError ? error.code : "UNSUPPORTED", operation: call, message };
-}
-
-/** Bytes of our own, however deep. */
-function copied(value: unknown): unknown {
-  if (value instanceof Uint8Array) return value.slice();
-  if (Array.isArray(value)) return value.map(copied);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copied(member)]));
-}
