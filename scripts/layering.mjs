@@ -32,7 +32,7 @@ const RULES = {
 const PACKAGES = [
   { folder: "adapters/cli/", packages: ["commander", "cli-progress", "csv-parse"] },
   { folder: "adapters/deno-kv/", packages: ["devalue"] },
-  { folder: "adapters/server/", packages: ["hono", "@hono/node-server", "ws", "re2js", "@opentelemetry/api"] },
+  { folder: "adapters/server/", packages: ["re2js", "@opentelemetry/api"] },
   { folder: "adapters/client/", packages: ["ws"] },
   { folder: "adapters/level/", packages: ["abstract-level", "buffer"] },
   { folder: "adapters/s3/", packages: ["@aws-sdk/client-s3"] },

@@ -7,7 +7,7 @@
  * ```
  *
  * `fetch` alone is enough for a program that has a server of its own: `Deno.serve(server.fetch)`, `Bun.serve({ fetch: server.fetch })`,
- * `app.all("*", (c) => server.fetch(c.req.raw))` with Hono. WebSocket and RIOC, and the limits of connections and the times of
+ * `app.mount("/kv", server.fetch)` with Hono. WebSocket and RIOC, and the limits of connections and the times of
  * slow ones, are those of `listen`.
  *
  * @module cairn-kv/server

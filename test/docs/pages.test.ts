@@ -23,7 +23,9 @@ const RUN_BY: Record<string, string> = {
   "docs/adapters.md": "test/packaging/adapters.test.ts",
   "docs/bundlers.md": "test/packaging/bundlers.test.ts",
   "docs/component.md": "test/component/document.test.ts",
+  "docs/server.md": "test/server/pages.test.ts",
   "docs/server/client.md": "test/server/client.test.ts",
+  "docs/server/websocket.md": "test/server/pages.test.ts",
 };
 
 const documents = [
