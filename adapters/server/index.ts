@@ -35,6 +35,7 @@ import { remoteCheck, remoteHandler } from "./remote/index.ts";
 import { responseOf } from "./reply.ts";
 import { restHandler } from "./rest/index.ts";
 import { listenRioc, type RiocListener, type RiocTls } from "./rioc/listener.ts";
+import { serverRoutes } from "./server-routes.ts";
 import { SlowRing } from "./slow.ts";
 import { socketHandler } from "./socket/index.ts";
 import { Tenants } from "./tenants.ts";
@@ -278,7 +279,11 @@ function partsOf(context: ServerContext, feed: Feed): Parts {
   const valueSizeLimit = legacyValueLimit ? 102_401 : 102_400;
   const { sendQueueBytes } = limits;
   return {
-    rest: restHandler(context, { valueSizeLimit, bodyBytes: limits.bodyBytes, stallMs: timeouts.bodyMs }),
+    rest: restHandler(
+      context,
+      { valueSizeLimit, bodyBytes: limits.bodyBytes, stallMs: timeouts.bodyMs },
+      serverRoutes(context.config.metrics.key),
+    ),
     socket: socketHandler({
       ...context,
       feed,

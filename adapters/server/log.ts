@@ -1,5 +1,6 @@
 /** Structured logs: one object a line, with a level, and without secrets. */
 import type { Log, LogLevel } from "./context.ts";
+import { OPERATIONS } from "./metrics/operations.ts";
 
 /** What the server tells about itself. */
 export interface LogLine {
@@ -50,15 +51,19 @@ const TELLING = new Set([
   "idleMs",
 ]);
 
+/** First parts of paths that the server knows. Another one may be anything, put there by mistake. */
+const FIRST_PARTS = new Set(["/ws", ...OPERATIONS.map(({ route }) => /^\/[^/]*/.exec(route ?? "/")?.[0])]);
+
 /**
- * A request's path and query for a log: the path's first part, and the values of parameters that are known to tell nothing. Keys of the API,
+ * A request's path and query for a log: the path's first part where that is known, and the values of parameters that are known to tell nothing. Keys of the API,
  * tokens and records' keys are left out.
  */
 export function withoutSecrets(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const [path = "/", query] = (start < 0 ? "/" : url.slice(start)).split("?", 2);
   const second = path.indexOf("/", 1);
-  const shown = second < 0 || second === path.length - 1 ? path : `${path.slice(0, second)}/***`;
+  const first = second < 0 ? path : path.slice(0, second);
+  const shown = `${FIRST_PARTS.has(first) ? first : "/***"}${second < 0 ? "" : "/***"}`;
   if (query === undefined) return shown;
   const parameters = query.split("&").map((parameter) => {
     const [name = "", value] = parameter.split("=", 2);

@@ -132,6 +132,8 @@ test("whatever operations there are, each is known to write or to read", async (
     "boundsOf",
     "checked",
     "patchIn",
+    "patchOver",
+    "putPatched",
   ];
   const writes: string[] = [];
   for (const name of Object.getOwnPropertyNames(StoreOperations.prototype)) {

@@ -34,8 +34,15 @@ export type RestHandler = (
   principal?: Principal,
 ) => Response | Promise<Response>;
 
-/** The handler of one server. It takes every path that no other part of the server does. */
-export function restHandler(context: RestContext, given: Partial<RestSettings> = {}): RestHandler {
+/** A route that another part of the server answers, for the document. */
+export type DocumentedRoute = Omit<Route, "handle">;
+
+/** The handler of one server. It takes every path that no other part of the server does. `others`: what the document names besides. */
+export function restHandler(
+  context: RestContext,
+  given: Partial<RestSettings> = {},
+  others: readonly DocumentedRoute[] = [],
+): RestHandler {
   const settings = { ...REST_SETTINGS, ...given };
   const rest: Rest = { context, settings, snapshots: new Snapshots(context, settings) };
   const documented: Route = {
@@ -48,7 +55,7 @@ export function restHandler(context: RestContext, given: Partial<RestSettings> =
     handle: () => jsonAnswer(200, document),
   };
   const routes = [...ROUTES, documented];
-  const document = JSON.stringify(openApiOf(routes, INTERFACE_VERSION));
+  const document = JSON.stringify(openApiOf([...routes, ...others], INTERFACE_VERSION));
   const router = new Router(routes);
 
   function failed(error: unknown, call?: Call): Response {

@@ -6,7 +6,7 @@ const ERROR = objectOfMembers({ error: TEXT, message: TEXT });
 const ERROR_REF = { $ref: "#/components/schemas/Error" };
 
 /** The document. */
-export function openApiOf(routes: readonly Route[], version: string): Record<string, unknown> {
+export function openApiOf(routes: readonly Omit<Route, "handle">[], version: string): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     paths[route.path] ??= {};
@@ -32,7 +32,7 @@ export function openApiOf(routes: readonly Route[], version: string): Record<str
   };
 }
 
-function operationOf(route: Route): Record<string, unknown> {
+function operationOf(route: Omit<Route, "handle">): Record<string, unknown> {
   const { id, summary, description, parameters, body, answers, isOpen } = route;
   const responses: Record<string, unknown> = {};
   for (const [status, answer] of Object.entries(answers)) responses[status] = responseOf(Number(status), answer);
