@@ -141,6 +141,13 @@ describe("API2: broken authentication", () => {
     expect(new Set(statuses)).toEqual(new Set([401, 429]));
     expect(statuses.at(-1)).toBe(429);
     await expect(rawSocket(`${url}/ws?apiKey=guess`)).rejects.toMatchObject({ status: 429 });
+    const other = await servedHere();
+    for (let count = 0; count < 22; count++) {
+      const headers = { authorization: `Bearer guess-${count}` };
+      statuses.push(await status(other.ask("/record/a", undefined, { headers })));
+    }
+    expect(statuses.slice(-22, -2)).toEqual(Array(20).fill(401));
+    expect(statuses.at(-1)).toBe(429);
     // Whoever has a key goes on.
     expect(await status(ask("/ping", "operator"))).toBe(200);
   });
