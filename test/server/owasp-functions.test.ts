@@ -52,6 +52,7 @@ const NEEDS: Record<string, Needs> = {
   postToken: "keyOnly",
   getStats: "tenant",
   getPing: "key",
+  getRights: "key",
   postSearch: "open",
   postQuery: "open",
   getOpenApi: "open",

