@@ -259,7 +259,7 @@ test("operations are a fixed table: every route and call is in it, and what a cl
   }
 });
 
-test("telling of an operation costs 0.1 µs; a machine may be slower", () => {
+test("telling of an operation costs some nanoseconds; the bound is that of a slow machine", () => {
   const meter = new ServerMeter(new SlowRing());
   const number = numberOf("rest", "GET /record/{key}");
   const COUNT = 200_000;
