@@ -3,11 +3,14 @@ import { describe, expect, test } from "vitest";
 import { codeOf, openTiny } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 
+/** Checkpoints come by themselves, in the smallest steps. */
+const OFTEN = { logBytes: 65_536, liveThousandths: 0, stepBlocks: 1 };
+
 describe("segments", () => {
   test("add up to what stats() says, as records are written, replaced, compacted and checkpointed", async () => {
     const options = { writeBufferBytes: 262_144, cacheBytes: 262_144, durability: "manual" } as const;
     const device = new ImageDevice();
-    let store = await openTiny(device, options);
+    let store = await openTiny(device, options, 16, OFTEN);
     const look = () => {
       const segments = store.segments();
       const stats = store.stats();
@@ -29,7 +32,7 @@ describe("segments", () => {
     look();
     // Closing writes a checkpoint.
     await store.close();
-    store = await openTiny(device.reopen(), options);
+    store = await openTiny(device.reopen(), options, 16, OFTEN);
     expect(look().some(({ kind }) => kind === "checkpoint")).toBe(true);
     const all = store.segments();
     expect(store.segments(1, 2)).toEqual(all.slice(1, 3));

@@ -17,9 +17,14 @@ export function startSignIn(session: Session, signedIn: () => void): void {
   const note = element("sign-in-note", HTMLParagraphElement);
   const who = element("who", HTMLParagraphElement);
 
+  function tell(text: string, isBad = false): void {
+    note.textContent = text;
+    note.classList.toggle("bad", isBad);
+  }
+
   function refused(error: unknown): void {
     const isUnknown = error instanceof ApiError && error.status === 401;
-    note.textContent = isUnknown ? "This API key does not count: it is unknown, expired or revoked." : reasonOf(error);
+    tell(isUnknown ? "This API key does not count: it is unknown, expired or revoked." : reasonOf(error), true);
     key.select();
     key.focus();
   }
@@ -29,7 +34,7 @@ export function startSignIn(session: Session, signedIn: () => void): void {
     const submit = button("sign-in");
     if (submit.disabled) return;
     submit.disabled = true;
-    note.textContent = "";
+    tell("");
     session
       .signIn(key.value.trim(), keep.checked)
       .catch(refused)
@@ -38,7 +43,7 @@ export function startSignIn(session: Session, signedIn: () => void): void {
       });
   });
   button("sign-out").addEventListener("click", () => {
-    note.textContent = "";
+    tell("");
     session.signOut();
   });
 
@@ -59,7 +64,7 @@ export function startSignIn(session: Session, signedIn: () => void): void {
       signedIn();
       greet();
     } else {
-      if (wasIn && note.textContent === "") note.textContent = "You are signed out.";
+      if (wasIn && note.textContent === "") tell("You are signed out.");
       key.focus();
     }
     wasIn = isIn;
