@@ -39,6 +39,7 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     expect(await page.locator("#keys [role=option]").count()).toBeLessThan(60);
 
     await page.keyboard.press("Enter");
+    await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("record-value");
     await page.keyboard.press("Control+a");
     await page.keyboard.type('{"id": 1e400, "n": 12345678901234567890}');
     await page.keyboard.press("Control+Enter");

@@ -39,9 +39,9 @@ describe("segments", () => {
     expect(store.segments(all.length)).toEqual([]);
     expect(store.segments(0, 0)).toEqual([]);
     for (const first of [-1, 0.5, Number.NaN, "1" as unknown as number]) {
-      expect(codeOf(() => store.segments(first))).toBe("INVALID_ARGUMENT");
+      expect(await codeOf(() => store.segments(first))).toBe("INVALID_ARGUMENT");
     }
     await store.close();
-    expect(codeOf(() => store.segments())).toBe("CLOSED");
+    expect(await codeOf(() => store.segments())).toBe("CLOSED");
   });
 });
