@@ -1,6 +1,5 @@
 /** Signing in with an API key, and out; and what is shown to whom. */
 import { button, element, input } from "../../../page/elements.ts";
-import { counted } from "../../../page/figures.ts";
 import { say } from "../../../page/messages.ts";
 import { reasonOf } from "../../../page/reason.ts";
 import { ApiError } from "./api.ts";
@@ -62,25 +61,12 @@ export function startSignIn(session: Session, signedIn: () => void): void {
     say("");
     if (isIn) {
       signedIn();
-      greet();
     } else {
       if (wasIn && note.textContent === "") tell("You are signed out.");
       key.focus();
     }
     wasIn = isIn;
   });
-
-  /** How many records there are, to whoever may know. */
-  function greet(): void {
-    const { api } = session;
-    if (api === undefined || !(session.mayAll("admin") || session.mayAll("range"))) return;
-    api
-      .json<{ tenant: { keyCount: number } }>("stats")
-      .then(({ tenant }) => {
-        if (session.api === api) say(`${counted(tenant.keyCount)} keys in all.`);
-      })
-      .catch(() => undefined);
-  }
 
   session.resume().then((isIn) => {
     if (!isIn) key.focus();
