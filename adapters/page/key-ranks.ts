@@ -14,7 +14,13 @@ export interface KeySource {
   /** How many keys there are of a range. */
   count(range: { prefix: Uint8Array; gte?: Uint8Array; lt?: Uint8Array }): Promise<number>;
   /** The keys of a range in their order. */
-  keys(range: { prefix: Uint8Array; gte?: Uint8Array; limit: number; reverse?: boolean }): AsyncIterable<Uint8Array>;
+  keys(range: {
+    prefix: Uint8Array;
+    gte?: Uint8Array;
+    lt?: Uint8Array;
+    limit: number;
+    reverse?: boolean;
+  }): AsyncIterable<Uint8Array>;
 }
 
 /** So many keys are walked rather than guessed at. */
@@ -97,12 +103,23 @@ export class KeyRanks {
         continue;
       }
       const between = await this.source.count({ prefix: this.prefix, gte: below.key, lt: key });
-      const place = { rank: below.rank + between, key };
+      const guessed = { rank: below.rank + between, key };
+      // A guess into a gap says little: the key at the gap's other side halves what is left.
+      const isGap = between === 0 || guessed.rank === above?.rank;
+      const place = isGap ? await this.besideGap(guessed, between === 0) : guessed;
       if (place.rank <= rank) below = place;
       else above = place;
       this.keep(place);
     }
     return below;
+  }
+
+  /** The first key behind a gap, or the last one before it, as a place. */
+  private async besideGap({ rank, key }: Place, isBehind: boolean): Promise<Place> {
+    const { prefix } = this;
+    const range = isBehind ? { prefix, gte: key, limit: 1 } : { prefix, lt: key, limit: 1, reverse: true };
+    const found = await firstOf(this.source.keys(range));
+    return found === undefined ? { rank, key } : { rank: isBehind ? rank : rank - 1, key: found };
   }
 
   /** The place `count` keys on: for keys so much alike that no guess falls between them. */

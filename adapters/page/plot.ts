@@ -38,7 +38,7 @@ const RATES: PlotScale = {
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 280;
-const MARGIN = { top: 12, right: 16, bottom: 28, left: 48 };
+const MARGIN = { top: 12, right: 16, bottom: 28, left: 56 };
 
 /** A plot in an element; draws itself anew when the element's width changes. */
 export class Plot {

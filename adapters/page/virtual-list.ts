@@ -41,6 +41,8 @@ export class VirtualList<T> {
   private top = 0;
   private scrolledTo = 0;
   private fetching = false;
+  /** Pages that are being fetched, for whoever else wants one of them. */
+  private readonly loading = new Map<number, Promise<boolean>>();
   /** Pages fetched under another generation are dropped. */
   private generation = 0;
   private rest: ReturnType<typeof setTimeout> | undefined;
@@ -105,6 +107,7 @@ export class VirtualList<T> {
   private renew(count: number): void {
     this.generation++;
     this.pages.clear();
+    this.loading.clear();
     this.fetching = false;
     this.count = count;
     this.box.classList.toggle("none", count === 0);
@@ -197,7 +200,18 @@ export class VirtualList<T> {
   }
 
   /** Whether the page is there now; a failure has been reported. */
-  private async load(page: number): Promise<boolean> {
+  private load(page: number): Promise<boolean> {
+    let loaded = this.loading.get(page);
+    if (loaded === undefined) {
+      loaded = this.loadNow(page).finally(() => {
+        if (this.loading.get(page) === loaded) this.loading.delete(page);
+      });
+      this.loading.set(page, loaded);
+    }
+    return loaded;
+  }
+
+  private async loadNow(page: number): Promise<boolean> {
     const { generation } = this;
     try {
       const items = await this.source.fetch(page * PAGE_COUNT, PAGE_COUNT);

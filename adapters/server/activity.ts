@@ -2,7 +2,7 @@
  * What the server has done lately, by the second: operations, and how long they took. For the plots of the console.
  *
  * Durations are counted in buckets, four to each doubling of a microsecond, so that a quantile is at most a quarter too long. What is
- * kept is bounded: 128 buckets of each of 180 seconds.
+ * kept is bounded: 128 buckets of each of 180 seconds. Noting an operation reads no clock: whoever owns this calls `tick` now and then.
  */
 const SECONDS = 180;
 const BUCKETS = 128;
@@ -27,15 +27,23 @@ export class Activity {
   private readonly longest = new Float64Array(SECONDS);
   private readonly buckets = new Uint32Array(SECONDS * BUCKETS);
   private readonly now: () => number;
+  /** Of the last tick. */
+  private second: number;
 
   /** `now`: a clock in milliseconds that never goes back. */
   constructor(now: () => number = () => performance.now()) {
     this.now = now;
+    this.second = Math.floor(now() / 1000);
+  }
+
+  /** Looks at the clock: operations are of this second until the next tick. */
+  tick(): void {
+    this.second = Math.floor(this.now() / 1000);
   }
 
   /** An operation has ended, after so many milliseconds. */
   took(ms: number): void {
-    const second = Math.floor(this.now() / 1000);
+    const { second } = this;
     const place = second % SECONDS;
     if (this.seconds[place] !== second) this.begin(place, second);
     (this.counts[place] as number)++;

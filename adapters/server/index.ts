@@ -52,6 +52,8 @@ export type { FetchHandler, RequestInfo } from "./wire.ts";
 const GRACE_MS = 10_000;
 /** How often what leaves no trace in the limits is forgotten. */
 const SWEEP_MS = 10_000;
+/** How often it is looked which second it is, for the activity. */
+const TICK_MS = 200;
 const NO_TRAFFIC = { received: 0, sent: 0 };
 
 /** Where a server listens. */
@@ -115,6 +117,7 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
   let servers: Listening | undefined;
   let closed: Promise<void> | undefined;
   let sweeper: ReturnType<typeof setInterval> | undefined;
+  let ticker: ReturnType<typeof setInterval> | undefined;
 
   const open = (): Promise<Opened> => {
     opening ??= (async () => {
@@ -148,7 +151,8 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
         closing: closing.signal,
       };
       sweeper = setInterval(() => limits.sweep(), SWEEP_MS);
-      (sweeper as { unref?: () => void }).unref?.();
+      ticker = setInterval(() => activity.tick(), TICK_MS);
+      for (const timer of [sweeper, ticker]) (timer as { unref?: () => void }).unref?.();
       const metrics = new Metrics(
         {
           meter,
@@ -239,6 +243,7 @@ export function createServer(store: ServedStore, config: ServerConfig = {}): Cai
     const { web, rioc } = (await listening?.catch(() => undefined)) ?? {};
     await Promise.all([web?.close(graceMs), rioc?.close(graceMs)]);
     clearInterval(sweeper);
+    clearInterval(ticker);
     const { context, feed, endings = [] } = (await opening?.catch(() => undefined)) ?? {};
     for (const end of endings) end();
     feed?.close();

@@ -1,12 +1,16 @@
 /** Signing in, rights, and the panels beside the records, in Chromium against a served store. */
-import { createReadStream } from "node:fs";
+import { createReadStream, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { newApiKey } from "../../adapters/server/access/api-keys.ts";
+import type { KeysFile } from "../../adapters/server/config.ts";
 import { open, restore } from "../../hosts/node.ts";
 import {
+  FILE,
   folder,
   KEYS,
+  keysPath,
   NO_CHROMIUM,
   others,
   page,
@@ -64,6 +68,27 @@ describe.skipIf(NO_CHROMIUM)("the console", () => {
     await page.reload();
     await page.getByRole("button", { name: "Sign in" }).waitFor();
     expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+  });
+
+  test("signs out whoever has a key that is revoked, also in the midst of a watch", async () => {
+    const { second, ...rest } = { second: newApiKey(), ...FILE };
+    const keys = { ...rest.keys, [second.id]: { tenant: "main", role: "admin", sha256: second.sha256 } };
+    const write = (file: KeysFile): void => {
+      writeFileSync(`${keysPath}.new`, JSON.stringify(file));
+      renameSync(`${keysPath}.new`, keysPath);
+    };
+    write({ ...rest, keys });
+    await expect
+      .poll(async () => (await fetch(`${url}/rights`, { headers: { "x-api-key": second.text } })).status)
+      .toBe(200);
+    await page.getByLabel("API key", { exact: true }).fill(second.text);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("tab", { name: "Watch" }).click();
+    await page.getByRole("button", { name: "Watch", exact: true }).click();
+    await page.getByText("Waiting for changes").waitFor();
+    write(rest);
+    await page.getByText("You are signed out.").waitFor();
+    expect(await page.locator("#work").isVisible()).toBe(false);
   });
 
   test("shows a reader what it may read, and no more", async () => {
@@ -166,6 +191,19 @@ describe.skipIf(NO_CHROMIUM)("the console", () => {
 
     await page.getByRole("tab", { name: "Slow operations" }).click();
     await page.getByText(/No operation took 100 ms|The newest operations/).waitFor();
+    // A body that takes its time.
+    const body = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        controller.enqueue(Uint8Array.of(120));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        controller.enqueue(Uint8Array.of(120));
+        controller.close();
+      },
+    });
+    const init = { method: "PUT", body, duplex: "half", headers: { "x-api-key": KEYS.admin.text } };
+    await (await fetch(`${url}/record/slowly`, init as RequestInit)).text();
+    const row = page.getByRole("row").filter({ hasText: "PUT /record/{key}" });
+    await expect.poll(() => row.first().textContent()).toMatch(/PUT \/record\/\{key\}\d[\d.]* m?smain/);
   });
 
   test("hands out a backup that restore takes", async () => {

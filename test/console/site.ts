@@ -1,5 +1,5 @@
 /** A served store with its console in headless Chromium. Each file of tests that calls `useConsole` has its own. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright";
@@ -25,6 +25,7 @@ const keyOf = (name: (typeof names)[number], tenant: string, role: string) => ({
   sha256: KEYS[name].sha256,
 });
 export const FILE: KeysFile = {
+  version: 1,
   tenants: { main: { operator: true }, second: {} },
   roles: { orders: [{ prefix: "order:", verbs: ["read", "write", "range", "watch"] }] },
   keys: {
@@ -37,6 +38,8 @@ export const FILE: KeysFile = {
 
 export let url: string;
 export let folder: string;
+/** The file of the keys, which the server follows. */
+export let keysPath: string;
 export let store: Store;
 /** The records of the tenant `main`, and of `second`. */
 export let records: Store;
@@ -56,7 +59,9 @@ export function useConsole(): void {
     store = await open(join(folder, "served.cairn"), { memoryBytes: 268_435_456 });
     records = store.sub("main") as unknown as Store;
     others = store.sub("second") as unknown as Store;
-    server = createServer(store, { keys: FILE, log: () => undefined });
+    keysPath = join(folder, "keys.json");
+    writeFileSync(keysPath, JSON.stringify(FILE));
+    server = createServer(store, { keys: keysPath, log: () => undefined });
     ({ url } = await server.listen());
     browser = await chromium.launch({ executablePath: executableOf("chromium"), args: [...CHROMIUM_FLAGS] });
   });

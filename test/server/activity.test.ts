@@ -27,6 +27,7 @@ describe("activity", () => {
       for (const ms of taken) activity.took(ms);
       expected.push(taken.sort((a, b) => a - b));
       nowMs += 1000;
+      activity.tick();
     }
     const list = activity.list(120);
     expect(list).toHaveLength(120);

@@ -46,6 +46,8 @@ beforeAll(async () => {
   await served.json("/record", post({ key: "k", value: "v", timestamp: 1000 }));
   await served.json("/record/bytes", put(Uint8Array.of(0xff)));
   tag = String((await served.ask("/record/k")).headers.get("etag"));
+  served.slow.note("GET /record", 250.5, "two", "r-1");
+  served.activity.took(1.5);
   snapshot = String((await served.json("/snapshots", { method: "POST", status: 201 }))["id"]);
 });
 afterAll(() => served.close());
@@ -155,6 +157,18 @@ const CASES: [string, number, () => [string, Asking]][] = [
   ["getStats", 200, () => ["/stats", {}]],
   ["getStats", 401, () => ["/stats", { as: null }]],
   ["getStats", 403, () => ["/stats", { as: "orders" }]],
+  ["getRights", 200, () => ["/rights?key=k&prefix=order%3A", { as: "orders" }]],
+  ["getRights", 400, () => ["/rights?key=%21&keyEncoding=base64", {}]],
+  ["getRights", 401, () => ["/rights", { as: null }]],
+  ["getSegments", 200, () => ["/stats/segments", {}]],
+  ["getSegments", 401, () => ["/stats/segments", { as: null }]],
+  ["getSegments", 403, () => ["/stats/segments", { as: "two" }]],
+  ["getSlow", 200, () => ["/stats/slow", {}]],
+  ["getSlow", 401, () => ["/stats/slow", { as: null }]],
+  ["getSlow", 403, () => ["/stats/slow", { as: "two" }]],
+  ["getActivity", 200, () => ["/stats/activity", {}]],
+  ["getActivity", 401, () => ["/stats/activity", { as: null }]],
+  ["getActivity", 403, () => ["/stats/activity", { as: "two" }]],
   ["getBackup", 200, () => ["/backup", {}]],
   ["getBackup", 400, () => ["/backup?since=x", {}]],
   ["getBackup", 401, () => ["/backup", { as: null }]],

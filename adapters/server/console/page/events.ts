@@ -34,7 +34,7 @@ export async function* eventsOf(
         const text = line.slice(colon + 1).replace(/^ /, "");
         if (field === "id") event.id = text;
         else if (field === "event") event.type = text;
-        else if (field === "data") event.data += text;
+        else if (field === "data") event.data += event.data === "" ? text : `\n${text}`;
       }
     }
   } finally {

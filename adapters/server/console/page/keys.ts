@@ -34,10 +34,12 @@ export class RemoteKeys implements KeySource {
   async *keys(range: {
     prefix: Uint8Array;
     gte?: Uint8Array;
+    lt?: Uint8Array;
     limit: number;
     reverse?: boolean;
   }): AsyncGenerator<Uint8Array> {
-    const { prefix, gte, reverse } = range;
+    const { prefix, gte, lt, reverse } = range;
+    if (lt !== undefined && lt.at(-1) !== 0) throw new Error("an end that is left out must end with a zero");
     let left = range.limit;
     let after: Uint8Array | undefined;
     while (left > 0) {
@@ -46,6 +48,7 @@ export class RemoteKeys implements KeySource {
           prefix: base64Of(prefix),
           start: after === undefined ? gte && base64Of(gte) : undefined,
           after: after && base64Of(after),
+          end: lt && base64Of(lt.subarray(0, -1)),
           keyEncoding: "base64",
           keysOnly: "true",
           reverse: reverse === true ? "true" : undefined,

@@ -100,8 +100,8 @@ export function startSegments(session: Session): void {
         `${counted(sum(({ checkpoint }) => checkpoint))} of checkpoints, ${counted(sum(({ free }) => free))} free; ` +
         `${counted(share)} % of what the records take is live` +
         (segmentsPerCell > 1 ? `. A cell stands for ${segmentsPerCell} segments.` : ".");
-      choose(chosen);
-      if (!box.matches(":focus, :hover")) choose(-1);
+      chosen = box.matches(":focus, :hover") ? Math.min(chosen, cells.length - 1) : -1;
+      draw();
     },
     clear() {
       map = undefined;

@@ -1,6 +1,5 @@
 /** Signing in with an API key, and out; and what is shown to whom. */
 import { button, element, input } from "../../../page/elements.ts";
-import { counted } from "../../../page/figures.ts";
 import { say } from "../../../page/messages.ts";
 import { reasonOf } from "../../../page/reason.ts";
 import { ApiError } from "./api.ts";
@@ -17,9 +16,14 @@ export function startSignIn(session: Session, signedIn: () => void): void {
   const note = element("sign-in-note", HTMLParagraphElement);
   const who = element("who", HTMLParagraphElement);
 
+  function tell(text: string, isBad = false): void {
+    note.textContent = text;
+    note.classList.toggle("bad", isBad);
+  }
+
   function refused(error: unknown): void {
     const isUnknown = error instanceof ApiError && error.status === 401;
-    note.textContent = isUnknown ? "This API key does not count: it is unknown, expired or revoked." : reasonOf(error);
+    tell(isUnknown ? "This API key does not count: it is unknown, expired or revoked." : reasonOf(error), true);
     key.select();
     key.focus();
   }
@@ -29,7 +33,7 @@ export function startSignIn(session: Session, signedIn: () => void): void {
     const submit = button("sign-in");
     if (submit.disabled) return;
     submit.disabled = true;
-    note.textContent = "";
+    tell("");
     session
       .signIn(key.value.trim(), keep.checked)
       .catch(refused)
@@ -38,7 +42,7 @@ export function startSignIn(session: Session, signedIn: () => void): void {
       });
   });
   button("sign-out").addEventListener("click", () => {
-    note.textContent = "";
+    tell("");
     session.signOut();
   });
 
@@ -57,25 +61,12 @@ export function startSignIn(session: Session, signedIn: () => void): void {
     say("");
     if (isIn) {
       signedIn();
-      greet();
     } else {
-      if (wasIn && note.textContent === "") note.textContent = "You are signed out.";
+      if (wasIn && note.textContent === "") tell("You are signed out.");
       key.focus();
     }
     wasIn = isIn;
   });
-
-  /** How many records there are, to whoever may know. */
-  function greet(): void {
-    const { api } = session;
-    if (api === undefined || !(session.mayAll("admin") || session.mayAll("range"))) return;
-    api
-      .json<{ tenant: { keyCount: number } }>("stats")
-      .then(({ tenant }) => {
-        if (session.api === api) say(`${counted(tenant.keyCount)} keys in all.`);
-      })
-      .catch(() => undefined);
-  }
 
   session.resume().then((isIn) => {
     if (!isIn) key.focus();
