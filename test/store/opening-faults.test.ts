@@ -30,7 +30,7 @@ interface Image {
   acknowledged: number;
 }
 
-const valueOf = (key: number): string => String(key).repeat(ONE_BLOCK).slice(0, ONE_BLOCK);
+const contentOf = (key: number): string => String(key).repeat(ONE_BLOCK).slice(0, ONE_BLOCK);
 
 /** Images of stores that were closed, and killed, with so many records. */
 async function images(count: number, growable: boolean): Promise<Image[]> {
@@ -40,10 +40,10 @@ async function images(count: number, growable: boolean): Promise<Image[]> {
   const take = (name: string, acknowledged: number): void => {
     taken.push({ name: `${name}, ${count} records`, bytes: device.image(), growable, acknowledged });
   };
-  for (let i = 0; i < count; i++) store.set(String(i), valueOf(i));
+  for (let i = 0; i < count; i++) store.set(String(i), contentOf(i));
   store.flushSync();
   take("killed after one group", count);
-  store.set(String(count), valueOf(count));
+  store.set(String(count), contentOf(count));
   store.flushSync();
   take("killed after two groups", count + 1);
   await store.close();
@@ -53,7 +53,7 @@ async function images(count: number, growable: boolean): Promise<Image[]> {
 
 function expectHeld(store: Store, { name, acknowledged }: Image): void {
   expect(store.count(), name).toBeGreaterThanOrEqual(acknowledged);
-  for (let i = 0; i < acknowledged; i++) expect(store.get(String(i)), `${name}: key ${i}`).toBe(valueOf(i));
+  for (let i = 0; i < acknowledged; i++) expect(store.get(String(i)), `${name}: key ${i}`).toBe(contentOf(i));
 }
 
 /** Opens an image, failing the call `at` of those that `fails` picks: how many calls that were. */
