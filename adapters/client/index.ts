@@ -44,8 +44,9 @@ export interface ClientOptions<K extends KeyEncoding = "utf8", V extends ValueEn
   timeoutMs?: number | undefined;
   /** How long calls wait while there is no connection, before they reject with `UNREACHABLE`. Default 60,000. */
   patienceMs?: number | undefined;
-  /** The pause before the second attempt to connect; later ones double up to `pauseMsMax`. Default 100 and 10,000. */
+  /** The pause before the second attempt to connect; later ones double up to `pauseMsMax`. Default 100. */
   pauseMs?: number | undefined;
+  /** The longest pause. Default 10,000. */
   pauseMsMax?: number | undefined;
   /** Allows `ws:` to other machines, where key and data travel for everybody to read. Default `false`. */
   allowPlain?: boolean | undefined;

@@ -11,8 +11,9 @@ export interface Credential {
 export interface ClientTls {
   /** Authorities that count beside, or instead of, those of the system. */
   ca?: string | undefined;
-  /** A certificate of the client's own, and its key. */
+  /** A certificate of the client's own. */
   cert?: string | undefined;
+  /** Its private key. */
   key?: string | undefined;
 }
 

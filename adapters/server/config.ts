@@ -32,6 +32,12 @@ export interface ServerLimits extends Limits {
   tenant: Limits;
 }
 
+/** Limits, as far as they are to differ from the defaults. */
+export interface PartialLimits extends Partial<Limits> {
+  /** Of each tenant, unless the keys file gives it limits of its own. */
+  tenant?: Partial<Limits> | undefined;
+}
+
 /** When the server gives up, in milliseconds. */
 export interface Timeouts {
   /** From the connection, or the end of the request before, until the headers are there. Default 10,000. */
@@ -46,7 +52,9 @@ export interface Timeouts {
 
 /** Certificates: PEM text, or paths of PEM files. */
 export interface TlsConfig {
+  /** The server's certificate, with what lies between it and its authority. */
   cert: string;
+  /** Its private key. */
   key: string;
   /** Whose client certificates are trusted. */
   ca?: string | undefined;
@@ -55,13 +63,16 @@ export interface TlsConfig {
 }
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+/** From which level on lines are logged. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** What the server tells about itself. Never keys of the API, values, or tokens. */
 export interface LogLine {
   /** ISO 8601. */
   time: string;
+  /** How much it matters. */
   level: Exclude<LogLevel, "silent">;
+  /** What happened. */
   message: string;
   [field: string]: unknown;
 }
@@ -91,12 +102,15 @@ export interface ServerConfig {
   riocTimestamps?: "ignore" | "strict" | undefined;
   /** Whether `timestamp` in a request over WebSocket orders writes: one older than the record's is refused with 409. Default "ignore". */
   socketTimestamps?: "ignore" | "strict" | undefined;
+  /** Certificates. Default: none, and so no TLS. */
   tls?: TlsConfig | undefined;
   /** Whether to serve without TLS on addresses other than this machine's own. Default false. */
   allowPlain?: boolean | undefined;
   /** Origins of pages that may use the server, as `https://app.example`; `*`: all. Default: those of the server itself. */
   origins?: readonly string[] | undefined;
-  limits?: (Partial<Limits> & { tenant?: Partial<Limits> | undefined }) | undefined;
+  /** What may go on at once, in all and for each tenant (`tenant`). What is missing has its default. */
+  limits?: PartialLimits | undefined;
+  /** When the server gives up waiting. What is missing has its default. */
   timeouts?: Partial<Timeouts> | undefined;
   /** Default "info". */
   logLevel?: LogLevel | undefined;
@@ -109,6 +123,7 @@ export interface ServerConfig {
   /** `key`: whether `/metrics` asks for an API key. Default: when `host` is not this machine's own. */
   metrics?:
     | {
+        /** Whether it asks for an API key. */
         key?: boolean | undefined;
         /** How many tenants metrics tell apart, those with most requests; the rest is one. Default 0: none is named. */
         tenants?: number | undefined;

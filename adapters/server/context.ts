@@ -45,8 +45,11 @@ export interface SlowOperation {
   at: number;
   /** `GET /record/{key}`, `websocket range`, …: the operation, never the key. */
   operation: string;
+  /** How long it took, in milliseconds. */
   ms: number;
+  /** Whose it was; "" where that is not known. */
   tenant: string;
+  /** The id of its request: the one that the answer has in `x-request-id`. */
   requestId?: string;
 }
 

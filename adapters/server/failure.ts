@@ -8,6 +8,7 @@ export class ServerFailure extends Error {
   /** Seconds after which to try again, for 429 and 503. */
   readonly retryAfter: number | undefined;
 
+  /** A refusal with a status of HTTP, and what to tell. */
   constructor(status: number, message: string, retryAfter?: number, options?: ErrorOptions) {
     super(message, options);
     this.name = "ServerFailure";

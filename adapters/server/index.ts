@@ -41,11 +41,20 @@ import { socketHandler } from "./socket/index.ts";
 import { Tenants } from "./tenants.ts";
 import type { FetchHandler, RequestInfo } from "./wire.ts";
 
-export type { Limits, ServerConfig, ServerLimits, Timeouts, TlsConfig } from "./config.ts";
+export type {
+  AuditEntry,
+  Limits,
+  LogLevel,
+  LogLine,
+  PartialLimits,
+  ServerConfig,
+  ServerLimits,
+  Timeouts,
+  TlsConfig,
+} from "./config.ts";
 export { readConfigFile } from "./config.ts";
-export type { SlowOperation } from "./context.ts";
+export type { ServedStore, SlowOperation } from "./context.ts";
 export { ServerFailure } from "./failure.ts";
-export type { LogLine } from "./log.ts";
 export type { FetchHandler, RequestInfo } from "./wire.ts";
 
 /** How long requests in flight have when the server closes. */
@@ -60,10 +69,13 @@ const NO_TRAFFIC = { received: 0, sent: 0 };
 export interface ServerAddress {
   /** `http://127.0.0.1:8080`, or `https://…`: HTTP and, with `ws` for `http`, WebSocket. */
   readonly url: string;
+  /** The address that it listens on. */
   readonly host: string;
+  /** The port of HTTP and WebSocket. */
   readonly port: number;
-  /** The port of RIOC, where the configuration asks for it; as an address, `rioc://127.0.0.1:9000`, or `riocs://…` with TLS. */
+  /** The port of RIOC, where the configuration asks for it. */
   readonly riocPort: number | undefined;
+  /** The same as an address: `rioc://127.0.0.1:9000`, or `riocs://…` with TLS. */
   readonly riocUrl: string | undefined;
 }
 
@@ -80,6 +92,7 @@ export interface CairnServer {
    * program's, and stays open; all that was answered as written is on stable storage.
    */
   close(options?: { graceMs?: number }): Promise<void>;
+  /** `close()`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -1,15 +1,7 @@
 /** Structured logs: one object a line, with a level, and without secrets. */
+import type { LogLine } from "./config.ts";
 import type { Log, LogLevel } from "./context.ts";
 import { OPERATIONS } from "./metrics/operations.ts";
-
-/** What the server tells about itself. */
-export interface LogLine {
-  /** ISO 8601. */
-  time: string;
-  level: LogLevel;
-  message: string;
-  [field: string]: unknown;
-}
 
 const LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 
