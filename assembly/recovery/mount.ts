@@ -179,6 +179,8 @@ export function format(device: u32, engine: u32, segmentBlocks: u32, flags: u32)
  * the flags OLDER_CHECKPOINT and NO_CHECKPOINT.
  */
 export function mount(device: u32, uncached: u32, engine: u32, flags: u32, frame: usize): i32 {
+  // What is found wrong before an epoch is taken is held against the one that was found.
+  root.epoch = changetype<Superblock>(SUPERBLOCK_A).epoch;
   const status = mountFound(device, uncached, engine, flags, frame);
   if (root.readOnly || (status != Status.CORRUPT && status != Status.DEVICE_SHRUNK)) return status;
   // What another opener has written meanwhile does not fit what was read before.
