@@ -129,8 +129,6 @@ export interface ServerConfig {
         tenants?: number | undefined;
       }
     | undefined;
-  /** Processes or threads that do the network's work. Default 1. */
-  workers?: number | undefined;
   /** Refuses every write. Default false. */
   readOnly?: boolean | undefined;
   /** How long a token counts. Default 7,200,000 (2 h). */
@@ -158,7 +156,6 @@ export interface Settings {
   readonly audit: string | ((entry: AuditEntry) => void) | undefined;
   readonly console: boolean;
   readonly metrics: { readonly key: boolean; readonly tenants: number };
-  readonly workers: number;
   readonly readOnly: boolean;
   readonly tokenLifetimeMs: number;
   readonly legacyValueLimit: boolean;
@@ -212,7 +209,6 @@ const FIELDS = [
   "audit",
   "console",
   "metrics",
-  "workers",
   "readOnly",
   "tokenLifetimeMs",
   "legacyValueLimit",
@@ -250,7 +246,6 @@ export function resolveConfig(config: ServerConfig = {}): Settings {
       key: flagOf(metrics["key"], "metrics.key") ?? !isLoopback(host),
       tenants: countOf(metrics["tenants"], "metrics.tenants", 0, 1000) ?? 0,
     },
-    workers: countOf(given["workers"], "workers", 1, 256) ?? 1,
     readOnly: flagOf(given["readOnly"], "readOnly") ?? false,
     tokenLifetimeMs: countOf(given["tokenLifetimeMs"], "tokenLifetimeMs", 1_000, 31_536_000_000) ?? TOKEN_LIFETIME_MS,
     legacyValueLimit: flagOf(given["legacyValueLimit"], "legacyValueLimit") ?? false,

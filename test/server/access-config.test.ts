@@ -32,7 +32,6 @@ test("an empty configuration is whole, safe, and only for this machine", () => {
     origins: [],
     console: true,
     metrics: { key: false, tenants: 0 },
-    workers: 1,
     readOnly: false,
     tokenLifetimeMs: 7_200_000,
     legacyValueLimit: false,
@@ -86,7 +85,6 @@ test("each field says what is wrong with it", () => {
   for (const origin of ["https://a.example/", "a.example", "https://A.example", "https://a.example:443", 7]) {
     expect(refusal({ origins: [origin] })).toMatch(/^origins\[0\] must be/);
   }
-  expect(refusal({ workers: 0 })).toMatch(/^workers must be a whole number from 1 to 256/);
   expect(refusal({ tokenLifetimeMs: 1 })).toMatch(/^tokenLifetimeMs must/);
   expect(refusal({ audit: 7 })).toMatch(/^audit must be a path or a function/);
   expect(refusal({ log: "stderr" })).toMatch(/^log must be a function/);

@@ -28,7 +28,6 @@ interface Options {
   origin?: string[];
   riocTenant?: string;
   riocTimestamps?: "ignore" | "strict";
-  workers?: number;
   readOnly?: true;
   console: boolean;
   audit?: string;
@@ -59,7 +58,6 @@ export function define(command: Command): void {
     .addOption(
       new Option("--rioc-timestamps <how>", "whether older timestamps are refused").choices(["ignore", "strict"]),
     )
-    .option("--workers <count>", "threads that do the network's work", countOf)
     .option("--read-only", "take no lock and refuse writes: the last durable state of a store that another process has")
     .option("--no-console", "do not serve /console")
     .option("--audit <file>", "keep an audit log there")
@@ -166,7 +164,6 @@ async function configOf(options: Options): Promise<ServerConfig> {
     riocTimestamps: options.riocTimestamps,
     allowPlain: options.allowPlain,
     origins: options.origin,
-    workers: options.workers,
     readOnly: options.readOnly,
     console: options.console ? undefined : false,
     audit: options.audit,
@@ -181,11 +178,6 @@ function portOf(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("It must be a port, 0 to 65535.");
   return port;
-}
-
-function countOf(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("It must be a count, 1 or more.");
-  return Number(text);
 }
 
 function secondsOf(text: string): number {
