@@ -5,6 +5,7 @@
 import { expect, test } from "vitest";
 import { CairnError } from "../../store/error.ts";
 import type { Store } from "../../store/store.ts";
+import { setting } from "./forging.ts";
 import { openTiny } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
 
@@ -18,7 +19,7 @@ const MIB = 1_048_576;
 /** A record with this value fills the payload of a block. */
 const ONE_BLOCK = 3900;
 /** Of the calls of an opening, so many are passed over between two that fail. */
-const STRIDE = Number(process.env["CAIRN_FAULTS_STRIDE"] ?? 3);
+const STRIDE = setting("CAIRN_FAULTS_STRIDE", 3);
 /** What an opening may say when its device fails. */
 const TYPED = ["DEVICE_READ", "DEVICE_WRITE", "NO_SPACE", "CORRUPT", "POISONED"];
 
