@@ -67,7 +67,12 @@ describe.each(browsersOfRun())("the client in %s", (browser) => {
         });
         Object.assign(kept, { db, states, changes: [] });
         const seen: Record<string, unknown> = {};
-        seen["set"] = [await db.set("a", "é"), await db.put("b", "2"), await db.get("a"), (await db.get("none")) ?? "none"];
+        seen["set"] = [
+          await db.set("a", "é"),
+          await db.put("b", "2"),
+          await db.get("a"),
+          (await db.get("none")) ?? "none",
+        ];
         seen["many"] = (await Promise.all(Array.from({ length: 3000 }, (_, i) => db.increment("n", BigInt(i)))))
           .at(-1)
           ?.toString();
