@@ -29,8 +29,6 @@ export type ServedStore = Store<any, any>;
 /** What every part needs of `Access`. */
 export type AccessPoint = Pick<Access, "authenticate" | "verifyToken" | "issueToken" | "certificate" | "close">;
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
-
 /** Structured logs. What a level lets through goes out as one object; secrets never come here. */
 export interface Log {
   debug(message: string, fields?: Record<string, unknown>): void;

@@ -1,15 +1,13 @@
 /** Structured logs: one object a line, with a level, and without secrets. */
-import type { LogLine } from "./config.ts";
-import type { Log, LogLevel } from "./context.ts";
+import { LOG_LEVELS, type LogLevel, type LogLine } from "./config.ts";
+import type { Log } from "./context.ts";
 import { OPERATIONS } from "./metrics/operations.ts";
 
-const LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
-
 /** A log that gives lines of `level` and above to `sink`. What `sink` throws is lost: a log never ends what it tells about. */
-export function logOf(level: LogLevel | "silent", sink: (line: LogLine) => void): Log {
-  const least = LEVELS.indexOf(level);
-  const at = (name: LogLevel): Log["info"] => {
-    if (LEVELS.indexOf(name) < least) return () => {};
+export function logOf(level: LogLevel, sink: (line: LogLine) => void): Log {
+  const least = LOG_LEVELS.indexOf(level);
+  const at = (name: LogLine["level"]): Log["info"] => {
+    if (LOG_LEVELS.indexOf(name) < least) return () => {};
     return (message, fields) => {
       try {
         sink({ time: new Date().toISOString(), level: name, message, ...fields });
