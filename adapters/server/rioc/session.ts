@@ -1,8 +1,8 @@
 /**
  * One RIOC connection: what its operations do, and what they answer.
  *
- * 1. Operations happen in the order in which they came, over all batches of the connection. A write waits until the reads before it
- *    have their values, so that none of them sees it.
+ * 1. Operations happen in the order in which they came, over all batches of the connection: a read has what its key held at its turn,
+ *    however late its value comes.
  * 2. A write is answered when it is on stable storage. Operations behind it do not wait for that, their answers do.
  * 3. A batch is taken whole whatever its replies weigh: a client sends it before it reads. When much waits, or the reads of a whole batch
  *    have no values yet, no other batch begins: what comes is kept, and the listener reads no more.
@@ -79,9 +79,6 @@ export class RiocSession {
   private readonly terms: RiocSessionTerms;
   private readonly replies: Replies;
   private readonly parser: RiocParser;
-  /** Operations that wait for reads before them. */
-  private waiting: RiocOperation[] = [];
-  private waitingBytes = 0;
   /** Reads that have no value yet. */
   private reads = 0;
   /** What came and may not begin yet: pieces of the stream, the first from `restStart` on. */
@@ -102,7 +99,7 @@ export class RiocSession {
         this.busySeconds = terms.limits.request(terms.principal, count);
       },
       admit: (size) => this.admit(size),
-      operation: (operation) => this.take(operation),
+      operation: (operation) => this.run(operation),
     });
   }
 
@@ -113,7 +110,7 @@ export class RiocSession {
 
   /** Whether there is something that is still to be done or answered. */
   get isBusy(): boolean {
-    return !this.replies.isEmpty || this.waiting.length > 0 || this.rest.length > 0;
+    return !this.replies.isEmpty || this.rest.length > 0;
   }
 
   /** Whether what came is kept until replies have gone: nothing more should be read. */
@@ -147,8 +144,6 @@ export class RiocSession {
   /** The connection is over: what was begun is done, and answered to nobody. */
   end(): void {
     this.isOver = true;
-    for (const operation of this.waiting) this.release(operation);
-    this.waiting = [];
     this.rest = [];
     // Of a payload that has not come whole.
     const { admittedSize } = this.parser;
@@ -164,7 +159,7 @@ export class RiocSession {
   private isReady(): boolean {
     const { unsentBytes, queueBytesMax } = this.terms;
     if (this.isOver || this.reads >= BATCH_COUNT_MAX) return false;
-    return unsentBytes() + this.replies.size + this.waitingBytes <= queueBytesMax;
+    return unsentBytes() + this.replies.size <= queueBytesMax;
   }
 
   private admit(size: number): boolean {
@@ -175,29 +170,6 @@ export class RiocSession {
   private release({ key, value }: RiocOperation): void {
     const size = key.length + value.length;
     if (size >= COUNTED_SIZE_MIN) this.terms.limits.release(this.terms.principal.tenant, size);
-  }
-
-  private take(operation: RiocOperation): void {
-    if (this.waiting.length > 0 || (this.reads > 0 && writes(operation))) {
-      this.waiting.push(operation);
-      this.waitingBytes += operation.key.length + operation.value.length;
-      return;
-    }
-    this.run(operation);
-  }
-
-  /** Reads have their values: what waited for them goes on. */
-  private goOn(): void {
-    if (this.isOver) return;
-    let done = 0;
-    while (done < this.waiting.length) {
-      const operation = this.waiting[done] as RiocOperation;
-      if (this.reads > 0 && writes(operation)) break;
-      done += 1;
-      this.waitingBytes -= operation.key.length + operation.value.length;
-      this.run(operation);
-    }
-    this.waiting.splice(0, done);
   }
 
   private run(operation: RiocOperation): void {
@@ -295,7 +267,6 @@ export class RiocSession {
     const settled = (status: Status): void => {
       this.reads -= 1;
       this.note(operation, status, startMs);
-      if (this.reads === 0) this.goOn();
       this.settled();
     };
     promise.then(
@@ -348,11 +319,6 @@ export class RiocSession {
     if (!this.terms.isStrict) return undefined;
     return { timestamp: timestampHigh * 2 ** 21 + (timestampLow >>> 11) };
   }
-}
-
-function writes({ command, refused }: RiocOperation): boolean {
-  if (refused !== undefined) return false;
-  return command !== Command.GET && command !== Command.RANGE_QUERY;
 }
 
 /** A record that another protocol has made larger than this one can carry is left out, as `GET` refuses it. */
