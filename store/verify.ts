@@ -275,7 +275,10 @@ const KINDS: readonly [VerifyFaultKind, (details: Details) => string][] = [
   ["record-newer", ({ a, b }) => `a record of version ${a} is newer than what the indexes know of its key, ${b}`],
   [
     "record-missing",
-    ({ a }) => (a === 1 ? "the key's record cannot be read: its block is damaged" : "the key's record is not here"),
+    ({ a }) =>
+      a === 1
+        ? "the key's record cannot be read: its block is damaged, or the device failed to read it"
+        : "the key's record is not here",
   ],
   ["record-differs", () => "the key's record is here, but its size, its flags or its value are not those in memory"],
   ["live-bytes", ({ a, b }) => `the segment counts ${a} live bytes, and has ${b}`],
