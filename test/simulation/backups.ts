@@ -48,7 +48,14 @@ export const BACKUP_OPERATIONS = {
     const earlier = session.backups.filter(({ life }) => life === session.life);
     const base = earlier.length > 0 && random.chance(BASE_SHARE) ? random.pick(earlier) : undefined;
     const { issued: least, timeline, life } = session;
-    const stream: BackupStream = session.store.backup(base === undefined ? {} : { since: base.version });
+    let stream: BackupStream;
+    try {
+      stream = session.store.backup(base === undefined ? {} : { since: base.version });
+    } catch (error) {
+      // A store that failed since the last call tells it here.
+      session.refused(error);
+      return;
+    }
     const taken = { base, timeline, least, life };
     session.backup = { reader: stream.getReader(), version: stream.version, taken, chunks: [] };
     // What it pins is what there was by then.
