@@ -12,6 +12,7 @@ const QUEUE_SIZE = 131_072;
 /** Bytes of the line before a chunk, extensions and all. */
 const CHUNK_LINE_MAX = 256;
 const TRAILER_SIZE_MAX = 4096;
+const TRAILER = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*$/;
 
 /** What a body asks of its connection. */
 export interface BodySource {
@@ -223,6 +224,7 @@ class Chunks {
     } else if (this.state === "trailer") {
       // Trailers are passed over; the empty line ends them.
       if (line === "") this.isDone = true;
+      else if (!TRAILER.test(line)) throw malformed();
     } else {
       const size = /^([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e]*)?$/.exec(line);
       if (size === null) throw malformed();
