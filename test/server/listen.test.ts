@@ -344,3 +344,18 @@ test("takes a head of exactly the size that one may have, also where its end com
     }
   }
 });
+
+test("a client that goes on sending gets the answer that refuses it", async () => {
+  const server = await startWeb();
+  for (let n = 0; n < 20; n++) {
+    const raw = await Raw.to(server.port);
+    const failed = new Promise((resolve) => raw.socket.once("error", resolve));
+    raw.write("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n");
+    for (let piece = 0; piece < 40; piece++) {
+      raw.write(get("/more"));
+      if (piece % 3 === 0) await delay(0);
+    }
+    expect(statusesOf(await raw.end())).toEqual([400]);
+    expect(await Promise.race([failed, delay(1)])).toBeUndefined();
+  }
+});
