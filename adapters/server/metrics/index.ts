@@ -3,6 +3,7 @@ import type { StoreStats } from "../../../store/stats.ts";
 import type { ServerContext } from "../context.ts";
 import { ServerFailure } from "../failure.ts";
 import type { PartHandler } from "../handler.ts";
+import { failedAttempt } from "../limits/attempts.ts";
 import type { Principal } from "../principal.ts";
 import { reply } from "../reply.ts";
 import { type Family, OPEN_METRICS_TYPE, TEXT_TYPE, textOfFamilies } from "./families.ts";
@@ -60,12 +61,9 @@ export function metricsHandler(
   function bearerOf(request: Request, address: string): Principal | undefined {
     const apiKey = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
     if (apiKey === undefined) return undefined;
-    const delay = limits.authenticationDelay(address);
-    if (delay > 0) throw new ServerFailure(429, "Too many attempts with keys that do not count.", delay);
     const principal = access.authenticate(apiKey, { address, protocol: "rest" });
     if (principal === undefined) {
-      limits.authenticationFailed(address);
-      return undefined;
+      throw failedAttempt(limits, address, new ServerFailure(401, "Missing or invalid API key."));
     }
     const wait = limits.request(principal);
     if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
@@ -77,6 +75,8 @@ export function metricsHandler(
       const principal = shown ?? bearerOf(request, info.address);
       if (principal === undefined) throw new ServerFailure(401, "Missing or invalid API key.");
       if (!principal.mayAll("admin")) {
+        const { address } = info;
+        access.denied(principal, "admin", undefined, { address, protocol: "rest", operation: "metrics" });
         throw new ServerFailure(403, "Metrics are for admins of a tenant that operates the store.");
       }
     }

@@ -1,22 +1,27 @@
 /** What REST needs of the server around it. */
 import type { Store } from "../../../store/store.ts";
+import type { Origin } from "../access/index.ts";
 import type { Activity } from "../activity.ts";
 import type { SlowOperations } from "../context.ts";
 import type { Operations } from "../operations.ts";
-import type { Principal } from "../principal.ts";
+import type { Principal, Verb } from "../principal.ts";
 
 /** What the requests of one server share: a part of what `createServer` makes. */
 export interface RestContext {
   // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
   readonly store: Store<any, any>;
   readonly access: {
-    authenticate(apiKey: string): Principal | undefined;
-    verifyToken(token: string): Principal | undefined;
+    authenticate(apiKey: string, from?: Origin): Principal | undefined;
+    verifyToken(token: string, from?: Origin): Principal | undefined;
     /** Throws `ServerFailure`: 400 for a bad pattern, 403 where the key may not. */
     issueToken(
       principal: Principal,
       wants: { subscribeKeys?: string[]; subscribePatterns?: string[]; accessPattern?: string },
+      from?: Origin,
     ): { token: string; expiresAt: number };
+    /** Tells the audit log what was refused for want of a right. */
+    denied(principal: Principal, verb: Verb, key?: string | Uint8Array, from?: Origin): void;
+    readonly audit: { admin(operation: string, fields?: Record<string, unknown>): void };
   };
   /** What `Tenants` gives. */
   operationsOf(tenant: string): Operations;
