@@ -259,6 +259,9 @@ describe('what a call under the durability "sync" says', () => {
     ["clear of an empty range", (store) => store.clear({ prefix: "gone" }), 0],
     ["update of an absent key to nothing", (store) => store.update("gone", () => undefined), undefined],
     ["batch whose condition fails", (store) => store.batch().set("held", "2", { ifVersion: null }).commit(), [false]],
+    ["batch without operations", (store) => store.batch().commit(), []],
+    ["transaction that deletes an absent key", (store) => store.transaction((tx) => tx.delete("gone")), false],
+    ["transaction that only reads", (store) => store.transaction((tx) => tx.get("gone")), undefined],
   ];
 
   for (const [name, call, answer] of CALLS) {
