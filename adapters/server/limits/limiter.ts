@@ -1,5 +1,5 @@
 /**
- * What may go on: requests, long-lived connections and bytes in flight, for each tenant and in all.
+ * What may go on: requests, long-lived connections and bytes in flight, for each tenant and in all; requests also for keys that have a rate.
  *
  * 1. A refusal takes nothing, from none of the budgets.
  * 2. What is remembered is bounded: tenants are those of the keys file, and one without a trace is forgotten; addresses are at most
@@ -8,6 +8,7 @@
 import type { LimitKeeper } from "../context.ts";
 import type { Principal } from "../principal.ts";
 import { Bucket } from "./bucket.ts";
+import { KeyRates } from "./key-rates.ts";
 
 /** The limits that are kept here, of the server or of a tenant. */
 export interface KeptLimits {
@@ -47,6 +48,7 @@ export class Limiter implements LimitKeeper {
   private readonly all: Account;
   private readonly limitsOf: (tenant: string) => KeptLimits;
   private readonly tenants = new Map<string, Account>();
+  private readonly rates = new KeyRates();
   private readonly failures = new Map<string, Bucket>();
   private readonly now: () => number;
 
@@ -57,10 +59,13 @@ export class Limiter implements LimitKeeper {
     this.limitsOf = limitsOf;
   }
 
-  request({ tenant }: Pick<Principal, "tenant">, cost = 1): number {
+  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost = 1): number {
     const now = this.now();
-    const account = this.accountOf(tenant);
-    const wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
+    const account = this.accountOf(principal.tenant);
+    const { limits } = principal;
+    const own = limits === undefined ? undefined : this.rates.of(principal.id, limits, now);
+    let wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
+    if (own !== undefined) wait = Math.max(wait, own.wait(cost, now));
     if (wait > 0) {
       this.refusedRequests += cost;
       account.refused += cost;
@@ -68,6 +73,7 @@ export class Limiter implements LimitKeeper {
     }
     account.admitted += cost;
     account.requests.take(cost);
+    own?.take(cost);
     this.all.requests.take(cost);
     return 0;
   }
@@ -128,6 +134,7 @@ export class Limiter implements LimitKeeper {
   /** Forgets what leaves no trace. Called now and then. */
   sweep(): void {
     const now = this.now();
+    this.rates.sweep(now);
     for (const [tenant, account] of this.tenants) {
       if (account.connections === 0 && account.bytes === 0 && account.requests.isFull(now)) this.tenants.delete(tenant);
     }

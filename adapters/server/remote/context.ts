@@ -22,7 +22,7 @@ export interface RemoteContext {
     tenant(name: string): { readonly namespace: string };
   };
   readonly limits: {
-    request(principal: Pick<Principal, "id" | "tenant">, cost?: number): number;
+    request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost?: number): number;
     authenticationDelay(address: string): number;
     authenticationFailed(address: string): void;
   };
