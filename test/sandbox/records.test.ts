@@ -172,6 +172,8 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
           return Math.abs(Number(first.slice(5)) - share * 100_000);
         })
         .toBeLessThan(100);
+      // What is seen may lie in two pages, of which one is there before the other.
+      await expect.poll(() => page.locator("#keys .loading").count()).toBe(0);
       const keys = await shownKeys(page);
       const numbers = keys.map((key) => Number(key.slice(5)));
       expect(keys.length).toBeGreaterThan(8);
