@@ -1,5 +1,6 @@
 /** `/metrics`: what Prometheus and what else speaks its language reads. */
 import type { StoreStats } from "../../../store/stats.ts";
+import { isLoopback } from "../config.ts";
 import type { ServerContext } from "../context.ts";
 import { ServerFailure } from "../failure.ts";
 import type { PartHandler } from "../handler.ts";
@@ -48,6 +49,12 @@ export class Metrics {
   }
 }
 
+/** Whether a request is to an address or to this machine's own name: a name of somebody else may lead here, and a page of it with it. */
+function isOwnHost(url: string): boolean {
+  const { hostname } = new URL(url);
+  return /^(.*\.)?localhost$/.test(hostname) || hostname.startsWith("[") || /^\d{1,3}(\.\d{1,3}){3}$/.test(hostname);
+}
+
 /**
  * Answers `/metrics`. Where the configuration asks for a key, it is one of an admin of a tenant that operates the store, as the header
  * `x-api-key` or as `authorization: Bearer`, which is what Prometheus sends.
@@ -57,6 +64,7 @@ export function metricsHandler(
   metrics: Metrics,
 ): PartHandler {
   const { access, config, limits } = context;
+  const isOwn = !config.metrics.key && isLoopback(config.host);
 
   function bearerOf(request: Request, address: string): Principal | undefined {
     const apiKey = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
@@ -71,6 +79,11 @@ export function metricsHandler(
   }
 
   return async (request, info, shown) => {
+    if (isOwn && shown === undefined && !isOwnHost(request.url)) {
+      const message =
+        "Metrics without a key are for requests to localhost or to an IP address. Set metrics.key for others.";
+      throw new ServerFailure(403, message);
+    }
     if (config.metrics.key) {
       const principal = shown ?? bearerOf(request, info.address);
       if (principal === undefined) throw new ServerFailure(401, "Missing or invalid API key.");

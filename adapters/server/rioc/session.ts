@@ -223,6 +223,8 @@ export class RiocSession {
       }
       case Command.ATOMIC_INC_DEC: {
         if (key.length === 0 || value.length !== INTEGER_SIZE || !this.may("write", key)) return Status.PARAM;
+        // It tells what was there.
+        if (!this.may("read", key)) return Status.PARAM;
         const by = new DataView(value.buffer, value.byteOffset, INTEGER_SIZE).getBigInt64(0, true);
         this.write(operation, operations.increment(key, by), (sum, place) => {
           const body = new Uint8Array(INTEGER_SIZE);
