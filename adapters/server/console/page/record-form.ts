@@ -143,13 +143,14 @@ export class RecordForm {
     this.keyForm.value = keyText === undefined ? "hex" : "text";
   }
 
-  private fill(record: Shown): void {
+  /** Shows a record in the form that was asked for, or in the one that suits it. */
+  private fill(record: Shown, wanted?: Form): void {
     const { key, value, size, isWhole, expiresAt } = record;
     this.shown = record;
     this.fillKey(key);
-    const text = textOf(value, "many");
+    const text = wanted === "hex" ? undefined : textOf(value, "many");
     if (text === undefined) this.put(hexOf(value), "hex");
-    else this.put(text, isWhole && isDocument(text) ? "json" : "text");
+    else this.put(text, wanted ?? (isWhole && isDocument(text) ? "json" : "text"));
     this.expiry.show(expiresAt);
     this.unlock();
     const length = size === undefined ? "more than 256 KiB" : sized(size);
@@ -177,8 +178,7 @@ export class RecordForm {
     if (isCurrent()) {
       this.mayDelete ||= this.session.mayAll("delete");
       const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
-      this.fill({ key, value, size: value.length, isWhole: true, tag, expiresAt });
-      if (present !== this.present) this.change(present);
+      this.fill({ key, value, size: value.length, isWhole: true, tag, expiresAt }, present);
       this.tell(done);
     } else say(done);
     this.written(key);
