@@ -7,7 +7,7 @@ import { KeyRanks } from "../page/key-ranks.ts";
 import { report, say } from "../page/messages.ts";
 import { reasonOf } from "../page/reason.ts";
 import { VirtualList } from "../page/virtual-list.ts";
-import { RecordForm } from "./record-form.ts";
+import { StoreRecordForm } from "./record-form.ts";
 import { addSamples } from "./sample-records.ts";
 import type { Session } from "./session.ts";
 
@@ -47,8 +47,8 @@ export function startRecords(session: Session): void {
     fail: (error) => fail(error),
   });
 
-  const form = new RecordForm(
-    session,
+  const form = new StoreRecordForm(session);
+  form.start(
     (key) => {
       const { choices } = list;
       void find(true).then(async () => {

@@ -9,7 +9,7 @@ import { reasonOf } from "../../../page/reason.ts";
 import { VirtualList } from "../../../page/virtual-list.ts";
 import { ApiError } from "./api.ts";
 import { RemoteKeys } from "./keys.ts";
-import { RecordForm } from "./record-form.ts";
+import { RemoteRecordForm } from "./record-form.ts";
 import type { Session } from "./session.ts";
 
 /** How often the panel looks whether keys came or went. Counting many keys takes the server a while: then less often. */
@@ -49,8 +49,8 @@ export function startRecords(session: Session): { refresh(): void } {
     fail: (error) => fail(error),
   });
 
-  const form = new RecordForm(
-    session,
+  const form = new RemoteRecordForm(session);
+  form.start(
     (key) => {
       const { choices } = list;
       void find(true).then(async () => {
