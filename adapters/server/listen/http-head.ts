@@ -61,7 +61,8 @@ export function readHead(text: string): Head {
   const targetEnd = text.indexOf(" ", methodEnd + 1);
   if (methodEnd < 1 || targetEnd < 0 || targetEnd > lineEnd)
     throw new HeadFailure(400, "The request line is malformed.");
-  const method = text.slice(0, methodEnd);
+  // A text that is cut out is dearer to compare and to look up.
+  const method = methodEnd === 3 && text.startsWith("GET") ? "GET" : text.slice(0, methodEnd);
   if (method !== "GET" && !METHOD.test(method)) throw new HeadFailure(400, "The method is malformed.");
   const version = text.slice(targetEnd + 1, lineEnd);
   const isOld = version === "HTTP/1.0";

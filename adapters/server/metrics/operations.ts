@@ -90,12 +90,13 @@ export function restOperation(method: string, path: string): number {
 }
 
 const CONSOLE = numberOf("rest", "GET /console");
-const RECORD = "/record/";
+/** Where single records lie. */
+export const RECORD = "/record/";
 const ATOMIC = "/record/atomic";
 const recordNumbers = METHODS.map((method) => numberOf("rest", `${method} /record/{key}`));
 
 /** `path.startsWith(RECORD)`, in a fifth of the time for a path that was cut out of an address. */
-function isBelowRecord(path: string): boolean {
+export function isBelowRecord(path: string): boolean {
   if (path.length < RECORD.length) return false;
   for (let at = 1; at < RECORD.length; at++) if (path.charCodeAt(at) !== RECORD.charCodeAt(at)) return false;
   return true;
