@@ -92,10 +92,10 @@ export function handlersOf(
     return delay > 0 ? new ServerFailure(429, "Too many attempts with keys that do not count.", delay) : failure;
   }
 
-  function admitted(apiKey: string, address: string): Principal {
+  function admitted(apiKey: string, address: string, now: number): Principal {
     const principal = access.authenticate(apiKey, { address, protocol: "rest" });
     if (principal === undefined) throw refused(address, new ServerFailure(401, "Missing or invalid API key."));
-    const wait = limits.request(principal);
+    const wait = limits.request(principal, 1, now);
     if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
     return principal;
   }
@@ -178,7 +178,7 @@ export function handlersOf(
       } else {
         const apiKey = headerOf(request, "x-api-key");
         if (apiKey !== null) {
-          principal = admitted(apiKey, info.address);
+          principal = admitted(apiKey, info.address, startMs);
         }
         const part = partOf(path);
         if (part === undefined) throw new ServerFailure(404, "There is nothing at this path.");

@@ -57,8 +57,7 @@ export class Limiter implements LimitKeeper {
     this.limitsOf = limitsOf;
   }
 
-  request({ tenant }: Pick<Principal, "tenant">, cost = 1): number {
-    const now = this.now();
+  request({ tenant }: Pick<Principal, "tenant">, cost = 1, now = this.now()): number {
     const account = this.accountOf(tenant);
     const wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
     if (wait > 0) {

@@ -1,5 +1,5 @@
 /** Answers as bytes of HTTP/1.1. */
-import { partsOf, type ReplyBody, type ReplyHeaders } from "../reply.ts";
+import { HEADER_LINES, partsOf, type ReplyBody, type ReplyHeaders } from "../reply.ts";
 
 const REASONS: Record<number, string> = {
   100: "Continue",
@@ -69,6 +69,8 @@ export function headOf(status: number, headers: ReplyHeaders | Headers, date: st
 }
 
 function textOf(headers: ReplyHeaders | Headers): string {
+  const lines = (headers as { [HEADER_LINES]?: string })[HEADER_LINES];
+  if (lines !== undefined) return lines;
   const known = texts.get(headers);
   if (known !== undefined) return known;
   let text = "";

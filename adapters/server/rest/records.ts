@@ -3,7 +3,7 @@ import { ServerFailure } from "../failure.ts";
 import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
 import { type ReplyHeaders, reply } from "../reply.ts";
 import { hasOtherCharset, mediaType, preferred } from "./accept.ts";
-import { JSON_TYPE, jsonAnswer, tagOf } from "./answers.ts";
+import { JSON_TYPE, jsonAnswer, taggedAnswer, tagOf } from "./answers.ts";
 import { bodyOf, objectOfBody, parsedJson, textOf } from "./body.ts";
 import { type Call, notFound } from "./call.ts";
 import { conditionFailed, isUnchanged, writeCondition } from "./conditions.ts";
@@ -52,13 +52,13 @@ function missing(call: Call): never {
 }
 
 function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: ServedEntry): Response {
-  const headers: ReplyHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
   if (isUnchanged(call, version)) return reply(304, null, { etag: tagOf(version) });
   const form = preferred(call.header("accept"), FORMS);
   if (form === "json") {
     const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
-    return reply(200, `{${recordMembers(key, value)}${expiry}}`, headers);
+    return taggedAnswer(`{${recordMembers(key, value)}${expiry}}`, version);
   }
+  const headers: ReplyHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
   if (expiresAt !== undefined) headers[EXPIRES_HEADER] = String(expiresAt);
   headers["x-content-type-options"] = "nosniff";
   if (form === "bytes") return reply(200, value, { ...headers, "content-type": BYTES_TYPE });
@@ -143,9 +143,7 @@ export async function postAtomic(call: Call): Promise<Response> {
   const sum = await counted;
   if (sum === undefined) throw conditionFailed();
   const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
-  return version === undefined
-    ? jsonAnswer(200, text)
-    : reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+  return version === undefined ? jsonAnswer(200, text) : taggedAnswer(text, version);
 }
 
 /** Options with the condition that the request's headers make; `undefined` where there are none. */
@@ -163,6 +161,5 @@ function conditional(
 function doneAnswer(message: string, version?: number, expiresAt?: number): Response {
   const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
   const text = `{"success":true,"message":"${message}"${expiry}}`;
-  if (version === undefined) return jsonAnswer(200, text);
-  return reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+  return version === undefined ? jsonAnswer(200, text) : taggedAnswer(text, version);
 }
