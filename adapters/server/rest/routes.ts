@@ -1,5 +1,5 @@
 /** The table of routes, and which one a request asks for. */
-import { isBelowRecord, RECORD } from "../metrics/operations.ts";
+import { isBelowRecord, RECORD } from "./address.ts";
 import { JSON_TYPE } from "./answers.ts";
 import { OPERATOR_ROUTES } from "./operator-routes.ts";
 import { RANGE_ROUTES } from "./range-routes.ts";
