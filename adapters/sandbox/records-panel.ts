@@ -24,6 +24,9 @@ export function startRecords(session: Session): void {
   let ranks: KeyRanks | undefined;
   /** A search that was overtaken by a later one is dropped. */
   let search = 0;
+  /** Whether another list is wanted than the one that is shown: also of a search that would keep it, and overtakes. */
+  let isAnother = true;
+  let typing: ReturnType<typeof setTimeout> | undefined;
   /** The record that was chosen last, and its rank then. */
   let chosen: { key: Uint8Array; rank: number } | undefined;
 
@@ -69,10 +72,18 @@ export function startRecords(session: Session): void {
     return bytesOf(prefix.value, isHex.checked ? "hex" : "text");
   }
 
+  /** Keys pressed from now on are for the list that is searched next. */
+  function wantAnother(): void {
+    isAnother = true;
+    list.hold();
+  }
+
   /** Counts and lists the keys that match; `keep` stays where one was in the list. */
   async function find(keep: boolean): Promise<void> {
     const { connection } = session;
     const turn = ++search;
+    clearTimeout(typing);
+    if (!keep) isAnother = true;
     if (!connection) {
       ranks = undefined;
       chosen = undefined;
@@ -88,23 +99,25 @@ export function startRecords(session: Session): void {
       ranks = found;
       total.classList.remove("bad");
       total.textContent = `${counted(found.count)} ${found.count === 1 ? "key" : "keys"}`;
-      if (keep) {
+      if (isAnother) {
+        isAnother = false;
+        chosen = undefined;
+        list.reset(found.count);
+      } else {
         list.refresh(found.count, shift);
         if (chosen) chosen = { key: chosen.key, rank: chosen.rank + shift };
-      } else {
-        list.reset(found.count);
-        chosen = undefined;
       }
     } catch (error) {
       if (turn !== search || session.connection !== connection) return;
+      list.release();
       total.classList.add("bad");
       total.textContent = reasonOf(error);
     }
   }
 
-  let typing: ReturnType<typeof setTimeout> | undefined;
   const typed = (): void => {
     clearTimeout(typing);
+    wantAnother();
     typing = setTimeout(() => void find(false), SEARCH_MS);
   };
   prefix.addEventListener("input", typed);
@@ -112,12 +125,12 @@ export function startRecords(session: Session): void {
   prefix.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "ArrowDown" && event.key !== "Escape") return;
     event.preventDefault();
-    clearTimeout(typing);
-    const isUnderWay = ranks === undefined || event.key !== "Escape";
-    void (isUnderWay ? find(false) : Promise.resolve()).then(() => {
-      box.focus();
-      if (event.key !== "Escape") void list.select(0);
-    });
+    // At once: the next key may be pressed before the keys are found.
+    box.focus();
+    if (event.key === "Escape") return;
+    wantAnother();
+    list.press("Home");
+    void find(false);
   });
 
   button("record-new").addEventListener("click", () => {

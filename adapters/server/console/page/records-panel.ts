@@ -26,6 +26,9 @@ export function startRecords(session: Session): { refresh(): void } {
   let ranks: KeyRanks | undefined;
   /** A search that was overtaken by a later one is dropped. */
   let search = 0;
+  /** Whether another list is wanted than the one that is shown: also of a search that would keep it, and overtakes. */
+  let isAnother = true;
+  let typing: ReturnType<typeof setTimeout> | undefined;
   /** The record that was chosen last, and its rank then. */
   let chosen: { key: Uint8Array; rank: number } | undefined;
 
@@ -77,10 +80,18 @@ export function startRecords(session: Session): { refresh(): void } {
     list.reset(0);
   }
 
+  /** Keys pressed from now on are for the list that is searched next. */
+  function wantAnother(): void {
+    isAnother = true;
+    list.hold();
+  }
+
   /** Counts and lists the keys that match; `keep` stays where one was in the list. */
   async function find(keep: boolean): Promise<void> {
     const { api } = session;
     const turn = ++search;
+    clearTimeout(typing);
+    if (!keep) isAnother = true;
     if (!api) {
       none();
       total.textContent = "";
@@ -94,16 +105,17 @@ export function startRecords(session: Session): { refresh(): void } {
       ranks = found;
       total.classList.remove("bad");
       total.textContent = `${counted(found.count)} ${found.count === 1 ? "key" : "keys"}`;
-      if (keep) {
+      if (isAnother) {
+        isAnother = false;
+        chosen = undefined;
+        list.reset(found.count);
+      } else {
         list.refresh(found.count, shift);
         if (chosen) chosen = { key: chosen.key, rank: chosen.rank + shift };
-      } else {
-        list.reset(found.count);
-        chosen = undefined;
       }
     } catch (error) {
       if (turn !== search || session.api !== api) return;
-      if (!keep) none();
+      if (isAnother) none();
       total.classList.add("bad");
       const isForbidden = error instanceof ApiError && error.status === 403;
       total.textContent = isForbidden
@@ -112,9 +124,9 @@ export function startRecords(session: Session): { refresh(): void } {
     }
   }
 
-  let typing: ReturnType<typeof setTimeout> | undefined;
   const typed = (): void => {
     clearTimeout(typing);
+    wantAnother();
     typing = setTimeout(() => void find(false), SEARCH_MS);
   };
   prefix.addEventListener("input", typed);
@@ -122,12 +134,12 @@ export function startRecords(session: Session): { refresh(): void } {
   prefix.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "ArrowDown" && event.key !== "Escape") return;
     event.preventDefault();
-    clearTimeout(typing);
-    const isUnderWay = ranks === undefined || event.key !== "Escape";
-    void (isUnderWay ? find(false) : Promise.resolve()).then(() => {
-      box.focus();
-      if (event.key !== "Escape") void list.select(0);
-    });
+    // At once: the next key may be pressed before the keys are found.
+    box.focus();
+    if (event.key === "Escape") return;
+    wantAnother();
+    list.press("Home");
+    void find(false);
   });
 
   button("record-new").addEventListener("click", () => {
