@@ -188,9 +188,9 @@ export function handlersOf(
       answer = failed(error);
     }
     if (answer instanceof Promise) {
-      return answer
-        .then(undefined, failed)
-        .then((response) => noted(request, restOperation(request.method, path), info, response, startMs, principal));
+      const done = (response: Response): Response =>
+        noted(request, restOperation(request.method, path), info, response, startMs, principal);
+      return answer.then(done, (error) => done(failed(error)));
     }
     return noted(request, restOperation(request.method, path), info, answer, startMs, principal);
   }

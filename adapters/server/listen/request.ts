@@ -123,6 +123,13 @@ export class LightRequest {
     return JSON.parse(decoder.decode(await this.whole()));
   }
 
+  /** The body, where all of it is there and nobody has read it. */
+  arrived(): Uint8Array | undefined {
+    const { content } = this;
+    if (!content.isComplete || content.isUsed || content.failure !== undefined) return undefined;
+    return content.whole() as Uint8Array;
+  }
+
   private whole(): Uint8Array | Promise<Uint8Array> {
     if (this.content.isUsed) throw new TypeError("the body of the request has been read");
     return this.content.whole();
@@ -175,6 +182,11 @@ export function asRequest(request: LightRequest): Request {
 export function headerOf(request: Request, name: string): string | null {
   const headers: unknown = request.headers;
   return headers instanceof LightHeaders ? (headers as LightHeaders).at(name) : (headers as Headers).get(name);
+}
+
+/** The body of a request, where it has come as a whole already. */
+export function arrivedBody(request: Request): Uint8Array | undefined {
+  return request instanceof LightRequest ? (request as LightRequest).arrived() : undefined;
 }
 
 /** Path and query of a request, as they came. */

@@ -13,6 +13,7 @@ import {
   hpkvValueMember,
   incrementMember,
   keyMember,
+  type Members,
   recordMembers,
   writeOptionsOf,
 } from "./members.ts";
@@ -68,8 +69,13 @@ function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: Serve
 }
 
 /** `POST /record` */
-export async function postRecord(call: Call): Promise<Response> {
-  const body = await objectOfBody(call);
+export function postRecord(call: Call): Response | Promise<Response> {
+  const body = objectOfBody(call);
+  // Each step less between a request and its write counts: no await where nothing is waited for.
+  return body instanceof Promise ? body.then((members) => posted(call, members)) : posted(call, body);
+}
+
+function posted(call: Call, body: Members): Promise<Response> {
   const key = keyMember(body, HPKV_KEY_SIZE_MAX);
   call.allow("write", key);
   const { valueSizeLimit } = call.rest.settings;
@@ -77,8 +83,17 @@ export async function postRecord(call: Call): Promise<Response> {
   const isPartial = flagMember(body, "partialUpdate");
   const options = writeOptionsOf(call, body);
   if (!isPartial) return written(call, key, value, options, "Record stored");
+  return patched(call, key, value, options);
+}
+
+async function patched(
+  call: Call,
+  key: Key,
+  value: string | Uint8Array,
+  options: ServedWriteOptions | undefined,
+): Promise<Response> {
   const asked = await conditional(call, key, options);
-  const done = call.operations.patchIf(key, value, valueSizeLimit - 1, asked);
+  const done = call.operations.patchIf(key, value, call.rest.settings.valueSizeLimit - 1, asked);
   const { version } = call.operations;
   if (!(await done)) throw conditionFailed();
   return doneAnswer("Record updated", version, options?.expiresAt);
@@ -101,18 +116,24 @@ export async function putRecord(call: Call): Promise<Response> {
   return written(call, key, bytes, options, "Record stored");
 }
 
-async function written(
+function written(
   call: Call,
   key: Key,
   value: string | Uint8Array,
   options: ServedWriteOptions | undefined,
   message: string,
 ): Promise<Response> {
-  const asked = await conditional(call, key, options);
-  const done = call.operations.put(key, value, asked);
-  const { version } = call.operations;
-  if (!(await done)) throw conditionFailed();
-  return doneAnswer(message, version, options?.expiresAt);
+  const write = (asked: ServedWriteOptions | undefined): Promise<Response> => {
+    const { operations } = call;
+    const done = operations.put(key, value, asked);
+    const { version } = operations;
+    return done.then((isDone) => {
+      if (!isDone) throw conditionFailed();
+      return doneAnswer(message, version, options?.expiresAt);
+    });
+  };
+  const asked = conditional(call, key, options);
+  return asked instanceof Promise ? asked.then(write) : write(asked);
 }
 
 /** `DELETE /record/{key}` */
