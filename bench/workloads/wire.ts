@@ -30,7 +30,7 @@ interface Served {
   args: string[];
 }
 
-type What = "get" | "post" | "ws" | "rioc-get" | "rioc-set" | "rioc-single" | "rioc-pipelined";
+type What = "get" | "post" | "ws" | "rioc-get" | "rioc-set" | "rioc-alone" | "rioc-single" | "rioc-pipelined";
 type Kind = "bare" | "adapter" | "echo" | "served";
 
 const NAMES: Record<Kind, string> = {
@@ -45,6 +45,7 @@ const WHATS: Record<What, string> = {
   ws: "WebSocket get, 64 under way on 8",
   "rioc-get": "RIOC get, batches of 16",
   "rioc-set": "RIOC insert, durable, batches of 16",
+  "rioc-alone": "RIOC get, single, one connection",
   "rioc-single": "RIOC get, single",
   "rioc-pipelined": "RIOC get, single, 64 under way on 8",
 };
@@ -67,6 +68,8 @@ export async function runWire(run: Run): Promise<void> {
     ["served", "ws"],
     ["served", "rioc-get"],
     ["served", "rioc-set"],
+    ["echo", "rioc-alone"],
+    ["served", "rioc-alone"],
     ["echo", "rioc-single"],
     ["served", "rioc-single"],
     ["echo", "rioc-pipelined"],
@@ -87,8 +90,8 @@ export async function runWire(run: Run): Promise<void> {
   }
   run.notes.push(
     "wire: 64 connections that pipeline nothing, or 8 of WebSocket with 64 calls under way on each; an operation is one record.",
-    "wire: RIOC has 8 connections with 4 batches under way on each, and for single operations 64 with one, or 8 with 64.",
-    "wire, operations/CPU s: of the server's own time on a core, all its threads counted; shares are of that, but of operations/s for POST, which waits for the device.",
+    "wire: RIOC has 8 connections with 4 batches under way on each, and for single operations 1 or 64 with one, or 8 with 64.",
+    "wire, operations/CPU s: of the server's own time on a core, all its threads counted; shares are of that, but of operations/s for POST, which waits for the device, and for one connection, which waits for its answers.",
     "wire: columns are the runtimes: cairn is Node.",
   );
 }
@@ -116,6 +119,7 @@ function enterShares(run: Run, store: string, seen: ReadonlyMap<string, Load>): 
   for (const what of ["rioc-single", "rioc-pipelined"] as const) {
     share(`${WHATS[what]}, share of an echo`, `served ${what}`, `echo ${what}`, "ratePerCpuSecond");
   }
+  share(`${WHATS["rioc-alone"]}, share of an echo`, "served rioc-alone", "echo rioc-alone", "rate");
   share("WebSocket get, times GET", "served ws", "served get", "ratePerCpuSecond");
 }
 

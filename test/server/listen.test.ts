@@ -46,7 +46,7 @@ test("takes bodies by length and in chunks, however they are cut", async () => {
 });
 
 test("gives each request its own headers, though most are those of the one before", async () => {
-  const { port } = await started((request) =>
+  const { port } = await started(async (request) =>
     reply(200, `<${request.method} ${request.headers.get("x-a")} ${request.headers.get("x-b")}>`),
   );
   const client = await Raw.to(port);
