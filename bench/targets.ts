@@ -54,6 +54,7 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...shares(ledger, { ...WIRE, name: "POST, durable, share of the runtime's own server" }, 0.5),
     ...shares(ledger, { ...WIRE, name: "WebSocket get, times GET" }, 3),
     ...rates(ledger, { ...WIRE, name: "RIOC get, batches of 16, served" }, 400_000),
+    ...shares(ledger, { ...WIRE, name: "RIOC get, single, one connection, share of an echo" }, 0.9),
     ...shares(ledger, { ...WIRE, name: "RIOC get, single, share of an echo" }, 0.9),
     ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),

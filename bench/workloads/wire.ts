@@ -91,7 +91,7 @@ export async function runWire(run: Run): Promise<void> {
   run.notes.push(
     "wire: 64 connections that pipeline nothing, or 8 of WebSocket with 64 calls under way on each; an operation is one record.",
     "wire: RIOC has 8 connections with 4 batches under way on each, and for single operations 1 or 64 with one, or 8 with 64.",
-    "wire, operations/CPU s: of the server's own time on a core, all its threads counted; shares are of that, but of operations/s for POST, which waits for the device, and for one connection, which waits for its answers.",
+    "wire, operations/CPU s: of the server's own time on a core, all its threads counted; shares are of that, but of operations/s for POST, which waits for the device.",
     "wire: columns are the runtimes: cairn is Node.",
   );
 }
@@ -119,7 +119,7 @@ function enterShares(run: Run, store: string, seen: ReadonlyMap<string, Load>): 
   for (const what of ["rioc-single", "rioc-pipelined"] as const) {
     share(`${WHATS[what]}, share of an echo`, `served ${what}`, `echo ${what}`, "ratePerCpuSecond");
   }
-  share(`${WHATS["rioc-alone"]}, share of an echo`, "served rioc-alone", "echo rioc-alone", "rate");
+  share(`${WHATS["rioc-alone"]}, share of an echo`, "served rioc-alone", "echo rioc-alone", "ratePerCpuSecond");
   share("WebSocket get, times GET", "served ws", "served get", "ratePerCpuSecond");
 }
 
