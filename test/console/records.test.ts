@@ -126,6 +126,21 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     expect(await page.getByLabel("Form of the value").inputValue()).toBe("hex");
   });
 
+  test("that are saved as hex stay hex, though they are text as well", async () => {
+    await records.put("letters", "before");
+    await signIn("admin");
+    await page.getByRole("option", { name: "letters" }).click();
+    await expect.poll(valueShown).toBe("before");
+    await page.getByLabel("Form of the value").selectOption("hex");
+    await page.getByLabel("Value", { exact: true }).fill("61 62");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved 2 bytes, durably.").waitFor();
+    expect(records.get("letters")).toBe("ab");
+    expect(await page.getByLabel("Form of the value").inputValue()).toBe("hex");
+    // Another save writes what this field holds.
+    expect(await valueShown()).toBe("6162");
+  });
+
   test("of bytes as keys are created, found by hex, and deleted", async () => {
     await signIn("admin");
     await page.getByRole("button", { name: "New" }).click();
