@@ -83,6 +83,8 @@ describe("a sync that has failed, of which nobody was told yet,", () => {
           }
           expect(await codeOf(() => ask(device))).toBe("DEVICE_WRITE");
           expect(await first).toBe("DEVICE_WRITE");
+          const failed = await errorOf(() => device.sync());
+          expect(await errorOf(() => device.commitAsync([piece(0)])), "no sync is tried again").toBe(failed);
         });
         if (refusal !== undefined) skip(refusal);
       });
