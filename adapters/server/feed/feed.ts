@@ -11,7 +11,7 @@
  * written when the first one asks for it.
  */
 import { setImmediate } from "node:timers";
-import type { Change, Watch } from "../../../store/watch.ts";
+import type { Change } from "../../../store/watch.ts";
 import { textOf } from "../bytes-as-text.ts";
 import { Notice } from "./notice.ts";
 
@@ -26,8 +26,12 @@ const CROWD_LOOK_MS = 1;
 
 /** The keys of a tenant, as bytes. */
 export interface WatchedStore {
-  readonly version: number;
-  watch(what: undefined, options: { signal: AbortSignal; bufferBytes: number }): Watch<Uint8Array, Uint8Array>;
+  /** Of the last write before this moment. Where it is told later, it comes before the changes behind it. */
+  versionNow(): number | Promise<number>;
+  watch(
+    what: undefined,
+    options: { signal: AbortSignal; bufferBytes: number },
+  ): AsyncIterable<Change<Uint8Array, Uint8Array>>;
 }
 
 /** Where changes come from. */
@@ -117,7 +121,16 @@ class TenantFeed {
       this.groups.set(matches, group);
     }
     const { subscribers } = group;
-    subscribers.set(subscriber, this.store.version);
+    const version = this.store.versionNow();
+    if (typeof version === "number") subscribers.set(subscriber, version);
+    else {
+      // What comes before the version is known was committed before.
+      subscribers.set(subscriber, Number.POSITIVE_INFINITY);
+      version.then(
+        (since) => void (subscribers.has(subscriber) && subscribers.set(subscriber, since)),
+        (error: unknown) => void (subscribers.has(subscriber) && subscriber.lost(error)),
+      );
+    }
     return () => {
       if (!subscribers.delete(subscriber) || subscribers.size > 0) return;
       this.groups.delete(matches);
@@ -131,7 +144,7 @@ class TenantFeed {
     this.stop.abort();
   }
 
-  private async run(changes: Watch<Uint8Array, Uint8Array>): Promise<void> {
+  private async run(changes: AsyncIterable<Change<Uint8Array, Uint8Array>>): Promise<void> {
     let failure: unknown;
     try {
       for await (const change of changes) {

@@ -78,10 +78,11 @@ export async function postRecord(call: Call): Promise<Response> {
   const options = writeOptionsOf(call, body);
   if (!isPartial) return written(call, key, value, options, "Record stored");
   const asked = await conditional(call, key, options);
-  const done = call.operations.patchIf(key, value, valueSizeLimit - 1, asked);
-  const { version } = call.operations;
+  const { operations } = call;
+  const done = operations.patchIf(key, value, valueSizeLimit - 1, asked);
+  const version = operations.versionOf(done);
   if (!(await done)) throw conditionFailed();
-  return doneAnswer("Record updated", version, options?.expiresAt);
+  return doneAnswer("Record updated", await version, options?.expiresAt);
 }
 
 /** `PUT /record/{key}` */
@@ -109,9 +110,12 @@ async function written(
   message: string,
 ): Promise<Response> {
   const asked = await conditional(call, key, options);
-  const done = call.operations.put(key, value, asked);
-  const { version } = call.operations;
+  const { operations } = call;
+  const done = operations.put(key, value, asked);
+  const made = operations.versionOf(done);
   if (!(await done)) throw conditionFailed();
+  // Another turn only where it is not here yet.
+  const version = made instanceof Promise ? await made : made;
   return doneAnswer(message, version, options?.expiresAt);
 }
 
@@ -139,10 +143,11 @@ export async function postAtomic(call: Call): Promise<Response> {
   const condition = await writeCondition(call, key);
   const { operations } = call;
   const counted = condition === undefined ? operations.increment(key, by) : operations.incrementIf(key, by, condition);
-  const { version } = operations;
+  const made = operations.versionOf(counted);
   const sum = await counted;
   if (sum === undefined) throw conditionFailed();
   const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
+  const version = await made;
   return version === undefined
     ? jsonAnswer(200, text)
     : reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
