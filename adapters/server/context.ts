@@ -116,6 +116,8 @@ export interface ServerContext<Config = Settings> {
   /** What was done lately. Protocols tell `slow` of each operation, which passes it on. */
   readonly activity: Activity;
   readonly meter: Meter;
+  /** Which of several workers this process is, from 1 on; `undefined`: none. */
+  readonly worker: number | undefined;
   /** Aborts when the server begins to close: streams and sockets end then. */
   readonly closing: AbortSignal;
 }

@@ -73,6 +73,8 @@ export interface Holder {
   readonly store: ReportingStore;
   /** Whether another process holds it, and tells its figures. */
   readonly isElsewhere: boolean;
+  /** Which of its workers this process is. */
+  readonly worker?: number | undefined;
   hold(parts: HolderParts): Held;
   /** Where this process is to listen, where that is not what the configuration says. */
   ports?(): { port: number; riocPort: number | undefined; reusePort: boolean };

@@ -141,6 +141,7 @@ export function serverOver(settings: Settings, holder: Holder): Serving {
         slow,
         activity,
         meter,
+        worker: holder.worker,
         closing: closing.signal,
       };
       sweeper = setInterval(() => limiter.sweep(), SWEEP_MS);

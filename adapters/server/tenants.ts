@@ -24,6 +24,8 @@ export interface Watching<K = Uint8Array, V = Uint8Array> {
   readonly version: number;
   next(): Promise<IteratorResult<Change<K, V>, undefined>>;
   return(): Promise<unknown>;
+  /** Where another process watches: resolves when it does. */
+  readonly begun?: Promise<unknown>;
 }
 
 /** Records under one pair of encodings: a store's calls, which answer at once, or those of a connection to it, which give promises. */

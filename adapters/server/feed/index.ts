@@ -18,7 +18,7 @@ export function feedOf(
     bytesOf(tenant): WatchedStore {
       const namespace = namespaceOf(tenant);
       const records = namespace === "" ? store.withEncodings(BYTES) : store.sub(namespace, BYTES);
-      return { versionNow: () => records.version, watch: (what, options) => records.watch(what, options) };
+      return records;
     },
     patched: (tenant, version, key) => tenants.patched(tenant, version, key),
   });

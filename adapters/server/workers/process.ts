@@ -48,7 +48,7 @@ function hear(message: ToWorker): void {
 
 async function begin(told: Extract<ToWorker, { type: "settings" }>): Promise<void> {
   const settings = told.settings as Settings;
-  holder = new WorkerHolder(pipe, told.session);
+  holder = new WorkerHolder(pipe, told.session, worker);
   holder.place.reusePort = told.reusePort;
   serving = serverOver(
     {

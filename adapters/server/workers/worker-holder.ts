@@ -21,9 +21,13 @@ import { type Ask, askOver, connectionTo, WorkerOperations } from "./worker-oper
 /** A frame of calls takes what a call needs: a value has 64 MiB at most, and what is around it little. */
 const FRAME_SIZE_MAX = 1024 * 1024 * 1024;
 
+/** How long a tenant is watched without subscribers: longer than an upgrade takes. */
+const LINGER_MS = 30_000;
+
 /** See above. */
 export class WorkerHolder implements Holder {
   readonly isElsewhere = true;
+  readonly worker: number;
   readonly store: Holder["store"];
   /** Where the owner wants it to listen. */
   place = { port: 0, riocPort: undefined as number | undefined, reusePort: false };
@@ -38,8 +42,9 @@ export class WorkerHolder implements Holder {
   private own: Told | undefined;
   private parts: HolderParts | undefined;
 
-  /** `owner` is the session's name there. */
-  constructor(pipe: Pipe, owner: string) {
+  /** `owner` is the session's name there, `worker` which one this is. */
+  constructor(pipe: Pipe, owner: string, worker: number) {
+    this.worker = worker;
     this.pipe = pipe;
     this.tunnels = new WorkerTunnels((...parts) => pipe.send(KIND.tunnel, ...parts));
     const conversation = new Conversation("the process that holds the store ended");
@@ -106,10 +111,12 @@ export class WorkerHolder implements Holder {
       bytesOf: (tenant) => {
         const records = connectionTo(line, parts.namespaceOf(tenant), "binary", "binary");
         return {
-          versionNow: () => ask([SERVE.version]) as Promise<number>,
+          version: undefined,
           watch: (what, options) => records.watch(what, options),
         };
       },
+      versionNow: () => ask([SERVE.version]) as Promise<number>,
+      lingerMs: LINGER_MS,
       patched: (tenant, version, key) => this.notesOf(parts.namespaceOf(tenant)).find(version, key),
     });
     return {

@@ -9,7 +9,7 @@ import { PatchNotes } from "../operations/patch-notes.ts";
 import { StoreOperations } from "../operations/store-operations.ts";
 import { BOUNDS, bytesOf, type WalkRange } from "../operations/walk.ts";
 import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
-import type { Faces, Records } from "../tenants.ts";
+import type { Faces, Records, Watching } from "../tenants.ts";
 import { SERVE, type SentFailure, type ServedRow } from "./served-operations.ts";
 
 type Key = string | Uint8Array;
@@ -104,6 +104,13 @@ export class WorkerOperations extends StoreOperations {
     const asked: WalkRange = {};
     for (const name of BOUNDS) if (range[name] !== undefined) asked[name] = bytesOf(range[name]);
     return this.ask([SERVE.deleteRange, this.space, asked]) as Promise<number>;
+  }
+
+  override watch(range: WalkRange, since: number | undefined): Watching {
+    const watching = super.watch(range, since);
+    // The owner has begun to watch when it answers what was asked behind.
+    const begun = this.ask([SERVE.version]).catch(() => undefined);
+    return Object.assign(watching, { begun });
   }
 
   override versionOf(done: Promise<unknown>): Promise<number | undefined> | undefined {
