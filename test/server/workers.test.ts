@@ -273,6 +273,8 @@ test("clients of cairn-kv/client: calls, transactions, walks, watches and backup
   const clients = await Promise.all(Array.from({ length: 9 }, () => connect(url, { key })));
   const [one, other] = clients as [(typeof clients)[0], (typeof clients)[0]];
   const watch = other.watch({ prefix: "c:" });
+  // Behind it, so that it has begun: another client's write might overtake it.
+  await other.get("c:1");
   await one.put("c:1", "from one");
   for (const client of clients) expect(await client.get("c:1")).toBe("from one");
   expect((await watch.next()).value).toMatchObject({ key: "c:1", value: "from one" });
@@ -392,9 +394,15 @@ describe("limits and keys are those of one server", () => {
       )
       .toBe(undefined);
     await new Promise((resolve) => setTimeout(resolve, 1500));
-    expect(await counts()).toEqual([6, 503, 503, 503, 503, 503, 503]);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    expect((await counts())[0]).toBe(6);
+    // Each alone would take six, and so all twelve.
+    for (let round = 0; round < 2; round++) {
+      const [taken, ...refusals] = await counts();
+      expect(taken).toBeGreaterThanOrEqual(6);
+      expect(taken).toBeLessThanOrEqual(8);
+      expect([...new Set(refusals)]).toEqual([503]);
+      // What was given back, the others know a moment later.
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+    }
   }, 60_000);
 
   test("a key that is revoked ends its connections at all workers", async () => {
