@@ -9,7 +9,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Open } from "../../../hosts/node.ts";
 import type { StoreEvent } from "../../../store/options.ts";
 import { LOG_LEVELS, WORKERS_MAX } from "../../server/config.ts";
-import { createServer, readConfigFile, type ServerConfig } from "../../server/index.ts";
+import { type CairnServer, createServer, readConfigFile, type ServerConfig } from "../../server/index.ts";
 import { logOf, toStandardError } from "../../server/log.ts";
 import { addExamples } from "../command.ts";
 import { CommandFailure, EXIT_BAD_USE, EXIT_FAILED, EXIT_OK } from "../failure.ts";
@@ -115,8 +115,9 @@ async function serve(target: string, options: Options): Promise<void> {
   });
   const ending = endingOf();
   let isListening = false;
+  let server: CairnServer | undefined;
   try {
-    const server = createServer(store, config);
+    server = createServer(store, config);
     const { url, riocUrl } = await server.listen();
     isListening = true;
     const output = new Output(process.stdout);
@@ -127,6 +128,8 @@ async function serve(target: string, options: Options): Promise<void> {
     log.info("closing", { signal, graceMs: options.grace * 1000 });
     await server.close({ graceMs: options.grace * 1000 });
   } finally {
+    // One that could not listen may have begun to.
+    if (!isListening) await server?.close({ graceMs: 0 });
     await store.close();
   }
   log.info("closed");
