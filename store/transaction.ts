@@ -260,7 +260,8 @@ export async function transact<T>(
     } finally {
       work.end();
     }
-    if (isDone) return work.pending.size === 0 ? result : session.committer.durable(result);
+    // One that wrote nothing may rest on what others wrote.
+    if (isDone) return session.committer.durable(result);
     if (attempt === retries) throw conflictError(attempt);
     await backoff(attempt);
   }

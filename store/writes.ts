@@ -235,7 +235,10 @@ export class Writes {
   /** Does operations whose sizes were checked, all of them or none. */
   runPrepared(prepared: readonly ScopedOperation[], syncs: boolean, name: string): boolean[] {
     const { session } = this;
-    if (prepared.length === 0) return [];
+    if (prepared.length === 0) {
+      if (syncs && session.durability === "sync") session.committer.sync(name);
+      return [];
+    }
     const weight = { records: 0, resident: 0, keyMax: 0, valueMax: 0, givesBack: true };
     for (const operation of prepared) weigh(operation, operation.scope.prefix.length, weight);
     if (weight.records > BATCH_SIZE_MAX) {

@@ -30,7 +30,7 @@ export function hexOf(bytes: Uint8Array): string {
 }
 
 /** What a person typed, as bytes. Throws when it is no hex though it should be. */
-export function bytesOf(typed: string, form: Form): Uint8Array {
+export function bytesOf(typed: string, form: Form): Uint8Array<ArrayBuffer> {
   if (form === "text") return encoder.encode(typed);
   const digits = typed.replace(/\s+/g, "");
   if (!/^([0-9a-f]{2})*$/i.test(digits)) {

@@ -42,8 +42,9 @@ export class KeyRanks {
   readonly count: number;
   /** Version of the store that the count is of. */
   readonly version: number;
+  /** What all of them start with. */
+  readonly prefix: Uint8Array;
   private readonly source: KeySource;
-  private readonly prefix: Uint8Array;
   /** Sorted by rank. */
   private readonly places: Place[];
 

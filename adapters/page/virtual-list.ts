@@ -10,6 +10,8 @@ const HEIGHT_MAX = 8_000_000;
 const PAGE_COUNT = 100;
 const PAGES_KEPT_MAX = 60;
 const REST_MS = 150;
+/** Keys that do something here. */
+const KEYS = ["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End", "Enter", "Delete"];
 
 /** Where rows come from and what happens to them. */
 export interface ListSource<T> {
@@ -46,6 +48,8 @@ export class VirtualList<T> {
   /** Pages fetched under another generation are dropped. */
   private generation = 0;
   private rest: ReturnType<typeof setTimeout> | undefined;
+  /** Keys for the list that is to come. */
+  private held: string[] | undefined;
 
   constructor(box: HTMLElement, source: ListSource<T>) {
     this.box = box;
@@ -66,6 +70,19 @@ export class VirtualList<T> {
     this.renew(count);
     this.chosen = -1;
     this.moveTo(0);
+    this.release();
+  }
+
+  /** Another list is about to be shown: keys that are pressed from now on are for that one, which `reset` brings. */
+  hold(): void {
+    this.held = [];
+  }
+
+  /** No other list comes: what was held is for the one that is shown. */
+  release(): void {
+    const keys = this.held ?? [];
+    this.held = undefined;
+    for (const key of keys) this.press(key);
   }
 
   /** Shows `count` items anew, where what was seen before lies `shift` further on. Place and choice move with it. */
@@ -99,9 +116,33 @@ export class VirtualList<T> {
     }
   }
 
-  /** A choice that is still being fetched is not reported any more. */
+  /** A choice that is still being fetched is not reported any more, and keys that were held choose nothing. */
   dropChoice(): void {
     this.choices++;
+    if (this.held) this.held = [];
+  }
+
+  /** Does what a key does here, or holds it: whether it is for the list. */
+  press(key: string): boolean {
+    if (!KEYS.includes(key)) return false;
+    if (this.held) {
+      this.held.push(key);
+      return true;
+    }
+    const pageSize = Math.max(1, Math.floor(this.visibleCount()) - 1);
+    const steps: Record<string, number> = {
+      ArrowDown: this.chosen + 1,
+      ArrowUp: Math.max(0, this.chosen - 1),
+      PageDown: Math.max(0, this.chosen) + pageSize,
+      PageUp: this.chosen - pageSize,
+      Home: 0,
+      End: this.count - 1,
+    };
+    const to = steps[key];
+    if (to !== undefined) void this.select(to);
+    else if (this.chosen < 0) return false;
+    else void this.act(this.chosen, key === "Enter" ? "edit" : "remove");
+    return true;
   }
 
   private renew(count: number): void {
@@ -235,26 +276,14 @@ export class VirtualList<T> {
 
   private clicked(event: MouseEvent, done: boolean): void {
     const row = (event.target as HTMLElement).closest<HTMLElement>("[role=option]");
-    if (row) void this.act(Number(row.dataset["index"]), done ? "edit" : "choose");
+    if (!row) return;
+    this.dropChoice();
+    void this.act(Number(row.dataset["index"]), done ? "edit" : "choose");
   }
 
   private pressed(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const pageSize = Math.max(1, Math.floor(this.visibleCount()) - 1);
-    const steps: Record<string, number> = {
-      ArrowDown: this.chosen + 1,
-      ArrowUp: Math.max(0, this.chosen - 1),
-      PageDown: Math.max(0, this.chosen) + pageSize,
-      PageUp: this.chosen - pageSize,
-      Home: 0,
-      End: this.count - 1,
-    };
-    const to = steps[event.key];
-    if (to !== undefined) void this.select(to);
-    else if (event.key === "Enter" && this.chosen >= 0) void this.act(this.chosen, "edit");
-    else if (event.key === "Delete" && this.chosen >= 0) void this.act(this.chosen, "remove");
-    else return;
-    event.preventDefault();
+    if (this.press(event.key)) event.preventDefault();
   }
 
   private async act(index: number, what: "choose" | "edit" | "remove"): Promise<void> {

@@ -1,130 +1,30 @@
-/** The records: keys by prefix in a list of any length, and the one that is chosen in a form. */
-import { startsWith } from "../key-bytes.ts";
-import { bytesOf, hexOf, textOf } from "../page/bytes.ts";
+/** The records of the open store. */
 import { button, element, input } from "../page/elements.ts";
 import { counted } from "../page/figures.ts";
-import { KeyRanks } from "../page/key-ranks.ts";
 import { report, say } from "../page/messages.ts";
 import { reasonOf } from "../page/reason.ts";
-import { VirtualList } from "../page/virtual-list.ts";
-import { RecordForm } from "./record-form.ts";
+import { startRecordList } from "../page/record-list.ts";
+import { StoreRecordForm } from "./record-form.ts";
 import { addSamples } from "./sample-records.ts";
 import type { Session } from "./session.ts";
 
 /** How often the panel looks whether somebody else has written, another tab perhaps. */
 const LOOK_MS = 1_000;
-const SEARCH_MS = 80;
 
 /** Sets the panel up. */
 export function startRecords(session: Session): void {
-  const box = element("keys", HTMLDivElement);
-  const prefix = input("prefix");
-  const isHex = input("prefix-hex");
-  const total = element("key-count", HTMLOutputElement);
-  let ranks: KeyRanks | undefined;
-  /** A search that was overtaken by a later one is dropped. */
-  let search = 0;
-  /** The record that was chosen last, and its rank then. */
-  let chosen: { key: Uint8Array; rank: number } | undefined;
-
-  const list = new VirtualList<Uint8Array>(box, {
-    fetch: async (first, count) => (await ranks?.window(first, count)) ?? [],
-    render(row, key) {
-      const text = textOf(key, "one");
-      row.textContent = text ?? hexOf(key);
-      row.classList.toggle("hex", text === undefined);
+  const list = startRecordList(
+    {
+      keys: () => session.connection,
+      isCurrent: async ({ version }) => (await session.open.stats()).version === version,
+      reasonOf,
+      keepsList: true,
+      searchMs: 80,
     },
-    choose(key, rank, isEdit) {
-      chosen = { key, rank };
-      void form.show(key).then((isShown) => {
-        if (isShown && isEdit) form.focus();
-      });
-    },
-    remove: (key) => void form.remove(key).then(() => box.focus()),
-    fail: (error) => fail(error),
-  });
-
-  const form = new RecordForm(
-    session,
-    (key) => {
-      const { choices } = list;
-      void find(true).then(async () => {
-        if (!ranks || !form.shows(key)) return;
-        const rank = await ranks.rankOf(key);
-        // Another record may have been chosen meanwhile, which the form shows once it is fetched.
-        if (choices !== list.choices || !form.shows(key) || !startsWith(key, typedPrefix())) return;
-        chosen = { key, rank };
-        await list.select(rank, true);
-      });
-    },
-    () => box.focus(),
+    new StoreRecordForm(session),
   );
-
-  /** A failure counts only while the store that it came from is open. */
-  function fail(error: unknown): void {
-    if (session.connection) report(error);
-  }
-
-  function typedPrefix(): Uint8Array {
-    return bytesOf(prefix.value, isHex.checked ? "hex" : "text");
-  }
-
-  /** Counts and lists the keys that match; `keep` stays where one was in the list. */
-  async function find(keep: boolean): Promise<void> {
-    const { connection } = session;
-    const turn = ++search;
-    if (!connection) {
-      ranks = undefined;
-      chosen = undefined;
-      list.reset(0);
-      total.textContent = "";
-      return;
-    }
-    try {
-      const found = await KeyRanks.of(connection, typedPrefix());
-      const before = chosen;
-      const shift = before ? (await found.rankOf(before.key)) - before.rank : 0;
-      if (turn !== search) return;
-      ranks = found;
-      total.classList.remove("bad");
-      total.textContent = `${counted(found.count)} ${found.count === 1 ? "key" : "keys"}`;
-      if (keep) {
-        list.refresh(found.count, shift);
-        if (chosen) chosen = { key: chosen.key, rank: chosen.rank + shift };
-      } else {
-        list.reset(found.count);
-        chosen = undefined;
-      }
-    } catch (error) {
-      if (turn !== search || session.connection !== connection) return;
-      total.classList.add("bad");
-      total.textContent = reasonOf(error);
-    }
-  }
-
-  let typing: ReturnType<typeof setTimeout> | undefined;
-  const typed = (): void => {
-    clearTimeout(typing);
-    typing = setTimeout(() => void find(false), SEARCH_MS);
-  };
-  prefix.addEventListener("input", typed);
-  isHex.addEventListener("change", typed);
-  prefix.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== "ArrowDown" && event.key !== "Escape") return;
-    event.preventDefault();
-    clearTimeout(typing);
-    const isUnderWay = ranks === undefined || event.key !== "Escape";
-    void (isUnderWay ? find(false) : Promise.resolve()).then(() => {
-      box.focus();
-      if (event.key !== "Escape") void list.select(0);
-    });
-  });
-
-  button("record-new").addEventListener("click", () => {
-    list.dropChoice();
-    form.clear();
-    form.focus();
-  });
+  session.onChange(list.restart);
+  setInterval(() => void list.look(), LOOK_MS);
 
   element("sample-form", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -136,26 +36,7 @@ export function startRecords(session: Session): void {
       .catch(report)
       .finally(() => {
         add.disabled = false;
-        void find(true);
+        list.refresh();
       });
   });
-
-  session.onChange(() => {
-    form.clear();
-    void find(false);
-  });
-
-  setInterval(() => void look(), LOOK_MS);
-  /** Lists anew when the store has moved on. */
-  async function look(): Promise<void> {
-    const { connection } = session;
-    if (!connection || !ranks || document.hidden || box.offsetParent === null) return;
-    const turn = search;
-    try {
-      const { version } = await connection.stats();
-      if (turn === search && version !== ranks.version) await find(true);
-    } catch (error) {
-      if (session.connection === connection) fail(error);
-    }
-  }
 }

@@ -8,6 +8,7 @@
 import { SUBPROTOCOL } from "../../store/connection/frames.ts";
 import type { ServerContext } from "./context.ts";
 import { failureOf, ServerFailure } from "./failure.ts";
+import { failedAttempt } from "./limits/attempts.ts";
 import { withoutSecrets } from "./log.ts";
 import { LABELS, PREFLIGHT, restOperation, UPGRADE } from "./metrics/operations.ts";
 import type { Traces } from "./metrics/telemetry.ts";
@@ -85,16 +86,10 @@ export function handlersOf(
     return parts.rest;
   }
 
-  /** Notes a key or a token that does not count: 429 instead of the answer for an address that shows many. */
-  function refused(address: string, failure: ServerFailure): ServerFailure {
-    const delay = limits.authenticationDelay(address);
-    limits.authenticationFailed(address);
-    return delay > 0 ? new ServerFailure(429, "Too many attempts with keys that do not count.", delay) : failure;
-  }
-
   function admitted(apiKey: string, address: string): Principal {
     const principal = access.authenticate(apiKey, { address, protocol: "rest" });
-    if (principal === undefined) throw refused(address, new ServerFailure(401, "Missing or invalid API key."));
+    if (principal === undefined)
+      throw failedAttempt(limits, address, new ServerFailure(401, "Missing or invalid API key."));
     const wait = limits.request(principal);
     if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
     return principal;
@@ -221,7 +216,7 @@ export function handlersOf(
       if (accepted instanceof Response) {
         const { status } = accepted;
         if (status !== 401 && status !== 403) return accepted;
-        const failure = refused(info.address, new ServerFailure(status, ""));
+        const failure = failedAttempt(limits, info.address, new ServerFailure(status, ""));
         return failure.status === status ? accepted : failureReply(failure);
       }
       if (limits.connected(accepted.principal.tenant)) return accepted;

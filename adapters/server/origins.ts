@@ -8,6 +8,7 @@ import { partsOf, reply } from "./reply.ts";
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const EXPOSED = "etag, retry-after, location, x-request-id, x-version";
 const MAX_AGE_SECONDS = "7200";
+const PRINTABLE = /^[\x20-\x7e]*$/;
 
 export class Origins {
   private readonly allowed: ReadonlySet<string>;
@@ -19,7 +20,8 @@ export class Origins {
   }
 
   isAllowed(origin: string): boolean {
-    return this.all || this.allowed.has(origin);
+    // It is repeated in answers, which nothing but ASCII may be in.
+    return this.all ? PRINTABLE.test(origin) : this.allowed.has(origin);
   }
 
   /** Whether a WebSocket may be opened: browsers do that for any page, so the server has to look. */
@@ -35,10 +37,11 @@ export class Origins {
     const origin = headers.get("origin");
     if (origin === null || headers.get("access-control-request-method") === null) return undefined;
     if (!this.isAllowed(origin)) return reply(403, null, { vary: "origin" });
+    const asked = headers.get("access-control-request-headers");
     return reply(204, null, {
       "access-control-allow-origin": origin,
       "access-control-allow-methods": METHODS,
-      "access-control-allow-headers": headers.get("access-control-request-headers") ?? "content-type, x-api-key",
+      "access-control-allow-headers": asked !== null && PRINTABLE.test(asked) ? asked : "content-type, x-api-key",
       "access-control-max-age": MAX_AGE_SECONDS,
       vary: "origin, access-control-request-headers",
     });

@@ -4,6 +4,12 @@
 export const VERBS = ["read", "write", "delete", "range", "watch", "admin"] as const;
 export type Verb = (typeof VERBS)[number];
 
+/** The rate of one key or certificate: a second on average, and at once after a pause. */
+export interface KeyLimits {
+  readonly requestsPerSecond: number;
+  readonly burst: number;
+}
+
 /** Whoever has shown a key, a token or a certificate that counts. */
 export interface Principal {
   /** The public id of the API key: for logs, limits and metrics. A token has that of the key that it was made with. */
@@ -18,6 +24,8 @@ export interface Principal {
   mayAll(verb: Verb): boolean;
   /** What a token is told about: whether a change of `key` goes to its connections. Keys and certificates: nothing. */
   readonly subscribes: ((key: string) => boolean) | undefined;
+  /** The rate of the key, within its tenant's; of a token that of the key that it was made with. `undefined`: it has none of its own. */
+  readonly limits?: KeyLimits | undefined;
   /** Aborts when the key is revoked: connections of this principal end then. */
   readonly revoked: AbortSignal;
 }

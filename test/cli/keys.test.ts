@@ -42,6 +42,19 @@ describe("keys add", () => {
     expect((await principalOf(path, reader.text))?.mayAll("write")).toBe(false);
   });
 
+  test("gives a key a rate of its own, and shows it", async () => {
+    const path = scratch("rate.json");
+    const { id, text } = add(path, "--tenant", "acme", "--role", "reader", "--requests-per-second", "25");
+    expect((await principalOf(path, text))?.limits).toEqual({ requestsPerSecond: 25, burst: 25 });
+    expect(linesOf(cairn(["keys", "list", "--keys", path]).out)).toContainEqual(
+      expect.objectContaining({ id, limits: { requestsPerSecond: 25 } }),
+    );
+    for (const rate of ["0", "-1", "1.5", "many", ""]) {
+      const words = ["--tenant", "acme", "--role", "reader", `--requests-per-second=${rate}`];
+      expect([rate, cairn(["keys", "add", "--keys", path, ...words])]).toMatchObject([rate, { status: 2, out: "" }]);
+    }
+  });
+
   test("takes a role of the file, and refuses others with exit status 1 and nothing on standard output", async () => {
     const path = scratch("roles.json");
     writeFileSync(

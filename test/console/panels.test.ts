@@ -128,6 +128,10 @@ describe.skipIf(NO_CHROMIUM)("the console", () => {
     await page.getByText("Saved 9 bytes, durably.").waitFor();
     expect(await page.locator("#record-delete").isDisabled()).toBe(true);
     expect(records.get("order:1")).toBe("two books");
+    // The list of another search is no answer to one that is refused.
+    await page.locator("#prefix").fill("secret");
+    await page.getByText("This API key may not list these keys.").waitFor();
+    expect(await shownKeys()).toEqual([]);
     await page.getByRole("tab", { name: "Watch" }).click();
     await page.locator("#watch-prefix").fill("sec");
     await page.getByRole("button", { name: "Watch", exact: true }).click();

@@ -56,6 +56,37 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     expect(asked.filter((address) => /\/records\?/.test(address)).length).toBeLessThan(80);
   });
 
+  test("are those of the list that is read when keys are pressed", async () => {
+    for (const key of ["ant", "bear", "bee"]) await records.put(key, `value of ${key}`);
+    await signIn("admin");
+    await page.getByText("3 keys", { exact: true }).waitFor();
+    // All in one turn of the event loop: no answer of the server comes between.
+    await page.evaluate(() => {
+      const press = (key: string) =>
+        document.activeElement?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      const prefix = document.querySelector("#prefix") as HTMLInputElement;
+      prefix.focus();
+      prefix.value = "be";
+      prefix.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      press("Enter");
+      press("ArrowDown");
+    });
+    await expect.poll(valueShown).toBe("value of bee");
+    expect(await shownKeys()).toEqual(["bear", "bee"]);
+
+    // A search that fails ends the waiting: the next one is for the list that it brings.
+    const prefix = page.locator("#prefix");
+    await prefix.fill("odd");
+    await page.locator("#prefix-hex").check();
+    await page.getByText("Hex takes pairs").waitFor();
+    await page.locator("#prefix-hex").uncheck();
+    await prefix.fill("");
+    await prefix.press("Enter");
+    await page.keyboard.press("End");
+    await page.keyboard.press("ArrowUp");
+    await expect.poll(valueShown).toBe("value of bear");
+  });
+
   test("are edited as text, as JSON that is checked, and as hex", async () => {
     await records.put("text", "one\ntwo ½ 😀");
     await signIn("admin");
@@ -93,6 +124,21 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
     await page.getByLabel("Form of the value").selectOption("text");
     await page.getByText("no text that a field can hold").waitFor();
     expect(await page.getByLabel("Form of the value").inputValue()).toBe("hex");
+  });
+
+  test("that are saved as hex stay hex, though they are text as well", async () => {
+    await records.put("letters", "before");
+    await signIn("admin");
+    await page.getByRole("option", { name: "letters" }).click();
+    await expect.poll(valueShown).toBe("before");
+    await page.getByLabel("Form of the value").selectOption("hex");
+    await page.getByLabel("Value", { exact: true }).fill("61 62");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved 2 bytes, durably.").waitFor();
+    expect(records.get("letters")).toBe("ab");
+    expect(await page.getByLabel("Form of the value").inputValue()).toBe("hex");
+    // Another save writes what this field holds.
+    expect(await valueShown()).toBe("6162");
   });
 
   test("of bytes as keys are created, found by hex, and deleted", async () => {

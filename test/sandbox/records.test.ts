@@ -172,6 +172,8 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
           return Math.abs(Number(first.slice(5)) - share * 100_000);
         })
         .toBeLessThan(100);
+      // What is seen may lie in two pages, of which one is there before the other.
+      await expect.poll(() => page.locator("#keys .loading").count()).toBe(0);
       const keys = await shownKeys(page);
       const numbers = keys.map((key) => Number(key.slice(5)));
       expect(keys.length).toBeGreaterThan(8);
@@ -194,6 +196,106 @@ describe.skipIf(NO_CHROMIUM)("records", () => {
 
     expect(await page.locator("#keys [role=option]").count()).toBeLessThan(60);
     expect((await seenCount()) - before).toBeLessThan(15_000);
+  });
+
+  it("takes keys that are pressed while another list is read for that list", async () => {
+    await createStore(page, "pressed.cairn");
+    for (const key of ["bee", "bear", "ant"]) await saveRecord(page, key, `value of ${key}`);
+    // All in one turn of the event loop: no answer of the store comes between.
+    await page.evaluate(() => {
+      const press = (key: string) =>
+        document.activeElement?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      const prefix = document.querySelector("#prefix") as HTMLInputElement;
+      prefix.focus();
+      prefix.value = "be";
+      prefix.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      press("Enter");
+      press("ArrowDown");
+    });
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("value of bee");
+    expect(await shownKeys(page)).toEqual(["bear", "bee"]);
+    expect(await page.locator("#keys").getAttribute("aria-activedescendant")).toBe("keys-1");
+
+    // A new record that is begun meanwhile stays.
+    await page.evaluate(() => {
+      const prefix = document.querySelector("#prefix") as HTMLInputElement;
+      prefix.value = "";
+      prefix.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+      document.querySelector<HTMLElement>("#record-new")?.click();
+    });
+    await page.keyboard.type("new");
+    await page.getByText("3 keys", { exact: true }).waitFor();
+    await expect.poll(() => shownKeys(page)).toEqual(["ant", "bear", "bee"]);
+    expect(await page.getByLabel("Key", { exact: true }).inputValue()).toBe("new");
+
+    // So does what is chosen by the pointer.
+    await page.evaluate(() => {
+      const prefix = document.querySelector("#prefix") as HTMLInputElement;
+      prefix.value = "be";
+      prefix.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+      document.querySelector<HTMLElement>("#keys-0")?.click();
+    });
+    await page.getByText("2 keys", { exact: true }).waitFor();
+    await expect.poll(() => shownKeys(page)).toEqual(["bear", "bee"]);
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("value of ant");
+
+    // A search that fails brings no list: keys are for the one that is there.
+    await page.getByLabel("hex", { exact: true }).check();
+    await page.getByLabel("Prefix").fill("odd");
+    await page.getByText("Hex takes pairs").waitFor();
+    await page.locator("#keys").focus();
+    await page.keyboard.press("End");
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("value of bee");
+  });
+
+  it("goes on to another list although somebody writes while it is read", async () => {
+    // Lets what comes out of the worker wait, and counts what goes in.
+    await page.addInitScript(() => {
+      const gate = { opened: Promise.resolve(), open: () => {}, asked: 0 };
+      Object.assign(globalThis, { gate });
+      globalThis.Worker = class extends Worker {
+        constructor(url: string | URL, options?: WorkerOptions) {
+          super(url, options);
+          Object.defineProperty(this, "onmessage", {
+            set: (hear: (event: MessageEvent) => void) =>
+              this.addEventListener("message", (event) => void gate.opened.then(() => hear(event))),
+          });
+        }
+        override postMessage(message: unknown, transfer?: unknown): void {
+          gate.asked++;
+          super.postMessage(message, transfer as Transferable[]);
+        }
+      };
+    });
+    await page.reload();
+    type World = { gate: { opened: Promise<void>; open(): void; asked: number } };
+    const asked = (): Promise<number> => page.evaluate(() => (globalThis as unknown as World).gate.asked);
+    await createStore(page, "written.cairn");
+    for (const key of ["bee", "bear", "ant"]) await saveRecord(page, key, `value of ${key}`);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await other.getByRole("button", { name: "written.cairn" }).click();
+    await other.getByText("written.cairn is open.").waitFor();
+    await page.bringToFront();
+
+    await page.evaluate(() => {
+      const { gate } = globalThis as unknown as World;
+      gate.opened = new Promise((resolve) => {
+        gate.open = resolve;
+      });
+    });
+    await page.getByLabel("Prefix").fill("be");
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("ArrowDown");
+    await saveRecord(other, "beak", "");
+    await page.bringToFront();
+    // The panel asks whether somebody has written, and hears so before it has the keys that it searches.
+    const before = await asked();
+    await expect.poll(asked).toBeGreaterThan(before);
+    await page.evaluate(() => (globalThis as unknown as World).gate.open());
+    await expect.poll(() => page.getByLabel("Value", { exact: true }).inputValue()).toBe("value of bear");
+    expect(await shownKeys(page)).toEqual(["beak", "bear", "bee"]);
+    expect(await page.locator("#keys").getAttribute("aria-activedescendant")).toBe("keys-1");
   });
 
   it("goes where it is scrolled to in the moment an earlier scroll comes to rest", async () => {

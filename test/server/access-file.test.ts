@@ -225,6 +225,12 @@ describe("a keys file", () => {
       ['{"version":1,"keys":{"abcd":{"tenant":"a","role":"admin"}}}', /keys\.abcd\.tenant must be one of/],
       ['{"version":1,"tokens":{"secret":"hunter2"}}', /tokens\.secret must be 43 characters/],
       ['{"version":1,"certificates":{"AB":{}}}', /certificates\.AB must be named by a SHA-256/],
+      [
+        '{"version":1,"tenants":{"a":{}},"certificates":{"' +
+          "0".repeat(64) +
+          '":{"tenant":"a","role":"admin","limits":{"requestsPerSecond":0}}}}',
+        /limits\.requestsPerSecond must be/,
+      ],
     ];
     for (const [text, message] of wrong) {
       writeFileSync(path, text);
@@ -233,6 +239,16 @@ describe("a keys file", () => {
     const { file } = fileOf({ expires: "soon" });
     writeFileSync(path, JSON.stringify({ version: 1, ...file }));
     await expect(accessOf({ keys: path })).rejects.toThrow(/expires must be a date/);
+    for (const [limits, message] of [
+      [{}, /limits\.requestsPerSecond must be .*missing/],
+      [{ requestsPerSecond: 1.5 }, /limits\.requestsPerSecond must be/],
+      [{ requestsPerSecond: 1, burst: 0 }, /limits\.burst must be/],
+      [{ requestsPerSecond: 1, connections: 1 }, /limits\.connections is no field/],
+      [[], /limits must be an object/],
+    ] as const) {
+      writeFileSync(path, JSON.stringify({ version: 1, ...fileOf({ limits: limits as never }).file }));
+      await expect(accessOf({ keys: path })).rejects.toThrow(message);
+    }
     const open = await keysFile();
     const lines: string[] = [];
     chmodSync(open.path, 0o644);

@@ -2,8 +2,11 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, test } from "vitest";
+import { RawSocket, text, upgradeRequest } from "./frames.ts";
 import { get, Raw, statusesOf } from "./raw.ts";
-import { startWeb } from "./web.ts";
+import { batch, joined, operation, RiocClient } from "./rioc-client.ts";
+import { riocServer } from "./rioc-server.ts";
+import { somebody, startWeb } from "./web.ts";
 
 const COUNT = 10_000;
 
@@ -32,15 +35,22 @@ createInterface({ input: process.stdin }).on("line", (line) => {
 });
 `;
 
-test(`holds ${COUNT} idle connections, answers others at once, and keeps little for each`, async () => {
-  const server = await startWeb({ timeouts: { headerMs: 120_000, idleMs: 120_000 } });
-  const clients = spawn("node", ["-e", CLIENTS, String(server.port), String(COUNT)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
+/** A process with so many connections to `port`, and what it says. */
+function clientsOf(port: number): { tell(line: string): void; said(): Promise<string>; end(): void } {
+  const clients = spawn("node", ["-e", CLIENTS, String(port), String(COUNT)], { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => void clients.kill("SIGKILL"));
   const lines = createInterface({ input: clients.stdout })[Symbol.asyncIterator]();
-  const said = async (): Promise<string> => String((await lines.next()).value);
+  return {
+    tell: (line) => void clients.stdin.write(`${line}\n`),
+    said: async () => String((await lines.next()).value),
+    end: () => void clients.kill("SIGKILL"),
+  };
+}
+
+test(`holds ${COUNT} idle connections, answers others at once, and keeps little for each`, async () => {
+  const server = await startWeb({ timeouts: { headerMs: 120_000, idleMs: 120_000 } });
   const beforeSize = process.memoryUsage().rss;
+  const { tell, said, end } = clientsOf(server.port);
   expect(await said()).toBe("open");
   await expect.poll(() => server.connections.http).toBe(COUNT);
   const asked = async (): Promise<number> => {
@@ -52,14 +62,59 @@ test(`holds ${COUNT} idle connections, answers others at once, and keeps little 
   };
   expect(await asked()).toBeLessThan(2_000);
   // Each has asked once, and idles again.
-  clients.stdin.write(`${get("/").replaceAll("\r\n", "~")}\n`);
+  tell(get("/").replaceAll("\r\n", "~"));
   expect(await said()).toBe("sent");
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   expect(await asked()).toBeLessThan(5_000);
   const perConnection = (process.memoryUsage().rss - beforeSize) / COUNT;
   expect(perConnection).toBeLessThan(40_000);
-  clients.stdin.write("closed\n");
+  tell("closed");
   expect(await said()).toBe("closed 0");
-  clients.kill("SIGKILL");
+  end();
   await expect.poll(() => server.connections.http, { timeout: 60_000 }).toBe(0);
+});
+
+test(`holds ${COUNT} idle WebSockets, answers others at once, and keeps little for each`, async () => {
+  const server = await startWeb({
+    timeouts: { headerMs: 120_000, idleMs: 600_000 },
+    upgrade: () => ({
+      principal: somebody(),
+      begin: (socket) => ({ message: (text) => socket.send(text), drained: () => {}, closed: () => {} }),
+    }),
+  });
+  const beforeSize = process.memoryUsage().rss;
+  const { tell, said, end } = clientsOf(server.port);
+  expect(await said()).toBe("open");
+  tell(upgradeRequest().replaceAll("\r\n", "~"));
+  expect(await said()).toBe("sent");
+  await expect.poll(() => server.connections.webSocket, { timeout: 60_000 }).toBe(COUNT);
+  const other = await RawSocket.to(server.port);
+  other.raw.write(text("asked"));
+  await other.until(1);
+  expect(other.texts).toEqual(["asked"]);
+  other.raw.destroy();
+  expect((process.memoryUsage().rss - beforeSize) / COUNT).toBeLessThan(40_000);
+  tell("closed");
+  expect(await said()).toBe("closed 0");
+  end();
+  await expect.poll(() => server.connections.webSocket, { timeout: 60_000 }).toBe(0);
+});
+
+test(`holds ${COUNT} idle connections of RIOC, answers others at once, and keeps little for each`, async () => {
+  const server = await riocServer();
+  onTestFinished(() => server.close());
+  const beforeSize = process.memoryUsage().rss;
+  const { tell, said, end } = clientsOf(server.listener.port);
+  expect(await said()).toBe("open");
+  await expect.poll(() => server.inFlight.connections, { timeout: 60_000 }).toBe(COUNT);
+  const other = await RiocClient.open(server.listener.port);
+  await other.send(joined(batch(2), operation(2, "k", "v"), operation(1, "k")));
+  expect((await other.reply()).status).toBe(0);
+  expect(Buffer.from((await other.reply()).body).toString()).toBe("v");
+  await other.close();
+  expect((process.memoryUsage().rss - beforeSize) / COUNT).toBeLessThan(60_000);
+  tell("closed");
+  expect(await said()).toBe("closed 0");
+  end();
+  await expect.poll(() => server.inFlight.connections, { timeout: 60_000 }).toBe(0);
 });

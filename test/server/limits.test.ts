@@ -55,6 +55,30 @@ test("a tenant that asks too much is told when to try again, and others are not 
   expect(limits.request(who("a"))).toBeGreaterThan(0);
 });
 
+test("a key's own rate is kept within its tenant's, whose refusals take nothing of it, and is forgotten when it is full", () => {
+  const { limits, clock } = limited(WIDE, LIMITS);
+  const own = { ...who("a"), limits: { requestsPerSecond: 1, burst: 2 } };
+  expect([limits.request(own), limits.request(own)]).toEqual([0, 0]);
+  expect(limits.request(own)).toBeCloseTo(1);
+  // What it was refused is not taken from the tenant: three of five are left.
+  for (let count = 0; count < 3; count++) expect(limits.request(who("a"))).toBe(0);
+  expect(limits.request(who("a"))).toBeGreaterThan(0);
+  clock.now += 1_000;
+  for (let count = 0; count < 5; count++) expect(limits.request(who("a"))).toBe(0);
+  // The tenant's refusal leaves the key what it has.
+  expect(limits.request(own)).toBeCloseTo(0.1);
+  clock.now += 100;
+  expect(limits.request(own)).toBe(0);
+  expect(limits.request(own)).toBeGreaterThan(0.5);
+  // Other limits are in force at once; a batch counts as many.
+  const wider = { ...own, limits: { requestsPerSecond: 100, burst: 4 } };
+  clock.now += 10_000;
+  expect([limits.request(wider, 4), limits.request(wider) > 0]).toEqual([0, true]);
+  clock.now += 10_000;
+  limits.sweep();
+  expect(limits.request(own)).toBe(0);
+});
+
 test("what all tenants ask together has a limit, whose refusals take nothing", () => {
   const { limits, clock } = limited(LIMITS, WIDE);
   for (let count = 0; count < 5; count++) expect(limits.request(who(`t${count}`))).toBe(0);

@@ -1,7 +1,7 @@
 /** Requests over real sockets: how they come, and what is no request. */
 import { expect, test } from "vitest";
 import { reply, responseOf } from "../../adapters/server/reply.ts";
-import { get, Raw, statusesOf } from "./raw.ts";
+import { delay, get, Raw, statusesOf } from "./raw.ts";
 import { startWeb } from "./web.ts";
 
 const echo = async (request: Request): Promise<Response> =>
@@ -280,3 +280,82 @@ function streamOf(...texts: string[]): ReadableStream<Uint8Array> {
     },
   });
 }
+
+test("takes nothing off a header's value but blanks: a bare CR, LF or another control character in it is 400", async () => {
+  const seen: string[] = [];
+  const server = await startWeb({
+    handle: async (request) => {
+      seen.push(`${request.method} ${new URL(request.url).pathname}`);
+      return reply(200, await request.text());
+    },
+  });
+  const lines = [
+    "X: a\n",
+    "X: a\n\nGET /smuggled HTTP/1.1",
+    "X:\na",
+    "X: a\r",
+    "Transfer-Encoding:\x0bchunked",
+    "Transfer-Encoding: chunked\x0c",
+    "Transfer-Encoding:\nchunked",
+    "Content-Length:\x0b3",
+    "Content-Length: 3\x0c",
+    "Connection: \x0bclose",
+  ];
+  for (const line of lines) {
+    const raw = await Raw.to(server.port);
+    raw.write(`POST /a HTTP/1.1\r\nHost: x\r\n${line}\r\n\r\n3\r\nabc\r\n0\r\n\r\n`);
+    expect([line, statusesOf(await raw.end())]).toEqual([line, [400]]);
+  }
+  // Bytes that are no ASCII are the value's: this one is no coding that is known.
+  const raw = await Raw.to(server.port);
+  raw.write(Buffer.from("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\xa0chunked\r\n\r\n0\r\n\r\n", "latin1"));
+  expect(statusesOf(await raw.end())).toEqual([501]);
+  expect(seen).toEqual([]);
+});
+
+test("refuses hosts of which no URL can be made, so that no handler fails at one", async () => {
+  const server = await startWeb({ handle: async (request) => reply(200, new URL(request.url).host) });
+  for (const host of ["a:b:c", "%zz", "[", "[::1", "1.2.3.4.5.6", "x:99999", "a/b", "a@b", "a b"]) {
+    const raw = await Raw.to(server.port);
+    raw.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    expect([host, statusesOf(await raw.end())]).toEqual([host, [400]]);
+  }
+  for (const host of ["", "localhost", "[::1]:80", "a_b.example:1", "127.0.0.1:65535"]) {
+    const raw = await Raw.to(server.port);
+    raw.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    expect([host, statusesOf(await raw.end())]).toEqual([host, [200]]);
+  }
+});
+
+test("takes a head of exactly the size that one may have, also where its end comes later", async () => {
+  const server = await startWeb({ handle: async () => reply(200, "") });
+  for (const [more, status] of [
+    [0, 200],
+    [1, 431],
+  ] as const) {
+    const start = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ";
+    const head = `${start}${"l".repeat(32_768 - start.length + more)}\r\n\r\n`;
+    for (const cut of [head.length, head.length - 1, head.length - 3]) {
+      const raw = await Raw.to(server.port);
+      raw.write(head.slice(0, cut));
+      await delay(20);
+      raw.write(head.slice(cut));
+      expect([more, cut - head.length, statusesOf(await raw.end())]).toEqual([more, cut - head.length, [status]]);
+    }
+  }
+});
+
+test("a client that goes on sending gets the answer that refuses it", async () => {
+  const server = await startWeb();
+  for (let n = 0; n < 20; n++) {
+    const raw = await Raw.to(server.port);
+    const failed = new Promise((resolve) => raw.socket.once("error", resolve));
+    raw.write("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n");
+    for (let piece = 0; piece < 40; piece++) {
+      raw.write(get("/more"));
+      if (piece % 3 === 0) await delay(0);
+    }
+    expect(statusesOf(await raw.end())).toEqual([400]);
+    expect(await Promise.race([failed, delay(1)])).toBeUndefined();
+  }
+});

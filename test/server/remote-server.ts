@@ -86,6 +86,8 @@ export async function serve(store: Store, options: ServerOptions): Promise<Remot
       authenticate: (text) => found(keys, text),
       verifyToken: (text) => found(tokens, text),
       tenant: (name) => ({ namespace: name === "whole" ? "" : name }),
+      denied: () => undefined,
+      audit: { admin: () => undefined },
     },
     limits: {
       request: ({ tenant }) => request?.(tenant) ?? 0,

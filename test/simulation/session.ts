@@ -420,6 +420,8 @@ export class Session {
       (code === "DEVICE_WRITE" && broken) ||
       (code === "DEVICE_READ" && this.struck("read-error")) ||
       (code === "CORRUPT" && this.isSilent) ||
+      // A claim that the device wrote elsewhere is not there when it is looked for: as if somebody had written over it.
+      (code === "FENCED" && this.isSilent) ||
       // A compaction that a close overtakes finds a core that takes no calls.
       ((code === "CLOSED" || code === "POISONED") && this.isClosing) ||
       (code === "POISONED" && (broken || this.struck("read-error") || this.isSilent));
@@ -451,7 +453,8 @@ export class Session {
       this.model.delete(key);
       this.coverage.expired++;
     }
-    if (!this.isSilent) expectWholeCheckpoints(this.store.stats());
+    // One that the device refuses to read gives way to the older one.
+    if (!this.isSilent && !this.struck("read-error")) expectWholeCheckpoints(this.store.stats());
     const { version } = this.store;
     if (version < this.versionHighest && !this.isSilent) {
       throw new Violation(`versions go on at ${version}, and ${this.versionHighest} was given out before`);

@@ -20,7 +20,7 @@ export interface OpenTransaction {
   commit: Commit;
   /** Commits that there were when it began. */
   began: number;
-  /** Whether a key that it read can expire: then it may be refused without a write. */
+  /** Whether a key that it read expires, or has expired: then it may be refused without a write. */
   mayExpire: boolean;
   goOn(): void;
   outcome: Promise<"done" | "conflict" | undefined>;
@@ -84,7 +84,10 @@ export const TRANSACTION_OPERATIONS = {
     );
     // A deletion says whether the key was there: it reads it.
     for (const [key, value] of commit) if (value === undefined) looked.add(key);
-    const mayExpire = [...looked].some((key) => state.get(key)?.expiresAt !== undefined);
+    // Taking away what expired before counts as a write, whenever the store comes to it.
+    const expires = (key: string): boolean =>
+      session.timeline.valuesOf(key, 0, session.issued).some((value) => value?.expiresAt !== undefined);
+    const mayExpire = [...looked].some(expires);
     session.transaction = { reads: looked, commit, began: session.issued, mayExpire, goOn, outcome };
   },
 

@@ -251,6 +251,20 @@ test("a listener that throws disturbs nothing", async () => {
   await store.close();
 });
 
+test("transact resolves when what it was told is on stable storage, though it wrote nothing", async () => {
+  const device = new PowerDevice();
+  const store = await open(device, { durability: "manual" });
+  await store.put("gone", "1");
+  const promise = store.del("gone");
+  expect(await store.transact((tx) => tx.delete("gone"))).toBe(false);
+  expect(await valueAfterCut(device, "gone")).toBeUndefined();
+  await promise;
+  const syncs = device.count("sync");
+  expect(await store.transact((tx) => tx.has("gone"))).toBe(false);
+  expect(device.count("sync"), "nothing to make durable, no sync").toBe(syncs);
+  await store.close();
+});
+
 describe('what a call under the durability "sync" says', () => {
   const CALLS: [string, (store: Store) => unknown, unknown][] = [
     ["delete of an absent key", (store) => store.delete("gone"), false],
@@ -259,6 +273,9 @@ describe('what a call under the durability "sync" says', () => {
     ["clear of an empty range", (store) => store.clear({ prefix: "gone" }), 0],
     ["update of an absent key to nothing", (store) => store.update("gone", () => undefined), undefined],
     ["batch whose condition fails", (store) => store.batch().set("held", "2", { ifVersion: null }).commit(), [false]],
+    ["batch without operations", (store) => store.batch().commit(), []],
+    ["transaction that deletes an absent key", (store) => store.transaction((tx) => tx.delete("gone")), false],
+    ["transaction that only reads", (store) => store.transaction((tx) => tx.get("gone")), undefined],
   ];
 
   for (const [name, call, answer] of CALLS) {

@@ -32,6 +32,7 @@ interface GrantOptions extends FileOptions {
   expires?: string;
   namespace?: string;
   operator?: true;
+  requestsPerSecond?: number;
 }
 
 const ROLES = `${Object.keys(BUILT_IN_ROLES).join(", ")}, or a role of the file`;
@@ -92,6 +93,7 @@ function grantOptions(command: Command): Command {
     .requiredOption("--role <role>", ROLES)
     .option("--name <text>", "what it is for")
     .option("--expires <moment>", "when it ends, in ISO 8601: 2030-01-31 or 2030-01-31T12:00:00Z", momentOf)
+    .option("--requests-per-second <count>", "a rate of its own, within its tenant's", rateOf)
     .option("--namespace <name>", "of a new tenant: the store's namespace; \"\" for the store's own keys")
     .option("--operator", "the tenant's admins may see to the store as a whole; the first tenant's may");
 }
@@ -134,7 +136,7 @@ async function list({ keys: path }: FileOptions): Promise<void> {
 
 /** Picked one by one: what the file may come to hold is not printed by mistake. */
 function shownOf(entry: GrantEntry | KeyEntry): object {
-  const { tenant, role, name, created, expires } = entry;
+  const { tenant, role, name, created, expires, limits } = entry;
   const until = "previous" in entry ? entry.previous?.until : undefined;
   const isExpired = expires !== undefined && Date.parse(expires) <= Date.now();
   return {
@@ -143,6 +145,7 @@ function shownOf(entry: GrantEntry | KeyEntry): object {
     ...(name === undefined ? {} : { name }),
     ...(created === undefined ? {} : { created }),
     ...(expires === undefined ? {} : { expires, expired: isExpired }),
+    ...(limits === undefined ? {} : { limits }),
     ...(until === undefined || Date.parse(until) <= Date.now() ? {} : { previousUntil: until }),
   };
 }
@@ -231,6 +234,12 @@ function graceOf(text: string): number {
   const seconds = Number(text);
   if (text.trim() !== "" && Number.isInteger(seconds) && seconds >= 0 && seconds <= GRACE_SECONDS_MAX) return seconds;
   throw new InvalidArgumentError(`It must be a number of seconds from 0 to ${GRACE_SECONDS_MAX}.`);
+}
+
+function rateOf(text: string): number {
+  const rate = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(rate) && rate >= 1) return rate;
+  throw new InvalidArgumentError("It must be a whole number of at least 1.");
 }
 
 function notFound(message: string): void {

@@ -5,6 +5,7 @@
  * 2. Only what counts is remembered: whoever guesses fills no memory.
  * 3. A changed file is in force about half a second later. One that is wrong changes nothing, and is logged.
  */
+import { isUtf8 } from "node:buffer";
 import { timingSafeEqual } from "node:crypto";
 import type { ServerConfig, Settings } from "../config.ts";
 import { ServerFailure } from "../failure.ts";
@@ -38,6 +39,8 @@ export interface Origin {
   address?: string | undefined;
   /** `rest`, `websocket`, `rioc`, … */
   protocol?: string | undefined;
+  /** What was asked for, where verb and record do not say it. */
+  operation?: string | undefined;
 }
 
 const TOKEN_LIFETIME_MS = 7_200_000;
@@ -295,7 +298,12 @@ export class Access {
 const RECORD_SIZE_MAX = 128;
 
 function shortened(key: string | Uint8Array): string {
-  const text =
-    typeof key === "string" ? key : `base64:${Buffer.from(key.subarray(0, RECORD_SIZE_MAX)).toString("base64")}`;
+  const text = typeof key === "string" ? key : textOrBase64(key);
   return text.length > RECORD_SIZE_MAX ? `${text.slice(0, RECORD_SIZE_MAX)}…` : text;
+}
+
+/** Of the beginning of a key, where that is text. */
+function textOrBase64(key: Uint8Array): string {
+  const bytes = Buffer.from(key.subarray(0, 2 * RECORD_SIZE_MAX));
+  return isUtf8(bytes) ? bytes.toString() : `base64:${bytes.subarray(0, RECORD_SIZE_MAX).toString("base64")}`;
 }

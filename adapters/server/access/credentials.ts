@@ -5,9 +5,9 @@
  * stands for does not change; else its signal aborts, and whoever was let in by it must show what it has again.
  */
 import { setMaxListeners } from "node:events";
-import type { Principal, Verb } from "../principal.ts";
+import type { KeyLimits, Principal, Verb } from "../principal.ts";
 import { BUILT_IN_ROLES, type GrantEntry, type KeysFile } from "./keys-format.ts";
-import type { Limits } from "./limit-fields.ts";
+import { keyLimitsOf, type Limits } from "./limit-fields.ts";
 import { Role } from "./roles.ts";
 
 /** A tenant, as the other parts of the server know it. */
@@ -33,7 +33,7 @@ export class Credential {
   /** SHA-256 of the secret, or of the certificate. */
   readonly hash: Buffer;
   readonly role: Role;
-  readonly principal: Principal;
+  readonly principal: RolePrincipal;
   /** When it stops to count, in milliseconds since the epoch. */
   expiresMs: number;
   /** Everything that it stands for: two with the same one are the same. */
@@ -106,19 +106,24 @@ export function directoryOf(file: KeysFile, before: Directory): Directory {
     same.expiresMs = expiresMs;
     return same;
   };
+  const limited = (credential: Credential, { limits }: GrantEntry): Credential => {
+    // Whoever is connected stays, and has the new rate.
+    credential.principal.limits = keyLimitsOf(limits);
+    return credential;
+  };
 
   const keys = new Map<string, readonly Credential[]>();
   for (const [id, entry] of Object.entries(file.keys ?? {})) {
-    const credentials = [credentialOf(id, entry.sha256, entry, undefined)];
+    const credentials = [limited(credentialOf(id, entry.sha256, entry, undefined), entry)];
     if (entry.previous !== undefined) {
-      credentials.push(credentialOf(id, entry.previous.sha256, entry, entry.previous.until));
+      credentials.push(limited(credentialOf(id, entry.previous.sha256, entry, entry.previous.until), entry));
     }
     keys.set(id, credentials);
   }
   const certificates = new Map<string, Credential>();
   const byId = new Map(keys);
   for (const [fingerprint, entry] of Object.entries(file.certificates ?? {})) {
-    const credential = credentialOf(certificateId(fingerprint), fingerprint, entry, undefined);
+    const credential = limited(credentialOf(certificateId(fingerprint), fingerprint, entry, undefined), entry);
     certificates.set(fingerprint, credential);
     byId.set(credential.id, [credential]);
   }
@@ -167,6 +172,7 @@ class RolePrincipal implements Principal {
   readonly tenant: string;
   readonly subscribes = undefined;
   readonly revoked: AbortSignal;
+  limits: KeyLimits | undefined = undefined;
   readonly #role: Role;
   readonly #isOperator: boolean;
   /** Whether byte keys may lie in the namespaces of others: those of the store's own keys may. */

@@ -11,6 +11,8 @@ export interface Grant {
   name?: string | undefined;
   /** ISO 8601. */
   expires?: string | undefined;
+  /** A rate of its own. */
+  requestsPerSecond?: number | undefined;
   /** Of a tenant that is made with it; default: its name. */
   namespace?: string | undefined;
   /** Whether the tenant's admins may see to the store as a whole; of a new one default: when it is the first. */
@@ -131,13 +133,14 @@ function addTenant(file: KeysFile, grant: Grant): Omit<KeysChange, "id"> {
   return { tenant, role, isNewTenant: true, isOperator };
 }
 
-function entryOf({ tenant, role, name, expires }: Grant): GrantEntry {
+function entryOf({ tenant, role, name, expires, requestsPerSecond }: Grant): GrantEntry {
   return {
     tenant,
     role,
     ...(name === undefined ? {} : { name }),
     created: new Date().toISOString(),
     ...(expires === undefined ? {} : { expires }),
+    ...(requestsPerSecond === undefined ? {} : { limits: { requestsPerSecond } }),
   };
 }
 

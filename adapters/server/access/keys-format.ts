@@ -10,7 +10,7 @@
  *     "tenants":      { "acme": { "namespace": "acme", "operator": true, "limits": { "requestsPerSecond": 100 } } },
  *     "roles":        { "orders": [{ "prefix": "order:", "verbs": ["read", "write"] }] },
  *     "keys":         { "<id>": { "tenant": "acme", "role": "orders", "name": "shop", "sha256": "<64 hex>",
- *                                 "created": "<ISO>", "expires": "<ISO>", "previous": { "sha256": "…", "until": "<ISO>" } } },
+ *                                 "created": "<ISO>", "expires": "<ISO>", "limits": { "requestsPerSecond": 10 }, "previous": { "sha256": "…", "until": "<ISO>" } } },
  *     "certificates": { "<SHA-256 of the certificate, 64 hex>": { "tenant": "acme", "role": "reader" } },
  *     "tokens":       { "secret": "<43 base64url>", "previous": { "secret": "…", "until": "<ISO>" } } }
  */
@@ -18,7 +18,7 @@ import { randomBytes } from "node:crypto";
 import { CairnError } from "../../../store/error.ts";
 import { VERBS, type Verb } from "../principal.ts";
 import { flagOf, listOf, momentOf, record, refuseUnknown, textOf, wrong } from "./fields.ts";
-import { type Limits, partialLimits } from "./limit-fields.ts";
+import { checkGrantLimits, type GrantLimits, type Limits, partialLimits } from "./limit-fields.ts";
 
 export const KEYS_VERSION = 1;
 
@@ -47,6 +47,8 @@ export interface GrantEntry {
   created?: string;
   /** From when it counts no more. */
   expires?: string;
+  /** A rate of its own, within that of its tenant. `burst` by default as much as `requestsPerSecond`. */
+  limits?: GrantLimits;
 }
 
 export interface KeyEntry extends GrantEntry {
@@ -142,7 +144,7 @@ export function parseKeys(value: unknown, place: string): KeysFile {
     const field = `${inPlace("certificates")}.${fingerprint}`;
     if (!SHA256.test(fingerprint)) throw wrong(field, fingerprint, "named by a SHA-256 in 64 lower-case hex digits");
     const grant = record(entry, field);
-    refuseUnknown(grant, ["tenant", "role", "name", "created", "expires"], field);
+    refuseUnknown(grant, ["tenant", "role", "name", "created", "expires", "limits"], field);
     checkGrant(grant, checked, field);
   }
   if (file["tokens"] !== undefined) checkTokens(file["tokens"], inPlace("tokens"));
@@ -195,7 +197,7 @@ function checkRoles(value: unknown, place: string): void {
 function checkKey(id: string, value: unknown, file: KeysFile, field: string): void {
   if (!KEY_ID.test(id)) throw wrong(field, id, "named by 4 to 32 letters and digits");
   const entry = record(value, field);
-  refuseUnknown(entry, ["tenant", "role", "name", "created", "expires", "sha256", "previous"], field);
+  refuseUnknown(entry, ["tenant", "role", "name", "created", "expires", "limits", "sha256", "previous"], field);
   checkGrant(entry, file, field);
   checkHash(entry["sha256"], `${field}.sha256`);
   if (entry["previous"] === undefined) return;
@@ -219,6 +221,7 @@ function checkGrant(grant: Record<string, unknown>, file: KeysFile, field: strin
   textOf(grant["name"], `${field}.name`);
   momentOf(grant["created"], `${field}.created`);
   momentOf(grant["expires"], `${field}.expires`);
+  checkGrantLimits(grant["limits"], `${field}.limits`);
 }
 
 function checkTokens(value: unknown, field: string): void {

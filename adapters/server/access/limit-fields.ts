@@ -1,5 +1,6 @@
 /** Limits as the configuration and the keys file have them. */
-import { countOf, record, refuseUnknown } from "./fields.ts";
+import type { KeyLimits } from "../principal.ts";
+import { countOf, record, refuseUnknown, wrong } from "./fields.ts";
 
 /** What a server, or one tenant, may take. Counts, bytes, and requests in a second. */
 export interface Limits {
@@ -28,6 +29,27 @@ const LIMIT_FIELDS = [
   "frameBytes",
   "sendQueueBytes",
 ] as const satisfies readonly (keyof Limits)[];
+
+/** What a key or certificate may take of what its tenant may. */
+export type GrantLimits = Pick<Limits, "requestsPerSecond"> & Partial<Pick<Limits, "burst">>;
+
+/** Checks limits of a key or certificate in the keys file. */
+export function checkGrantLimits(given: unknown, field: string): void {
+  if (given === undefined) return;
+  const limits = record(given, field);
+  refuseUnknown(limits, ["requestsPerSecond", "burst"], field);
+  const allowed = "a whole number of at least 1";
+  const rate = countOf(limits["requestsPerSecond"], `${field}.requestsPerSecond`, 1, Number.MAX_SAFE_INTEGER);
+  if (rate === undefined) throw wrong(`${field}.requestsPerSecond`, undefined, allowed);
+  countOf(limits["burst"], `${field}.burst`, 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** The same, with what is missing decided: at once may come what may come in a second. */
+export function keyLimitsOf(limits: GrantLimits | undefined): KeyLimits | undefined {
+  if (limits === undefined) return undefined;
+  const { requestsPerSecond, burst = requestsPerSecond } = limits;
+  return { requestsPerSecond, burst };
+}
 
 /** The limits of a tenant: its own where it has some, else `base`. `undefined` fields are left to `base`. */
 export function limitsOver(base: Limits, own: Partial<Limits> | undefined): Limits {

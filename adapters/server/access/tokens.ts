@@ -12,7 +12,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { ServerFailure } from "../failure.ts";
-import type { Principal, Verb } from "../principal.ts";
+import type { KeyLimits, Principal, Verb } from "../principal.ts";
 import type { Credential } from "./credentials.ts";
 import { globMatcher } from "./globs.ts";
 import { compilePattern, compileSimplePattern } from "./patterns.ts";
@@ -139,6 +139,10 @@ export class TokenPrincipal implements Principal {
     this.subscribes = (key) => isSubscribed(key) && issuer.may("watch", key);
     this.#allows =
       claims.accessPattern === undefined ? isSubscribed : compilePattern(claims.accessPattern, "accessPattern");
+  }
+
+  get limits(): KeyLimits | undefined {
+    return this.#issuer.limits;
   }
 
   may(verb: Verb, key: string | Uint8Array): boolean {

@@ -1,5 +1,5 @@
 /**
- * What may go on: requests, long-lived connections and bytes in flight, for each tenant and in all.
+ * What may go on: requests, long-lived connections and bytes in flight, for each tenant and in all; requests also for keys that have a rate.
  *
  * 1. A refusal takes nothing, from none of the budgets.
  * 2. What is remembered is bounded: tenants are those of the keys file, and one without a trace is forgotten; addresses are at most
@@ -8,6 +8,7 @@
 import type { LimitKeeper } from "../context.ts";
 import type { Principal } from "../principal.ts";
 import { Bucket } from "./bucket.ts";
+import { KeyRates } from "./key-rates.ts";
 
 /** The limits that are kept here, of the server or of a tenant. */
 export interface KeptLimits {
@@ -50,6 +51,7 @@ export class Limiter implements LimitKeeper {
   private readonly all: Account;
   private readonly limitsOf: (tenant: string) => KeptLimits;
   private readonly tenants = new Map<string, Account>();
+  private readonly rates = new KeyRates();
   private readonly failures = new Map<string, Bucket>();
   private readonly now: () => number;
 
@@ -60,10 +62,13 @@ export class Limiter implements LimitKeeper {
     this.limitsOf = limitsOf;
   }
 
-  request({ tenant }: Pick<Principal, "tenant">, cost = 1): number {
+  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost = 1): number {
     const now = this.now();
-    const account = this.accountOf(tenant);
-    const wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
+    const account = this.accountOf(principal.tenant);
+    const { limits } = principal;
+    const own = limits === undefined ? undefined : this.rates.of(principal.id, limits, now);
+    let wait = Math.max(account.requests.wait(cost, now), this.all.requests.wait(cost, now));
+    if (own !== undefined) wait = Math.max(wait, own.wait(cost, now));
     if (wait > 0) {
       this.refusedRequests += cost;
       account.refused += cost;
@@ -71,6 +76,7 @@ export class Limiter implements LimitKeeper {
     }
     account.admitted += cost;
     account.requests.take(cost);
+    own?.take(cost);
     this.all.requests.take(cost);
     return 0;
   }
@@ -137,10 +143,11 @@ export class Limiter implements LimitKeeper {
   }
 
   /** Requests that another process of the same server has let through: they are owed here, too. */
-  spent({ tenant }: Pick<Principal, "id" | "tenant">, cost: number): void {
+  spent({ id, tenant, limits }: Pick<Principal, "id" | "tenant" | "limits">, cost: number): void {
     const now = this.now();
-    const { requests } = this.accountOf(tenant);
-    for (const bucket of [requests, this.all.requests]) {
+    const buckets = [this.accountOf(tenant).requests, this.all.requests];
+    if (limits !== undefined) buckets.push(this.rates.of(id, limits, now));
+    for (const bucket of buckets) {
       bucket.wait(cost, now);
       bucket.take(cost);
     }
@@ -169,6 +176,7 @@ export class Limiter implements LimitKeeper {
   /** Forgets what leaves no trace. Called now and then. */
   sweep(): void {
     const now = this.now();
+    this.rates.sweep(now);
     for (const [tenant, account] of this.tenants) {
       const { connections, connectionsElsewhere, bytes, bytesElsewhere, requests } = account;
       if (connections + connectionsElsewhere + bytes + bytesElsewhere > 0 || !requests.isFull(now)) continue;

@@ -6,12 +6,16 @@
  *    may have any size.
  */
 import { ServerFailure } from "../failure.ts";
+import { HeldBytes } from "./held-bytes.ts";
 
 /** Bytes that wait for a reader before the connection is paused. */
 const QUEUE_SIZE = 131_072;
+/** The same for pieces, each of which weighs far more than a byte. */
+const QUEUE_COUNT = 512;
 /** Bytes of the line before a chunk, extensions and all. */
 const CHUNK_LINE_MAX = 256;
 const TRAILER_SIZE_MAX = 4096;
+const TRAILER = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*$/;
 
 /** What a body asks of its connection. */
 export interface BodySource {
@@ -64,11 +68,14 @@ export class Body {
       return size;
     }
     let at = 0;
+    // Chunks of a byte each are one piece, not as many.
+    const payload = new HeldBytes();
     while (at < chunk.length && !this.chunks.isDone) {
       const count = this.chunks.payload(chunk, at);
-      if (count > 0) this.add(chunk.subarray(at, at + count));
+      if (count > 0) payload.add(chunk.subarray(at, at + count));
       at += count === 0 ? this.chunks.frame(chunk, at) : count;
     }
+    if (payload.size > 0) this.add(payload.bytes);
     if (this.chunks.isDone) this.complete();
     return at;
   }
@@ -86,7 +93,11 @@ export class Body {
     }
     this.queue.push(own);
     this.queued += own.length;
-    if (this.queued >= QUEUE_SIZE) this.source.enough();
+    if (this.isHigh) this.source.enough();
+  }
+
+  private get isHigh(): boolean {
+    return this.queued >= QUEUE_SIZE || this.queue.length >= QUEUE_COUNT;
   }
 
   private complete(): void {
@@ -111,7 +122,7 @@ export class Body {
     const first = this.queue.shift();
     if (first !== undefined) {
       this.queued -= first.length;
-      if (this.queued < QUEUE_SIZE && !this.isComplete) this.source.wanted();
+      if (!this.isHigh && !this.isComplete) this.source.wanted();
       return first;
     }
     if (this.failure !== undefined) return Promise.reject(this.failure);
@@ -136,14 +147,12 @@ export class Body {
   }
 
   private async collect(): Promise<Uint8Array> {
-    const pieces: Uint8Array[] = [];
-    let size = 0;
+    const bytes = new HeldBytes();
     for (let piece = await this.next(); piece !== undefined; piece = await this.next()) {
-      size += piece.length;
-      this.checkSize(size);
-      pieces.push(piece);
+      this.checkSize(bytes.size + piece.length);
+      bytes.add(piece);
     }
-    return joined(pieces);
+    return new Uint8Array(bytes.bytes);
   }
 
   private checkSize(size: number): void {
@@ -223,6 +232,7 @@ class Chunks {
     } else if (this.state === "trailer") {
       // Trailers are passed over; the empty line ends them.
       if (line === "") this.isDone = true;
+      else if (!TRAILER.test(line)) throw malformed();
     } else {
       const size = /^([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e]*)?$/.exec(line);
       if (size === null) throw malformed();

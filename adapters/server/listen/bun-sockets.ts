@@ -45,6 +45,7 @@ class BunConnection implements Connection {
   private readonly traffic: { received: number; sent: number };
   private queue: Uint8Array[] = [];
   private isEnding = false;
+  private isInputEnded = false;
   private isClosed = false;
 
   constructor(socket: BunSocket, secure: boolean, traffic: { received: number; sent: number }) {
@@ -89,7 +90,7 @@ class BunConnection implements Connection {
       this.queue.shift();
       first = this.queue[0];
     }
-    if (this.isEnding) this.socket.end();
+    if (this.isEnding) this.finish();
     else this.handler.drained();
   }
 
@@ -110,7 +111,19 @@ class BunConnection implements Connection {
   end(): void {
     if (this.isClosed || this.isEnding) return;
     this.isEnding = true;
-    if (this.buffered === 0) this.socket.end();
+    if (this.buffered === 0) this.finish();
+  }
+
+  /** Ends this side alone while the other one may send: Bun's `end` would close both, and what then comes takes the last answer along. */
+  private finish(): void {
+    if (this.isInputEnded) this.socket.end();
+    else this.socket.shutdown();
+  }
+
+  onEnd(): void {
+    this.isInputEnded = true;
+    this.handler.ended();
+    if (this.isEnding && this.buffered === 0) this.socket.end();
   }
   destroy(): void {
     if (!this.isClosed) this.socket.terminate();
@@ -137,7 +150,7 @@ export async function listenOnBun(options: SocketOptions): Promise<SocketListene
         socket.data.handler.data(chunk);
       },
       drain: (socket) => socket.data.onDrain(),
-      end: (socket) => socket.data.handler.ended(),
+      end: (socket) => socket.data.onEnd(),
       close: (socket) => socket.data?.onClose(),
       // "close" follows.
       error: () => {},

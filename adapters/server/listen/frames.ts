@@ -48,8 +48,7 @@ export class FrameReader {
   /** What has come of a frame that is not whole. */
   private readonly held = new HeldBytes();
   /** The parts of a message, and what it is; 0: none is under way. */
-  private parts: Buffer[] = [];
-  private partsSize = 0;
+  private readonly parts = new HeldBytes();
   private opcode = 0;
   private kept = 0;
 
@@ -83,13 +82,12 @@ export class FrameReader {
   /** Nothing more comes. */
   end(): void {
     this.held.clear();
-    this.parts = [];
-    this.partsSize = 0;
+    this.parts.clear();
     this.account();
   }
 
   private account(): void {
-    const keeps = this.held.size + this.partsSize;
+    const keeps = this.held.size + this.parts.size;
     if (keeps === this.kept) return;
     const more = keeps - this.kept;
     if (!this.sink.keeps(more)) throw new FrameFailure(1013, "too much is under way");
@@ -128,7 +126,7 @@ export class FrameReader {
       if (size < 65_536) throw new FrameFailure(1002, "a length is not in its shortest form");
       start = at + 14;
     }
-    if (opcode < 8 && this.partsSize + size > this.sizeMax) {
+    if (opcode < 8 && this.parts.size + size > this.sizeMax) {
       throw new FrameFailure(1009, `a message is over ${this.sizeMax} bytes`);
     }
     if (input.length < start + size) return 0;
@@ -145,15 +143,11 @@ export class FrameReader {
       return;
     }
     if (opcode !== 0) this.opcode = opcode;
-    this.parts.push(Buffer.from(payload));
-    this.partsSize += payload.length;
-    if (this.parts.length > 1024) this.parts = [Buffer.concat(this.parts)];
+    this.parts.add(payload);
     if (!isLast) return;
-    const whole = Buffer.concat(this.parts);
+    const whole = this.parts.take();
     const isText = this.opcode === TEXT;
     this.opcode = 0;
-    this.parts = [];
-    this.partsSize = 0;
     this.sink.message(isText ? textOf(whole, false) : new Uint8Array(whole));
   }
 }

@@ -136,7 +136,8 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     // An empty line before a request is forgiven, as RFC 9112 wants.
     if (input[0] === 13 && input[1] === 10) start = 2;
     const end = input.indexOf(EMPTY_LINE, Math.max(start, this.searched));
-    if (end < 0 ? input.length > HEAD_SIZE_MAX : end > HEAD_SIZE_MAX) {
+    // Three bytes of the empty line may be there without its end.
+    if (end < 0 ? input.length > HEAD_SIZE_MAX + 3 : end > HEAD_SIZE_MAX) {
       this.refuse(431, `The head of the request is over ${HEAD_SIZE_MAX} bytes.`);
       return input.length;
     }

@@ -216,8 +216,9 @@ function refusedUpgrade(head: Head): Response | undefined {
 }
 
 function fieldOf(head: Head, name: string): string | undefined {
-  const at = head.fields.indexOf(name);
-  return at % 2 === 0 ? head.fields[at + 1] : undefined;
+  const { fields } = head;
+  for (let at = 0; at < fields.length; at += 2) if (fields[at] === name) return fields[at + 1];
+  return undefined;
 }
 
 function switchingTo(head: Head, protocol: string | undefined): string {

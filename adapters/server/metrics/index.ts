@@ -1,8 +1,10 @@
 /** `/metrics`: what Prometheus and what else speaks its language reads. */
 import type { StoreStats } from "../../../store/stats.ts";
+import { isLoopback } from "../config.ts";
 import type { ServerContext } from "../context.ts";
 import { ServerFailure } from "../failure.ts";
 import type { PartHandler } from "../handler.ts";
+import { failedAttempt } from "../limits/attempts.ts";
 import type { Principal } from "../principal.ts";
 import { reply } from "../reply.ts";
 import { type Family, OPEN_METRICS_TYPE, TEXT_TYPE, textOfFamilies } from "./families.ts";
@@ -52,6 +54,12 @@ export class Metrics {
   }
 }
 
+/** Whether a request is to an address or to this machine's own name: a name of somebody else may lead here, and a page of it with it. */
+function isOwnHost(url: string): boolean {
+  const { hostname } = new URL(url);
+  return /^(.*\.)?localhost$/.test(hostname) || hostname.startsWith("[") || /^\d{1,3}(\.\d{1,3}){3}$/.test(hostname);
+}
+
 /**
  * Answers `/metrics`. Where the configuration asks for a key, it is one of an admin of a tenant that operates the store, as the header
  * `x-api-key` or as `authorization: Bearer`, which is what Prometheus sends.
@@ -61,16 +69,14 @@ export function metricsHandler(
   metrics: Pick<Metrics, "families">,
 ): PartHandler {
   const { access, config, limits } = context;
+  const isOwn = !config.metrics.key && isLoopback(config.host);
 
   function bearerOf(request: Request, address: string): Principal | undefined {
     const apiKey = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
     if (apiKey === undefined) return undefined;
-    const delay = limits.authenticationDelay(address);
-    if (delay > 0) throw new ServerFailure(429, "Too many attempts with keys that do not count.", delay);
     const principal = access.authenticate(apiKey, { address, protocol: "rest" });
     if (principal === undefined) {
-      limits.authenticationFailed(address);
-      return undefined;
+      throw failedAttempt(limits, address, new ServerFailure(401, "Missing or invalid API key."));
     }
     const wait = limits.request(principal);
     if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
@@ -78,10 +84,17 @@ export function metricsHandler(
   }
 
   return async (request, info, shown) => {
+    if (isOwn && shown === undefined && !isOwnHost(request.url)) {
+      const message =
+        "Metrics without a key are for requests to localhost or to an IP address. Set metrics.key for others.";
+      throw new ServerFailure(403, message);
+    }
     if (config.metrics.key) {
       const principal = shown ?? bearerOf(request, info.address);
       if (principal === undefined) throw new ServerFailure(401, "Missing or invalid API key.");
       if (!principal.mayAll("admin")) {
+        const { address } = info;
+        access.denied(principal, "admin", undefined, { address, protocol: "rest", operation: "metrics" });
         throw new ServerFailure(403, "Metrics are for admins of a tenant that operates the store.");
       }
     }

@@ -1,7 +1,8 @@
 /** What the connections of clients need of their server. `ServerContext` has it. */
 import type { Store } from "../../../store/store.ts";
+import type { Origin } from "../access/index.ts";
 import type { Meter } from "../context.ts";
-import type { Principal } from "../principal.ts";
+import type { Principal, Verb } from "../principal.ts";
 
 /** See above. */
 export interface RemoteContext {
@@ -13,12 +14,15 @@ export interface RemoteContext {
     readonly limits?: { readonly frameBytes?: number | undefined; readonly sendQueueBytes?: number | undefined };
   };
   readonly access: {
-    authenticate(apiKey: string): Principal | undefined;
-    verifyToken(token: string): Principal | undefined;
+    authenticate(apiKey: string, from?: Origin): Principal | undefined;
+    verifyToken(token: string, from?: Origin): Principal | undefined;
+    /** Tells the audit log what was refused for want of a right. */
+    denied(principal: Principal, verb: Verb, key?: string | Uint8Array, from?: Origin): void;
+    readonly audit: { admin(operation: string, fields?: Record<string, unknown>): void };
     tenant(name: string): { readonly namespace: string };
   };
   readonly limits: {
-    request(principal: Pick<Principal, "id" | "tenant">, cost?: number): number;
+    request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost?: number): number;
     authenticationDelay(address: string): number;
     authenticationFailed(address: string): void;
   };

@@ -8,6 +8,9 @@
 import type { WireStore } from "../../../store/connection/faces.ts";
 import { SUBPROTOCOL } from "../../../store/connection/frames.ts";
 import type { Store } from "../../../store/store.ts";
+import type { Origin } from "../access/index.ts";
+import { ServerFailure } from "../failure.ts";
+import { failedAttempt } from "../limits/attempts.ts";
 import type { Principal } from "../principal.ts";
 import type { RequestInfo, UpgradeHandler } from "../wire.ts";
 import { limitsFor, type RemoteContext, type RemoteLimits } from "./context.ts";
@@ -22,6 +25,7 @@ const TELL_MS = 50;
 const SWEEP_MS = 5000;
 const GONE = 1001;
 const REVOKED = 1008;
+const MISSING = "Missing or invalid API key or token.";
 
 /** A store's openings by name: what several servers of one store say of it must be the same. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
@@ -41,11 +45,8 @@ export function remoteCheck(
   context: Pick<RemoteContext, "access" | "limits">,
 ): (request: Request, info: RequestInfo) => Response {
   return (request, { address }) => {
-    const delay = context.limits.authenticationDelay(address);
-    if (delay > 0) return tooMany(delay);
-    if (shownBy(context.access, request.headers, []) === undefined) {
-      context.limits.authenticationFailed(address);
-      return refusal(401, "Missing or invalid API key or token.");
+    if (shownBy(context.access, request.headers, [], address) === undefined) {
+      return refusalOf(failedAttempt(context.limits, address, new ServerFailure(401, MISSING)));
     }
     return refusal(426, `Connect with a WebSocket and the subprotocol ${SUBPROTOCOL}.`, { upgrade: "websocket" });
   };
@@ -89,13 +90,10 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
     const protocols = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
     if (!protocols.includes(SUBPROTOCOL)) return refusal(400, `The subprotocol ${SUBPROTOCOL} is missing.`);
     if (closing.aborted) return refusal(503, "The server closes.", { "retry-after": "1" });
-    const delay = context.limits.authenticationDelay(info.address);
-    if (delay > 0) return tooMany(delay);
-    const shown = shownBy(access, request.headers, protocols);
-    if (shown === undefined || !shown.isValid()) {
-      context.limits.authenticationFailed(info.address);
-      return refusal(401, "Missing or invalid API key or token.");
-    }
+    const { address } = info;
+    const shown = shownBy(access, request.headers, protocols, address);
+    // The server around it counts this against the address.
+    if (shown === undefined || !shown.isValid()) return refusal(401, MISSING);
     const { principal, isValid } = shown;
     const { namespace } = access.tenant(principal.tenant);
     const tenantStore =
@@ -109,6 +107,15 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
       limits: decided,
       meter: context.meter,
       admit: () => context.limits.request(principal),
+      told: {
+        denied(verb, key, operation) {
+          access.denied(principal, verb, key, { address, protocol: "remote", operation });
+        },
+        acts(operation) {
+          const { id, tenant } = principal;
+          access.audit.admin(operation, { key: id, tenant, address, protocol: "remote" });
+        },
+      },
       isBehind(session) {
         behind.add(session);
         if (telling === undefined) telling = setTimeout(tell, TELL_MS);
@@ -137,19 +144,25 @@ export function remoteHandler(context: RemoteContext, limits: Partial<RemoteLimi
 }
 
 /** Whose credential a request shows; `undefined`: nobody's. */
-function shownBy(access: RemoteContext["access"], headers: Headers, protocols: readonly string[]): Shown | undefined {
+function shownBy(
+  access: RemoteContext["access"],
+  headers: Headers,
+  protocols: readonly string[],
+  address: string,
+): Shown | undefined {
+  const from: Origin = { address, protocol: "remote" };
   const key = headers.get("x-api-key") ?? credentialIn(protocols, "cairn.key.");
   if (key !== undefined) {
-    const principal = access.authenticate(key);
+    const principal = access.authenticate(key, from);
     return principal && { principal, isValid: () => !principal.revoked.aborted };
   }
   const token = bearerIn(headers) ?? credentialIn(protocols, "cairn.token.");
   if (token === undefined) return undefined;
-  const principal = access.verifyToken(token);
+  const principal = access.verifyToken(token, from);
   return (
     principal && {
       principal,
-      isValid: () => !principal.revoked.aborted && access.verifyToken(token) !== undefined,
+      isValid: () => !principal.revoked.aborted && access.verifyToken(token, from) !== undefined,
     }
   );
 }
@@ -170,8 +183,8 @@ function credentialIn(protocols: readonly string[], prefix: string): string | un
   }
 }
 
-function tooMany(seconds: number): Response {
-  return refusal(429, "Too many attempts with keys that do not count.", { "retry-after": `${Math.ceil(seconds)}` });
+function refusalOf({ status, message, retryAfter }: ServerFailure): Response {
+  return refusal(status, message, retryAfter === undefined ? {} : { "retry-after": `${Math.ceil(retryAfter)}` });
 }
 
 function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {

@@ -17,8 +17,17 @@ const NAMESPACES = Uint8Array.of(NAMESPACE);
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
+/** Who is told, for the audit log. */
+export interface RightsTold {
+  /** `call` was refused. */
+  denied(verb: Verb, key: string | Uint8Array | undefined, call: WireCall): void;
+  /** `call` is done to the store as a whole. */
+  acts(call: WireCall): void;
+}
+
 /** See above. */
 export class Rights {
+  private readonly told: RightsTold;
   private readonly principal: Principal;
   private readonly isReadOnly: boolean;
   /** Verbs that are allowed for all keys. */
@@ -29,7 +38,8 @@ export class Rights {
   private readonly isFenced: boolean;
 
   /** `namespace` is the tenant's; `isReadOnly`: nobody writes. */
-  constructor(principal: Principal, namespace: string, isReadOnly: boolean) {
+  constructor(principal: Principal, namespace: string, isReadOnly: boolean, told: RightsTold) {
+    this.told = told;
     this.principal = principal;
     this.isReadOnly = isReadOnly;
     this.all = Object.fromEntries(VERBS.map((verb) => [verb, principal.mayAll(verb)])) as Record<Verb, boolean>;
@@ -85,9 +95,13 @@ export class Rights {
       case "compact":
       case "verify":
       case "backup":
-        if (!this.ownsStore)
+        if (!this.ownsStore) {
+          this.told.denied("admin", undefined, call);
           throw forbidden(call, "it is about the whole store, and so for an admin of a tenant that operates it");
+        }
         if (call === "compact") this.writable(call);
+        // Figures are read again and again.
+        if (call !== "stats") this.told.acts(call);
         return;
       case "commit":
       case "next":
@@ -135,22 +149,30 @@ export class Rights {
 
   private key(verb: Verb, key: Uint8Array, { path }: WireFace, call: WireCall): void {
     const isNested = path.length > 0;
-    if (this.isFenced && (isNested || key[0] === NAMESPACE)) throw fenced(call);
+    if (this.isFenced && (isNested || key[0] === NAMESPACE)) {
+      this.told.denied(verb, key, call);
+      throw fenced(call);
+    }
     if (this.all[verb]) return;
     if (!isNested && this.principal.may(verb, textOf(key))) return;
+    this.told.denied(verb, key, call);
     throw forbidden(call, `the key's role does not allow to ${verb} this`);
   }
 
   private range(verb: Verb, range: Pick<WireRange, "gte" | "lt">, { path }: WireFace, call: WireCall): void {
     const isNested = path.length > 0;
     if (this.isFenced) {
-      if (isNested) throw fenced(call);
+      if (isNested) {
+        this.told.denied(verb, range.gte, call);
+        throw fenced(call);
+      }
       if (range.lt === undefined || range.lt[0] === NAMESPACE) range.lt = NAMESPACES;
     }
     if (this.all[verb]) return;
     const { gte, lt } = range;
     const start = gte === undefined ? undefined : textOf(gte);
     if (!isNested && this.principal.mayRange(verb, start, lt === undefined ? undefined : textOf(lastBelow(lt)))) return;
+    this.told.denied(verb, gte, call);
     throw forbidden(call, `the key's role does not allow to ${verb} all of this range`);
   }
 }

@@ -76,10 +76,10 @@ export class RemoteSession implements SocketSession {
   heardAt = performance.now();
 
   constructor(socket: Socket, terms: SessionTerms) {
-    const { principal, namespace, isReadOnly, store, life, limits } = terms;
+    const { principal, namespace, isReadOnly, store, life, limits, told } = terms;
     this.socket = socket;
     this.terms = terms;
-    this.rights = new Rights(principal, namespace, isReadOnly);
+    this.rights = new Rights(principal, namespace, isReadOnly, told);
     this.served = new ServedCalls(new WireStores(store, "binary"), this.owner, life);
     const { frameSizeMax, windowSize, windowCalls, idleMs } = limits;
     const { owner } = this;

@@ -4,6 +4,7 @@
  * What is larger than SMALL_SIZE, or of unknown size, counts against the bytes that the tenant may have in flight.
  */
 import { ServerFailure } from "../failure.ts";
+import { HeldBytes } from "../listen/held-bytes.ts";
 import { digitsOnly } from "./address.ts";
 import type { Call } from "./call.ts";
 import { breakOf, placeOf } from "./json-place.ts";
@@ -26,22 +27,14 @@ export async function bodyOf(call: Call, sizeMax: number): Promise<Uint8Array> {
   }
   if (request.body === null) return new Uint8Array(0);
   if (length !== undefined) call.hold(length);
-  const pieces: Uint8Array[] = [];
-  let size = 0;
+  const bytes = new HeldBytes();
   for await (const piece of piecesOf(call)) {
-    size += piece.length;
-    if (size > sizeMax) throw tooLarge(sizeMax);
+    if (bytes.size + piece.length > sizeMax) throw tooLarge(sizeMax);
     if (length === undefined) call.hold(piece.length);
-    pieces.push(piece);
+    bytes.add(piece);
   }
-  if (pieces.length === 1) return pieces[0] as Uint8Array;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  const { buffer, byteOffset, byteLength } = bytes.take();
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The pieces of a body as they come. Stops reading when whoever takes them stops. */

@@ -1,4 +1,5 @@
 /** One request on its way through its handler. */
+import type { Origin } from "../access/index.ts";
 import { ServerFailure } from "../failure.ts";
 import { StoreOperations } from "../operations/store-operations.ts";
 import type { Principal, Verb } from "../principal.ts";
@@ -26,6 +27,7 @@ export class Call {
   /** What the path has for `{key}` or `{id}`, still encoded; `undefined`: the route has none. */
   private readonly segment: string | undefined;
   private readonly queryText: string;
+  private readonly address: string;
   private parsedQuery: Query | undefined;
   /** Bytes that are taken from what may be in flight. */
   private held = 0;
@@ -36,12 +38,14 @@ export class Call {
     principal: Principal | undefined,
     segment: string | undefined,
     query: string,
+    address: string,
   ) {
     this.rest = rest;
     this.request = request;
     this.principal = principal as Principal;
     this.segment = segment;
     this.queryText = query;
+    this.address = address;
   }
 
   get query(): Query {
@@ -89,12 +93,29 @@ export class Call {
 
   /** Throws 403 unless `verb` is allowed for a key. */
   allow(verb: Verb, key: Key): void {
-    if (!this.principal.may(verb, key)) throw forbidden();
+    if (!this.principal.may(verb, key)) this.deny(verb, key);
   }
 
   /** Throws 403 unless `verb` is allowed for the whole tenant, or store. */
   allowAll(verb: Verb): void {
-    if (!this.principal.mayAll(verb)) throw forbidden();
+    if (!this.principal.mayAll(verb)) this.deny(verb);
+  }
+
+  /** Throws 403, and tells the audit log of it. `operation`: what was asked for, where verb and key do not say it. */
+  deny(verb: Verb, key?: Key, operation?: string): never {
+    this.rest.context.access.denied(this.principal, verb, key, { ...this.origin, operation });
+    throw new ServerFailure(403, TEXTS.forbidden);
+  }
+
+  /** Tells the audit log of what is done to the store as a whole. */
+  acts(operation: string): void {
+    const { id, tenant } = this.principal;
+    this.rest.context.access.audit.admin(operation, { key: id, tenant, ...this.origin });
+  }
+
+  /** Where the request came from. */
+  get origin(): Origin {
+    return { address: this.address, protocol: "rest" };
   }
 
   /** Whether it comes with a token, which is for few keys and a short time. */
@@ -129,10 +150,6 @@ export function bytesOfKey(text: string, name: string): Uint8Array {
 function nonEmpty(key: Key): Key {
   if (key.length === 0) throw new ServerFailure(400, "The key is empty.");
   return key;
-}
-
-export function forbidden(): ServerFailure {
-  return new ServerFailure(403, TEXTS.forbidden);
 }
 
 export function notFound(): ServerFailure {

@@ -1,8 +1,9 @@
 /** What REST needs of the server around it. */
+import type { Origin } from "../access/index.ts";
 import type { ActivitySecond } from "../activity.ts";
 import type { ReportingStore, SlowOperation } from "../context.ts";
 import type { Operations } from "../operations.ts";
-import type { Principal } from "../principal.ts";
+import type { Principal, Verb } from "../principal.ts";
 import type { SnapshotKeeper } from "./snapshots.ts";
 
 /** What the requests of one server share: a part of what `createServer` makes. */
@@ -11,19 +12,23 @@ export interface RestContext {
   /** Where snapshots are kept. Default: here. */
   readonly snapshots?: SnapshotKeeper | undefined;
   readonly access: {
-    authenticate(apiKey: string): Principal | undefined;
-    verifyToken(token: string): Principal | undefined;
+    authenticate(apiKey: string, from?: Origin): Principal | undefined;
+    verifyToken(token: string, from?: Origin): Principal | undefined;
     /** Throws `ServerFailure`: 400 for a bad pattern, 403 where the key may not. */
     issueToken(
       principal: Principal,
       wants: { subscribeKeys?: string[]; subscribePatterns?: string[]; accessPattern?: string },
+      from?: Origin,
     ): { token: string; expiresAt: number };
+    /** Tells the audit log what was refused for want of a right. */
+    denied(principal: Principal, verb: Verb, key?: string | Uint8Array, from?: Origin): void;
+    readonly audit: { admin(operation: string, fields?: Record<string, unknown>): void };
   };
   /** What `Tenants` gives. */
   operationsOf(tenant: string): Operations;
   readonly limits: {
     /** Takes one request from the budgets: 0, or the seconds after which to try again. */
-    request(principal: Pick<Principal, "id" | "tenant">): number;
+    request(principal: Pick<Principal, "id" | "tenant" | "limits">): number;
     /** Takes bytes that are in flight, until `release`; false, and nothing taken, where that is more than may be. */
     take(tenant: string, size: number): boolean;
     release(tenant: string, size: number): void;

@@ -6,7 +6,9 @@
  * 3. Nothing that a request holds makes the handler throw, or answer 500: that is left to faults of the store and of this code.
  */
 import { Buffer } from "node:buffer";
+import type { Origin } from "../access/index.ts";
 import { ServerFailure } from "../failure.ts";
+import { failedAttempt } from "../limits/attempts.ts";
 import type { Principal } from "../principal.ts";
 import { partsOf, reply } from "../reply.ts";
 import type { RequestInfo } from "../wire.ts";
@@ -26,6 +28,8 @@ export { ROUTES } from "./routes.ts";
 /** The version of the interface that the document tells. */
 const INTERFACE_VERSION = "1.0.0";
 const BEARER = "bearer ";
+/** What keys of the API begin with, and no token. */
+const KEY_START = "cairn_";
 
 /** Answers a request. `principal`: whose API key it shows, where that is known already; it was admitted by the limits then. */
 export type RestHandler = (
@@ -80,7 +84,7 @@ export function restHandler(
       let who = principal;
       if (who === undefined && route.isOpen !== true)
         who = principalOf(context, request, info.address ?? "", route, query);
-      const current = new Call(rest, request, who, segment, query);
+      const current = new Call(rest, request, who, segment, query, info.address ?? "");
       call = current;
       const answered = route.handle(current);
       if (!(answered instanceof Promise)) return answered;
@@ -118,23 +122,22 @@ function otherMethod(method: string, allow: string): Response {
 /** Who asks, by a header, or by a token in the address where the route takes one. Counts against the limits. 401, 429. */
 function principalOf(context: RestContext, request: Request, address: string, route: Route, query: string): Principal {
   const { access, limits } = context;
-  const delay = limits.authenticationDelay(address);
-  if (delay > 0) throw new ServerFailure(429, "Too many attempts with keys that do not count.", delay);
+  const from: Origin = { address, protocol: "rest" };
   const apiKey = request.headers.get("x-api-key");
   const authorization = request.headers.get("authorization");
   let shown = apiKey;
-  let principal = apiKey === null ? undefined : access.authenticate(apiKey);
+  let principal = apiKey === null ? undefined : access.authenticate(apiKey, from);
   if (apiKey === null && authorization?.slice(0, BEARER.length).toLowerCase() === BEARER) {
     shown = authorization.slice(BEARER.length).trim();
-    principal = access.authenticate(shown) ?? access.verifyToken(shown);
+    principal = shown.startsWith(KEY_START) ? access.authenticate(shown, from) : access.verifyToken(shown, from);
   }
   if (shown === null && route.takesTokenInQuery === true) {
     shown = new Query(query).text("token") ?? null;
-    principal = shown === null ? undefined : access.verifyToken(shown);
+    principal = shown === null ? undefined : access.verifyToken(shown, from);
   }
   if (principal === undefined) {
-    if (shown !== null) limits.authenticationFailed(address);
-    throw new ServerFailure(401, TEXTS.unauthorized);
+    const failure = new ServerFailure(401, TEXTS.unauthorized);
+    throw shown === null ? failure : failedAttempt(limits, address, failure);
   }
   const wait = limits.request(principal);
   if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded", wait);

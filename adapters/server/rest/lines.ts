@@ -1,4 +1,5 @@
 /** Lines of a body that is read as it comes. */
+import { HeldBytes } from "../listen/held-bytes.ts";
 
 export interface Line {
   /** Counted from 1. */
@@ -13,18 +14,21 @@ const CARRIAGE_RETURN = 13;
 /** Splits pieces into lines of at most `sizeMax` bytes, those of a piece together. A longer one is not kept while it comes. */
 export async function* linesOf(pieces: AsyncIterable<Uint8Array>, sizeMax: number): AsyncGenerator<Line[]> {
   let number = 0;
-  let parts: Uint8Array[] = [];
+  /** Of a line whose end is in a later piece. */
+  const begun = new HeldBytes();
   let size = 0;
   const add = (part: Uint8Array): void => {
     size += part.length;
-    if (size <= sizeMax) parts.push(part);
-    else parts = [];
+    if (size <= sizeMax) begun.add(part);
+    else begun.clear();
   };
-  const ended = (): Line => {
+  const ended = (rest: Uint8Array): Line => {
+    if (size > 0) add(rest);
+    else size = rest.length;
     let bytes: Uint8Array | undefined;
-    if (size <= sizeMax) bytes = parts.length === 1 ? (parts[0] as Uint8Array) : joined(parts, size);
+    if (size <= sizeMax) bytes = begun.size > 0 ? begun.take() : rest;
     if (bytes?.at(-1) === CARRIAGE_RETURN) bytes = bytes.subarray(0, -1);
-    parts = [];
+    begun.clear();
     size = 0;
     number++;
     return { number, bytes };
@@ -33,22 +37,11 @@ export async function* linesOf(pieces: AsyncIterable<Uint8Array>, sizeMax: numbe
     const lines: Line[] = [];
     let start = 0;
     for (let end = piece.indexOf(LINE_FEED); end >= 0; end = piece.indexOf(LINE_FEED, start)) {
-      add(piece.subarray(start, end));
-      lines.push(ended());
+      lines.push(ended(piece.subarray(start, end)));
       start = end + 1;
     }
     if (start < piece.length) add(piece.subarray(start));
     if (lines.length > 0) yield lines;
   }
-  if (size > 0) yield [ended()];
-}
-
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  if (size > 0) yield [ended(new Uint8Array(0))];
 }

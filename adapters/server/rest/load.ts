@@ -6,7 +6,7 @@
  */
 import { failureOf, ServerFailure } from "../failure.ts";
 import { mediaType } from "./accept.ts";
-import { jsonAnswer, TEXTS } from "./answers.ts";
+import { jsonAnswer } from "./answers.ts";
 import { objectOf, piecesOf } from "./body.ts";
 import type { Call } from "./call.ts";
 import { linesOf } from "./lines.ts";
@@ -102,7 +102,7 @@ class Load {
     const { call } = this;
     const members = objectOf(bytes);
     const key = keyMember(members);
-    if (!call.principal.may("write", key)) throw new ServerFailure(403, TEXTS.forbidden);
+    call.allow("write", key);
     return call.operations.put(key, valueMember(members), writeOptionsOf(call, members));
   }
 

@@ -6,7 +6,7 @@ import type { View } from "../tenants.ts";
 import { preferred } from "./accept.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers.ts";
 import { isWellFormed } from "./base64.ts";
-import { bytesOfKey, type Call, forbidden } from "./call.ts";
+import { bytesOfKey, type Call } from "./call.ts";
 import { recordMembers } from "./members.ts";
 import { type PieceSource, streamOf } from "./streams.ts";
 
@@ -111,7 +111,7 @@ async function stream(call: Call, range: WalkRange, shows: Asked["shows"], letGo
 /** `GET /records/count` */
 export async function countRecords(call: Call): Promise<Response> {
   const { range, shows } = askedOf(call, "range");
-  if (shows !== undefined) throw forbidden();
+  if (shows !== undefined) call.deny("range", range.gte ?? range.prefix, "count");
   const snapshot = call.query.text("snapshot");
   const { operations } = call;
   const count =
@@ -124,7 +124,7 @@ export async function countRecords(call: Call): Promise<Response> {
 /** `DELETE /records` */
 export async function deleteRecords(call: Call): Promise<Response> {
   const { range, shows } = askedOf(call, "delete");
-  if (shows !== undefined) throw forbidden();
+  if (shows !== undefined) call.deny("delete", range.gte ?? range.prefix, "clear");
   const { gte, gt, lte, prefix } = range;
   const bounds = { gte, gt, lte, prefix };
   const hasBound = Object.values(bounds).some((bound) => bound !== undefined && bound.length > 0);
@@ -156,13 +156,13 @@ function shownOf(call: Call, verb: "range" | "delete" | "watch", range: WalkRang
     const isAllowed =
       (prefix !== undefined && principal.mayRange(verb, prefix, lastWith(prefix))) ||
       principal.mayRange(verb, start, lte);
-    if (!isAllowed) throw forbidden();
+    if (!isAllowed) call.deny(verb, start ?? prefix);
     return undefined;
   }
   if (verb === "watch") return (key) => typeof key === "string" && principal.subscribes?.(key) === true;
   // A token's pattern says nothing of ranges: where it begins and ends must match, and so must each record.
   const ends = prefix === undefined ? [start, lte] : [prefix];
-  if (!ends.every((key) => key !== undefined && principal.may(verb, key))) throw forbidden();
+  if (!ends.every((key) => key !== undefined && principal.may(verb, key))) call.deny(verb, start ?? prefix);
   return (key) => principal.may(verb, key);
 }
 

@@ -136,6 +136,8 @@ export async function postAtomic(call: Call): Promise<Response> {
   const body = await objectOfBody(call);
   const key = keyMember(body, HPKV_KEY_SIZE_MAX);
   call.allow("write", key);
+  // It tells what was there.
+  call.allow("read", key);
   const by = incrementMember(body);
   if (writeOptionsOf(call, body) !== undefined) {
     throw new ServerFailure(400, "An increment takes no expiry and no timestamp: the record keeps those that it has.");

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { ServerFailure } from "../failure.ts";
 import type { View } from "../tenants.ts";
 import { jsonAnswer } from "./answers.ts";
-import { type Call, forbidden } from "./call.ts";
+import type { Call } from "./call.ts";
 import type { RestContext, RestSettings } from "./context.ts";
 
 interface Held {
@@ -124,7 +124,7 @@ export class Snapshots implements SnapshotKeeper {
 
 /** `POST /snapshots` */
 export async function postSnapshot(call: Call): Promise<Response> {
-  if (call.isToken) throw forbidden();
+  if (call.isToken) call.deny("admin", undefined, "snapshot");
   const { snapshots, settings } = call.rest;
   const { operations, principal } = call;
   const { id, version } = await snapshots.take(principal.tenant, () => operations.snapshot());

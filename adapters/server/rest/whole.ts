@@ -3,7 +3,7 @@ import { ServerFailure } from "../failure.ts";
 import { reply } from "../reply.ts";
 import { jsonAnswer } from "./answers.ts";
 import { objectOfBody } from "./body.ts";
-import { type Call, forbidden } from "./call.ts";
+import type { Call } from "./call.ts";
 import { type PieceSource, streamOf } from "./streams.ts";
 
 /** Patterns of a token, and characters of one. */
@@ -13,7 +13,7 @@ const PATTERN_LENGTH_MAX = 1024;
 /** `POST /token/websocket` */
 export async function postToken(call: Call): Promise<Response> {
   const { access } = call.rest.context;
-  if (call.isToken) throw forbidden();
+  if (call.isToken) call.deny("admin", undefined, "token");
   const body = await objectOfBody(call);
   const wants: Parameters<typeof access.issueToken>[1] = {};
   for (const name of ["subscribeKeys", "subscribePatterns"] as const) {
@@ -34,7 +34,7 @@ export async function postToken(call: Call): Promise<Response> {
     }
     wants.accessPattern = accessPattern;
   }
-  return jsonAnswer(200, JSON.stringify(access.issueToken(call.principal, wants)));
+  return jsonAnswer(200, JSON.stringify(access.issueToken(call.principal, wants, call.origin)));
 }
 
 function isPattern(value: unknown): value is string {
@@ -45,7 +45,7 @@ function isPattern(value: unknown): value is string {
 export async function getStats(call: Call): Promise<Response> {
   const { principal } = call;
   const isAdmin = principal.mayAll("admin");
-  if (!isAdmin && !principal.mayAll("range")) throw forbidden();
+  if (!isAdmin && !principal.mayAll("range")) call.deny("range");
   const tenant = { name: principal.tenant, keyCount: await call.operations.count() };
   if (!isAdmin) return jsonAnswer(200, JSON.stringify({ tenant }));
   const store = await call.rest.context.store.stats();
@@ -70,6 +70,7 @@ export function getPing(): Response {
 export async function getBackup(call: Call): Promise<Response> {
   call.allowAll("admin");
   const since = call.query.integer("since", 0);
+  call.acts("backup");
   const backup = call.rest.context.store.backup(since === undefined ? {} : { since });
   const reader = backup.getReader();
   let version: number;

@@ -9,6 +9,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type PeerCertificate, type TLSSocket } from "node:tls";
 import { CairnError } from "../../../store/error.ts";
 import type { ServerContext } from "../context.ts";
+import { ServerFailure } from "../failure.ts";
+import { failedAttempt } from "../limits/attempts.ts";
 import type { Principal } from "../principal.ts";
 import { RiocSession } from "./session.ts";
 
@@ -89,7 +91,7 @@ class Listener implements RiocListener {
     this.isSecure = tls !== undefined;
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
     if (tls === undefined) {
-      this.server = createServer(options, (socket) => this.accept(socket, undefined));
+      this.server = createServer(options, (socket) => this.accept(socket, undefined, true));
     } else {
       const { cert, key, ca } = tls;
       this.server = createTlsServer(
@@ -101,12 +103,15 @@ class Listener implements RiocListener {
           minVersion: "TLSv1.3",
           handshakeTimeout: HANDSHAKE_MS_MAX,
           requestCert: true,
-          // Without a certificate authority of its own a client is known by its certificate's fingerprint alone.
-          rejectUnauthorized: ca !== undefined && context.config.tls?.requestClient === true,
+          // Who has signed a certificate is looked at below: a handshake that fails tells nothing of whose it was.
+          rejectUnauthorized: false,
         },
         (socket) => {
           socket.setNoDelay(true);
-          this.accept(socket, fingerprintOf(socket));
+          // Without an authority of its own a client is known by its certificate's fingerprint alone.
+          const isVouchedFor =
+            ca === undefined || context.config.tls?.requestClient !== true || socket.authorized === true;
+          this.accept(socket, fingerprintOf(socket), isVouchedFor);
         },
       );
       this.server.on("tlsClientError", (error, socket) => {
@@ -166,7 +171,8 @@ class Listener implements RiocListener {
     await closed;
   }
 
-  private accept(socket: Socket, fingerprint: string | undefined): void {
+  /** `isVouchedFor`: whether the authority that clients' certificates must come from has signed this one. */
+  private accept(socket: Socket, fingerprint: string | undefined, isVouchedFor: boolean): void {
     const { context } = this;
     const address = socket.remoteAddress ?? "";
     socket.on("error", (error) =>
@@ -174,11 +180,12 @@ class Listener implements RiocListener {
     );
     let principal: Principal | undefined;
     try {
-      principal = this.principalOf(fingerprint);
+      principal = this.principalOf(fingerprint, isVouchedFor, address);
     } catch (error) {
       context.log.error("a RIOC connection was refused", { address, reason: (error as Error).message });
     }
     if (principal === undefined) {
+      this.refused(address);
       context.log.warn("a RIOC connection was refused: no certificate of the keys file was shown", {
         address,
         fingerprint,
@@ -191,7 +198,7 @@ class Listener implements RiocListener {
       socket.destroy();
       return;
     }
-    const { meter, limits, config } = context;
+    const { meter, limits, config, access } = context;
     const session = new RiocSession({
       principal,
       operations: context.operationsOf(principal.tenant),
@@ -212,6 +219,7 @@ class Listener implements RiocListener {
         this.resume(connection);
         if (connection.isEnding || this.isClosing) this.endWhenDone(connection);
       },
+      denied: (verb, key) => access.denied(principal, verb, key, { address, protocol: "rioc" }),
       meter,
     });
     const connection = new Connection(socket, session, principal, () => socket.destroy());
@@ -242,12 +250,24 @@ class Listener implements RiocListener {
     if (principal.revoked.aborted) socket.destroy();
   }
 
-  private principalOf(fingerprint: string | undefined): Principal | undefined {
+  /** Counts a certificate that does not count. Nobody is told to wait: the connection ends in either case. */
+  private refused(address: string): void {
+    failedAttempt(this.context.limits, address, new ServerFailure(401, ""));
+  }
+
+  private principalOf(fingerprint: string | undefined, isVouchedFor: boolean, address: string): Principal | undefined {
     const { access, config } = this.context;
-    const shown = fingerprint === undefined ? undefined : access.certificate(fingerprint);
-    if (shown !== undefined) return shown;
-    // Whoever must show a certificate that counts has no other way in.
-    if (this.isSecure && config.tls?.requestClient === true && fingerprint === undefined) return undefined;
+    const from = { address, protocol: "rioc" };
+    if (fingerprint === undefined && this.isSecure && config.tls?.requestClient === true) {
+      access.audit.failed({ kind: "certificate", reason: "none", ...from });
+      return undefined;
+    }
+    if (fingerprint !== undefined && !isVouchedFor) {
+      access.audit.failed({ kind: "certificate", reason: "authority", ...from });
+      return undefined;
+    }
+    // Whoever shows one that does not count, or not any more, is not let in by another way.
+    if (fingerprint !== undefined) return access.certificate(fingerprint, from);
     return config.riocTenant === undefined ? undefined : access.unauthenticated(config.riocTenant);
   }
 

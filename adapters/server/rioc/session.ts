@@ -15,7 +15,7 @@ import { failureOf } from "../failure.ts";
 import { AnsweredTogether } from "../metrics/meter.ts";
 import { numberOf } from "../metrics/operations.ts";
 import type { Operations, ServedRecord } from "../operations.ts";
-import type { Principal } from "../principal.ts";
+import type { Principal, Verb } from "../principal.ts";
 import {
   BATCH_COUNT_MAX,
   Command,
@@ -71,6 +71,8 @@ export interface RiocSessionTerms {
   fail(why: string): void;
   /** All that was begun is answered. */
   idle(): void;
+  /** Told of what was refused for want of a right. The key is the caller's. */
+  denied(verb: Verb, key: Uint8Array): void;
   /** Told of each operation. */
   meter: Meter;
 }
@@ -192,7 +194,7 @@ export class RiocSession {
     if (refused !== undefined) return refused === "size" ? Status.OVERFLOW : Status.BUSY;
     switch (command) {
       case Command.GET: {
-        if (key.length === 0 || value.length > 0 || !principal.may("read", key)) return Status.PARAM;
+        if (key.length === 0 || value.length > 0 || !this.may("read", key)) return Status.PARAM;
         const found = operations.getBytes(key);
         this.release(operation);
         if (found instanceof Promise) this.read(operation, found, (bytes, place) => this.given(bytes, place));
@@ -200,13 +202,13 @@ export class RiocSession {
         return undefined;
       }
       case Command.INSERT: {
-        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
+        if (key.length === 0 || value.length === 0 || !this.may("write", key)) return Status.PARAM;
         const stored = operations.put(key, value, this.optionsOf(operation));
         this.write(operation, stored, (_, place) => this.done(place));
         return undefined;
       }
       case Command.DELETE: {
-        if (key.length === 0 || value.length > 0 || !principal.may("delete", key)) return Status.PARAM;
+        if (key.length === 0 || value.length > 0 || !this.may("delete", key)) return Status.PARAM;
         const deleted = operations.delete(key, this.optionsOf(operation));
         this.write(operation, deleted, (wasThere, place) =>
           this.answer(place, wasThere ? Status.SUCCESS : Status.NO_ENTRY, 0, undefined),
@@ -214,13 +216,15 @@ export class RiocSession {
         return undefined;
       }
       case Command.PARTIAL_UPDATE: {
-        if (key.length === 0 || value.length === 0 || !principal.may("write", key)) return Status.PARAM;
+        if (key.length === 0 || value.length === 0 || !this.may("write", key)) return Status.PARAM;
         const patched = operations.patch(key, value, VALUE_SIZE_MAX);
         this.write(operation, patched, (_, place) => this.done(place));
         return undefined;
       }
       case Command.ATOMIC_INC_DEC: {
-        if (key.length === 0 || value.length !== INTEGER_SIZE || !principal.may("write", key)) return Status.PARAM;
+        if (key.length === 0 || value.length !== INTEGER_SIZE || !this.may("write", key)) return Status.PARAM;
+        // It tells what was there.
+        if (!this.may("read", key)) return Status.PARAM;
         const by = new DataView(value.buffer, value.byteOffset, INTEGER_SIZE).getBigInt64(0, true);
         this.write(operation, operations.increment(key, by), (sum, place) => {
           const body = new Uint8Array(INTEGER_SIZE);
@@ -230,7 +234,8 @@ export class RiocSession {
         return undefined;
       }
       case Command.RANGE_QUERY: {
-        if (key.length === 0 || value.length === 0 || !principal.mayRange("range", key, value)) return Status.PARAM;
+        if (key.length === 0 || value.length === 0) return Status.PARAM;
+        if (!principal.mayRange("range", key, value)) return this.denied("range", key);
         const limits = { sizeMax: RANGE_SIZE_MAX, overhead: RANGE_RECORD_OVERHEAD };
         const page = operations.range({ start: key, end: value, ...limits });
         this.release(operation);
@@ -243,6 +248,17 @@ export class RiocSession {
       default:
         return Status.PROTOCOL;
     }
+  }
+
+  private may(verb: Verb, key: Uint8Array): boolean {
+    if (this.terms.principal.may(verb, key)) return true;
+    this.denied(verb, key);
+    return false;
+  }
+
+  private denied(verb: Verb, key: Uint8Array): Status {
+    this.terms.denied(verb, key);
+    return Status.PARAM;
   }
 
   private done(place: Awaited): Status {

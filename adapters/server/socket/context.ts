@@ -31,7 +31,7 @@ export interface SocketContext {
   operationsOf(tenant: string): Operations;
   readonly limits: {
     /** Takes one request from the budgets of key, tenant and server: 0, or the seconds after which to try again. */
-    request(principal: Pick<Principal, "id" | "tenant">): number;
+    request(principal: Pick<Principal, "id" | "tenant" | "limits">): number;
     /** Takes bytes that are in flight, until `release`; false, and nothing taken, where that is more than may be. */
     take(tenant: string, size: number): boolean;
     release(tenant: string, size: number): void;

@@ -108,6 +108,8 @@ export class Requests {
 
   private async add(fields: Fields, text: string, id: string): Promise<string> {
     const key = this.allowedKey("write", fields);
+    // It tells what was there.
+    if (!this.principal.may("read", key)) this.deny("read", key);
     return sumReply(id, key, await this.operations.increment(key, incrementOf(fields, text)));
   }
 

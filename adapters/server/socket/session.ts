@@ -270,7 +270,8 @@ export class HpkvSession implements SocketSession {
   }
 
   private note(fields: Fields | undefined, status: number, startMs: number): void {
-    const operation = NUMBERS[fields?.op as number] ?? OTHER;
+    // Anything else would name a member that all arrays have, or be made text of.
+    const operation = typeof fields?.op === "number" ? (NUMBERS[fields.op] ?? OTHER) : OTHER;
     this.context.meter.took(operation, status, performance.now() - startMs, this.principal.tenant);
   }
 }

@@ -3,6 +3,7 @@ import type { ActivitySecond, RawSecond } from "../activity.ts";
 import type { AuditEntry, LogLine, Settings } from "../config.ts";
 import type { SlowOperation } from "../context.ts";
 import type { Family } from "../metrics/families.ts";
+import type { Principal } from "../principal.ts";
 
 /** How a worker is told where its owner is: the environment's variable of this name, `WorkerStart` as JSON. */
 export const START_VARIABLE = "CAIRN_WORKER";
@@ -20,7 +21,7 @@ export interface WorkerStart {
 /** What limits have seen since the last time. */
 export interface LimitNews {
   /** Requests that were let through. */
-  spent: [tenant: string, id: string, cost: number][];
+  spent: [tenant: string, id: string, cost: number, limits: Principal["limits"] | null][];
   /** What tenants have at present: of one process towards the owner, of all others towards a process. */
   held: [tenant: string, connections: number, bytes: number][];
   /** Addresses whose keys did not count. */

@@ -17,7 +17,7 @@ const TELL_MS = 10;
 /** How often it is looked whether connections came or went. */
 const LOOK_MS = 100;
 
-type Asker = Pick<Principal, "id" | "tenant">;
+type Asker = Pick<Principal, "id" | "tenant" | "limits">;
 
 /** The limits of one process. */
 export class SharedLimits implements LimitKeeper {
@@ -81,7 +81,7 @@ export class SharedLimits implements LimitKeeper {
 
   /** What others have let through, and have. */
   hear({ spent, held, failed, web }: LimitNews): void {
-    for (const [tenant, id, cost] of spent) this.inner.spent({ tenant, id }, cost);
+    for (const [tenant, id, cost, limits] of spent) this.inner.spent({ tenant, id, limits: limits ?? undefined }, cost);
     for (const [tenant, connections, bytes] of held) this.inner.elsewhere(tenant, connections, bytes);
     for (const [address, count] of failed) for (let at = 0; at < count; at++) this.inner.failedElsewhere(address);
     this.webElsewhere = web;
@@ -113,7 +113,7 @@ export class SharedLimits implements LimitKeeper {
     const { spent, changed, failed, inner } = this;
     this.web = this.webHere();
     const news: LimitNews = {
-      spent: [...spent].map(([{ tenant, id }, cost]) => [tenant, id, cost]),
+      spent: [...spent].map(([{ tenant, id, limits }, cost]) => [tenant, id, cost, limits]),
       held: [...changed].map((tenant) => {
         const { connections, bytes } = inner.held(tenant);
         return [tenant, connections, bytes];

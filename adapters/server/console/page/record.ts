@@ -1,18 +1,9 @@
 /** Single records over REST: read in part where they are long, written only over what was seen. */
+import { EDITED_SIZE_MAX, SHOWN_SIZE_MAX, type ShownRecord } from "../../../page/record-form.ts";
 import { type Api, ApiError, base64Of } from "./api.ts";
 
-/** Longest value that is edited in the page; of a longer one the beginning is shown. */
-export const EDITED_SIZE_MAX = 262_144;
-const SHOWN_SIZE_MAX = 4_096;
-
 /** A record, as it was when it was read. */
-export interface Shown {
-  key: Uint8Array;
-  /** The value, or the beginning of one that is too long to be edited. */
-  value: Uint8Array<ArrayBuffer>;
-  /** Bytes of the value; `undefined`: more than are edited, and the server has not said how many. */
-  size: number | undefined;
-  isWhole: boolean;
+export interface RemoteRecord extends ShownRecord {
   /** What a write has to match, so that it replaces what was seen and nothing newer. */
   tag: string;
   expiresAt: number | undefined;
@@ -20,8 +11,11 @@ export interface Shown {
 
 const addressOf = (key: Uint8Array) => ({ key: base64Of(key), keyEncoding: "base64" });
 
-/** The record of a key; `undefined`: there is none. */
-export async function readRecord(api: Api, key: Uint8Array): Promise<Shown | undefined> {
+/** The record of a key, without what may be done with it; `undefined`: there is none. */
+export async function readRecord(
+  api: Api,
+  key: Uint8Array,
+): Promise<Omit<RemoteRecord, "mayWrite" | "mayDelete"> | undefined> {
   let response: Response;
   try {
     response = await api.ask("record", { query: addressOf(key), headers: { accept: "application/octet-stream" } });
