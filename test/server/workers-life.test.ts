@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { connect } from "../../adapters/client/index.ts";
-import { RUNTIME } from "../runtime.ts";
+import { builtEntry, RUNTIME } from "../runtime.ts";
 import { CERT, KEY } from "./certificate.ts";
 import { HttpLine, linesToAll } from "./lines.ts";
 import { delay } from "./raw.ts";
@@ -229,37 +229,36 @@ test("TLS is the workers' to speak", async () => {
   expect(await serving.ended).toEqual({ status: 0, signal: null });
 }, 90_000);
 
-test.runIf(RUNTIME === "node")(
-  "a program has workers with createServer, which takes their log and audit log",
-  async () => {
-    const { keys, key } = keysFile();
-    const { open } = await import("../../build/hosts/node.js" as string);
-    const { createServer: serve } = await import("../../build/adapters/server/index.js" as string);
-    const store = await open(":memory:");
-    const messages: string[] = [];
-    const events: string[] = [];
-    const server = serve(store, {
-      keys,
-      workers: 2,
-      logLevel: "debug",
-      log: ({ message, worker }: { message: string; worker?: number }) =>
-        messages.push(`${worker ?? "owner"} ${message}`),
-      audit: ({ event }: { event: string }) => events.push(event),
-    });
-    onTestFinished(async () => {
-      await server.close();
-      await store.close();
-    });
-    const { url } = await server.listen();
-    const lines = await linesToAll(url, 2, key);
-    await put(lines[1] as HttpLine, "a", "through a worker");
-    const own = await server.fetch(new Request("http://x/record/a", { headers: { "x-api-key": key } }));
-    expect(await own.json()).toMatchObject({ value: "through a worker" });
-    expect(await store.sub("main").get("a")).toBe("through a worker");
-    await (lines[2] as HttpLine).ask("/token/websocket", { body: { subscribeKeys: ["a"] } });
-    await expect.poll(() => events).toContain("token.issued");
-    await expect.poll(() => messages.filter((message) => /^[12] request$/.test(message)).length).toBeGreaterThan(0);
-    for (const line of lines) line?.close();
-  },
-  60_000,
-);
+test("the program of docs/server/workers.md has workers, whose log and audit log its functions take", async () => {
+  const { keys, key } = keysFile();
+  const { open } = await import(builtEntry(RUNTIME));
+  const { createServer: serve } = await import("../../build/adapters/server/index.js" as string);
+  const store = await open(":memory:");
+  const messages: string[] = [];
+  const events: string[] = [];
+  const more = {
+    logLevel: "debug",
+    log: ({ message, worker }: { message: string; worker?: number }) =>
+      messages.push(`${worker ?? "owner"} ${message}`),
+    audit: ({ event }: { event: string }) => events.push(event),
+  };
+  const page = readFileSync(new URL("../../docs/server/workers.md", import.meta.url), "utf8");
+  const shown = /```js\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+  const program = shown.replace('keys: "keys.json", port: 3000', "keys, ...more, port: 0");
+  const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor;
+  const run = new AsyncFunction("createServer", "store", "keys", "more", `${program}; return { server, url };`);
+  const { server, url } = await run(serve, store, keys, more);
+  onTestFinished(async () => {
+    await server.close();
+    await store.close();
+  });
+  const lines = await linesToAll(url, 3, key);
+  await put(lines[1] as HttpLine, "a", "through a worker");
+  const own = await server.fetch(new Request("http://x/record/a", { headers: { "x-api-key": key } }));
+  expect(await own.json()).toMatchObject({ value: "through a worker" });
+  expect(await store.sub("main").get("a")).toBe("through a worker");
+  await (lines[2] as HttpLine).ask("/token/websocket", { body: { subscribeKeys: ["a"] } });
+  await expect.poll(() => events).toContain("token.issued");
+  await expect.poll(() => messages.filter((message) => /^[123] request$/.test(message)).length).toBeGreaterThan(0);
+  for (const line of lines) line?.close();
+}, 60_000);
