@@ -1,6 +1,8 @@
 /** Workers that start, die, come back and end: what clients see of it, and what is left. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { connect } from "../../adapters/client/index.ts";
 import { builtEntry, RUNTIME } from "../runtime.ts";
@@ -34,6 +36,14 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Sockets that owners have for their workers. */
+function sockets(): string[] {
+  return readdirSync(tmpdir())
+    .filter((name) => name.startsWith("cairn-"))
+    .map((name) => join(tmpdir(), name, "s"))
+    .filter((path) => existsSync(path));
 }
 
 /** Waits until none of these processes is left. */
@@ -101,9 +111,13 @@ test("an owner that is killed: its workers end, and the next one has the store",
   const pids = [...pidsOf(first).values()];
   expect(pids.length).toBe(2);
   expect(pids.filter(isAlive).length).toBe(2);
+  const before = sockets();
+  expect(before.length).toBeGreaterThan(0);
   first.signal("SIGKILL");
   await gone(pids);
   await expect(line.ask("/record/kept")).rejects.toThrow(/ended/);
+  // The socket of the one that is gone.
+  expect(before.filter((name) => !existsSync(name)).length).toBeGreaterThan(0);
   const second = start(words);
   const found = await HttpLine.to(await second.url(), key);
   expect((await found.ask("/record/kept")).json.value).toBe("v");

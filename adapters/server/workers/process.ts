@@ -3,7 +3,10 @@
  * over a socket, and ends when that does.
  */
 import type { Buffer } from "node:buffer";
+import cluster from "node:cluster";
+import { rmSync } from "node:fs";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 import process from "node:process";
 import type { LogLine, Settings } from "../config.ts";
 import { toStandardError } from "../log.ts";
@@ -14,6 +17,11 @@ import { WorkerHolder } from "./worker-holder.ts";
 
 /** How long a worker that was told to end by a signal lets requests in flight go on. */
 const GRACE_MS = 10_000;
+/** How long after the pipe it is looked whether the owner is gone. */
+const LEAVE_MS = 200;
+
+// The pipe says when to end.
+if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const { path, worker, token } = JSON.parse(process.env[START_VARIABLE] ?? "{}") as WorkerStart;
 let holder: WorkerHolder | undefined;
@@ -26,7 +34,7 @@ const pipe = new Pipe(connect(path), {
     else holder?.frame(kind, bytes as Buffer);
   },
   // Without its owner there is no store to serve.
-  closed: () => process.exit(isClosing ? 0 : 1),
+  closed: () => (isClosing ? process.exit(0) : leave()),
 });
 pipe.control({ type: "hello", worker, token });
 
@@ -79,6 +87,20 @@ async function listen(port: number, riocPort: number | undefined): Promise<void>
   } catch (error) {
     failed(error);
   }
+}
+
+/** An owner that was killed has left its socket behind, to which nobody listens. */
+function leave(): void {
+  setTimeout(() => process.exit(1), 5 * LEAVE_MS);
+  // What the system closes of a process that was killed it closes one after the other.
+  setTimeout(() => {
+    connect(path)
+      .once("connect", () => process.exit(1))
+      .once("error", () => {
+        rmSync(dirname(path), { recursive: true, force: true });
+        process.exit(1);
+      });
+  }, LEAVE_MS);
 }
 
 function failed(error: unknown): void {
