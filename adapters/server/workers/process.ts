@@ -24,6 +24,7 @@ const LEAVE_MS = 200;
 if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 
 const { path, worker, token } = JSON.parse(process.env[START_VARIABLE] ?? "{}") as WorkerStart;
+const owner = process.ppid;
 let holder: WorkerHolder | undefined;
 let serving: Serving | undefined;
 let isClosing = false;
@@ -94,12 +95,14 @@ function leave(): void {
   setTimeout(() => process.exit(1), 5 * LEAVE_MS);
   // What the system closes of a process that was killed it closes one after the other.
   setTimeout(() => {
+    const end = (isGone: boolean): void => {
+      if (isGone) rmSync(dirname(path), { recursive: true, force: true });
+      process.exit(1);
+    };
+    // On Deno the workers have inherited what it listened with.
     connect(path)
-      .once("connect", () => process.exit(1))
-      .once("error", () => {
-        rmSync(dirname(path), { recursive: true, force: true });
-        process.exit(1);
-      });
+      .once("connect", () => end(process.ppid !== owner))
+      .once("error", () => end(true));
   }, LEAVE_MS);
 }
 
