@@ -53,6 +53,9 @@ export function targetsOf(ledger: Ledger): Target[] {
     ...shares(ledger, { ...WIRE, name: "GET, share of this listener" }, 0.85),
     ...shares(ledger, { ...WIRE, name: "POST, durable, share of the runtime's own server" }, 0.5),
     ...shares(ledger, { ...WIRE, name: "WebSocket get, times GET" }, 3),
+    ...rates(ledger, { ...WIRE, name: "RIOC get, batches of 16, served" }, 400_000),
+    ...shares(ledger, { ...WIRE, name: "RIOC get, single, one connection, share of an echo" }, 0.9),
+    ...shares(ledger, { ...WIRE, name: "RIOC get, single, share of an echo" }, 0.9),
     ...rateAtLeast(ledger, { workload: "writes", name: "increment" }, 2_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, entries" }, 3_000_000),
     ...rateAtLeast(ledger, { ...POINT, name: "scan, keys" }, 6_000_000),
@@ -148,6 +151,19 @@ function rateAtLeast(ledger: Ledger, what: Partial<FigureId>, least: number): Ta
       isMet: median >= least,
     },
   ];
+}
+
+/** The same rate, on every runtime that was measured. */
+function rates(ledger: Ledger, what: Partial<FigureId>, least: number): Target[] {
+  return ledger.select({ ...what, unit: "operations/CPU s" }).map((figure) => {
+    const { median } = summaryOf(figure);
+    return {
+      figure: `${figure.name}, ${figure.store === OURS ? "Node" : figure.store}`,
+      target: `at least ${shownFigure(least, figure.unit)}`,
+      reached: shownFigure(median, figure.unit),
+      isMet: median >= least,
+    };
+  });
 }
 
 /** The same share, on every runtime that was measured. */

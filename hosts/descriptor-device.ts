@@ -4,7 +4,8 @@
  * 1. `completedCount` counts writes when they complete, never when they are issued, since a sync does not cover what was
  *    still in flight. `syncedCount` is what of it a successful sync covers.
  * 2. A device whose sync has failed answers every later sync with that failure: the kernel has dropped the dirty pages,
- *    and a second `fdatasync` would report success.
+ *    and a second `fdatasync` would report success. One that has failed and of which nobody was told yet fails those that are
+ *    asked for meanwhile: each goes through a descriptor of its own (`sync-descriptors.ts`).
  * 3. A descriptor is closed only when nothing is in flight on it: its number could otherwise be given to another file.
  * 4. An uncached write goes past the page cache where that works, else through it: `direct-io.ts` says when. Its sync is
  *    that of every other write.
@@ -29,6 +30,7 @@ import {
   writeFullyLater,
   writePieces,
 } from "./positioned-io.ts";
+import { SyncDescriptors } from "./sync-descriptors.ts";
 
 /** A commit of at most so many bytes counts as small: its cost is the trip and the sync, not the bytes. */
 const SMALL_COMMIT_SIZE_MAX = 64 * 1024;
@@ -46,6 +48,9 @@ export abstract class DescriptorDevice implements BlockDevice {
   /** A second descriptor, opened `O_DSYNC`, or -1 where there is none. */
   private readonly durableDescriptor: number;
   private readonly direct: DirectDescriptors;
+  private readonly syncing: SyncDescriptors;
+  /** Whether a commit in one trip is under way: two would share the telling of a failure. */
+  private commitsInOneTrip = false;
   /** Writes, resizes and fills that have completed so far. */
   private completedCount = 0;
   /** The value of `completedCount` that the last successful sync covers. */
@@ -67,6 +72,7 @@ export abstract class DescriptorDevice implements BlockDevice {
     this.descriptor = descriptor;
     this.durableDescriptor = readOnly ? -1 : openAgain(path, descriptor, fs.constants.O_DSYNC);
     this.direct = new DirectDescriptors(path, descriptor);
+    this.syncing = new SyncDescriptors(path, descriptor, readOnly);
     this.sizeBytes = size;
   }
 
@@ -133,22 +139,26 @@ export abstract class DescriptorDevice implements BlockDevice {
   sync(): void {
     this.checkSync("sync");
     const covered = this.completedCount;
+    const descriptor = this.syncing.take();
     try {
-      fs.fdatasyncSync(this.descriptor);
+      fs.fdatasyncSync(descriptor);
     } catch (cause) {
       throw this.failSync("sync", cause);
     }
+    this.syncing.give(descriptor);
     this.syncedCount = Math.max(this.syncedCount, covered);
   }
 
   async syncAsync(): Promise<void> {
     this.checkSync("syncAsync");
     const covered = this.completedCount;
+    const descriptor = this.syncing.take();
     this.inFlightCount += 1;
     try {
       await new Promise<void>((resolve, reject) => {
-        fs.fdatasync(this.descriptor, (cause) => (cause ? reject(cause) : resolve()));
+        fs.fdatasync(descriptor, (cause) => (cause ? reject(cause) : resolve()));
       });
+      this.syncing.give(descriptor);
       this.syncedCount = Math.max(this.syncedCount, covered);
     } catch (cause) {
       throw this.failSync("syncAsync", cause);
@@ -417,6 +427,7 @@ export abstract class DescriptorDevice implements BlockDevice {
   private async commitInOneTrip(pieces: readonly DevicePiece[]): Promise<boolean> {
     const piece = pieces[0];
     if (piece === undefined || pieces.length > 1 || this.completedCount !== this.syncedCount) return false;
+    if (this.commitsInOneTrip) return false;
     const { offset, source, uncached } = piece;
     if (!this.isAllocated(offset, source.length)) return false;
     const direct = this.goesDirect(uncached === true) ? this.direct.descriptorFor(source, true) : -1;
@@ -425,6 +436,7 @@ export abstract class DescriptorDevice implements BlockDevice {
     const way = direct >= 0 ? "direct" : "cached";
     this.inFlightCount += 1;
     this.flying[way] += 1;
+    this.commitsInOneTrip = true;
     this.writing(offset, source.length);
     try {
       const cause = await new Promise<unknown>((resolve) => {
@@ -436,6 +448,7 @@ export abstract class DescriptorDevice implements BlockDevice {
       if (isOutOfSpace(cause) || (direct >= 0 && this.direct.refuses(source, cause))) return false;
       throw this.failSync("commitAsync", cause);
     } finally {
+      this.commitsInOneTrip = false;
       this.settle();
     }
   }
@@ -451,6 +464,7 @@ export abstract class DescriptorDevice implements BlockDevice {
       closeQuietly(this.descriptor);
       if (this.durableDescriptor >= 0) closeQuietly(this.durableDescriptor);
       this.direct.close();
+      this.syncing.close();
     }
     for (const done of this.closeListeners.splice(0)) done();
   }

@@ -87,6 +87,12 @@ class Lookup implements Waiter {
   }
 }
 
+/** The views of reads whose value comes later. */
+export interface LaterViews {
+  begin(operation: string): CursorState | undefined;
+  end(view: CursorState): void;
+}
+
 /** The lookups of one store. */
 export class Lookups {
   private readonly place: LookupPlace;
@@ -120,23 +126,19 @@ export class Lookups {
 
   /**
    * The value of an encoded key: itself where it is in memory, else a promise of what the key held at this call. `later` gives the
-   * view that the promise reads through, and is told when that is done with.
+   * view that the promise reads through, and is told when that is done with. `size`: of the key, where it lies in KEY_A already.
    */
-  soon(
-    key: unknown,
-    operation: string,
-    later: { begin(): CursorState | undefined; end(view: CursorState): void },
-  ): unknown {
+  soon(key: unknown, operation: string, later: LaterViews, size?: number): unknown {
     const { place } = this;
     let status: number = AHEAD_BUSY;
     if (!place.cold.isCrowded) {
-      status = this.first(place.keyIn(key, operation), 0);
+      status = this.first(size ?? place.keyIn(key, operation), 0);
       if (status === 0) return undefined;
       if (status === AT_MEMORY) return this.value(operation);
     }
     let view: CursorState | undefined;
     try {
-      view = later.begin();
+      view = later.begin(operation);
     } catch {
       // No room for a view: what the key holds when the read has landed has to do.
     }

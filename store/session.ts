@@ -21,6 +21,7 @@ import {
 import { Cursors } from "./cursors.ts";
 import { CairnError } from "./error.ts";
 import { Flights } from "./flights.ts";
+import type { LaterViews } from "./lookups.ts";
 import type { Durability, Settings, StoreEvent } from "./options.ts";
 import { closedError } from "./refusals.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -83,6 +84,11 @@ export class Session {
   private readonly ending: Ending & Renewal;
   /** Told of every event; see `events.ts`. */
   readonly listeners = new Set<(event: StoreEvent) => void>();
+  /** What reads look through whose value comes later: nothing is written to a store that is open for reading. */
+  readonly laterViews: LaterViews = {
+    begin: (operation) => (this.settings.readOnly ? undefined : this.cursors.takeView(operation)),
+    end: (view) => this.cursors.close(view),
+  };
   private open = true;
   /** Whether the core takes no calls any more. */
   private isEnded = false;

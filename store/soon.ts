@@ -8,15 +8,23 @@ import type { Scope } from "./scope.ts";
 import type { Session } from "./session.ts";
 
 /** See `Store.getSoon`. */
-export function valueSoon(session: Session, scope: Scope, key: unknown, operation = "get"): unknown {
-  session.ready(operation);
-  const found = scope.lookups.soon(scope.encodedKey(key, operation), operation, {
-    // Nothing is written to a store that is open for reading.
-    begin: () => (session.settings.readOnly ? undefined : session.cursors.takeView(operation)),
-    end: (view) => session.cursors.close(view),
-  });
-  if (!(found instanceof Promise) || scope.values.kind !== "codec") return found;
-  return found.catch((error: unknown) => {
+export function valueSoon(session: Session, scope: Scope, key: unknown): unknown {
+  session.ready("get");
+  return lookedUp(session, scope, key, scope.encodedKey(key, "get"), "get", undefined);
+}
+
+/** `size`: of the key, where it lies in KEY_A already. */
+function lookedUp(
+  session: Session,
+  scope: Scope,
+  key: unknown,
+  encoded: unknown,
+  operation: string,
+  size: number | undefined,
+): unknown {
+  const value = scope.lookups.soon(encoded, operation, session.laterViews, size);
+  if (!(value instanceof Promise) || scope.values.kind !== "codec") return value;
+  return value.catch((error: unknown) => {
     throw named(error, key, scope.values.name);
   });
 }
@@ -28,10 +36,11 @@ export function entrySoon(
   key: unknown,
 ): Entry<unknown> | undefined | Promise<Entry<unknown> | undefined> {
   session.ready("getEntry");
-  const size = scope.keyIn(key, "getEntry");
+  const encoded = scope.encodedKey(key, "getEntry");
+  const size = scope.keyEncodedIn(encoded, "getEntry");
   const facts = session.guard(() => factsOf(scope.core, size));
   if (facts === undefined) return undefined;
-  const value = valueSoon(session, scope, key, "getEntry");
+  const value = lookedUp(session, scope, key, encoded, "getEntry", size);
   // `undefined` where it has expired in between.
   if (!(value instanceof Promise)) return value === undefined ? undefined : { value, ...facts };
   return value.then((later: unknown) => (later === undefined ? undefined : { value: later, ...facts }));

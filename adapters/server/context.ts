@@ -86,8 +86,11 @@ export interface Meter {
 
 /** What may go on. Each call costs well under a microsecond. */
 export interface LimitKeeper {
-  /** Takes one request from the budgets of the key, its tenant and the server: 0, or the seconds after which to try again. */
-  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost?: number): number;
+  /**
+   * Takes one request from the budgets of the key, its tenant and the server: 0, or the seconds after which to try again. `now`: the
+   * time of `performance`, where the caller has just read it.
+   */
+  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost?: number, now?: number): number;
   /**
    * Takes `size` bytes of what is in flight for the tenant and in all, until `release(tenant, size)`; false, and nothing taken, where
    * that is more than may be.

@@ -9,6 +9,7 @@ import { SUBPROTOCOL } from "../../store/connection/frames.ts";
 import type { ServerContext } from "./context.ts";
 import { failureOf, ServerFailure } from "./failure.ts";
 import { failedAttempt } from "./limits/attempts.ts";
+import { headerOf, targetOf } from "./listen/request.ts";
 import { withoutSecrets } from "./log.ts";
 import { LABELS, PREFLIGHT, restOperation, UPGRADE } from "./metrics/operations.ts";
 import type { Traces } from "./metrics/telemetry.ts";
@@ -47,12 +48,11 @@ export function failureReply(error: unknown): Response {
   return reply(status, JSON.stringify({ error: message, message }), headers);
 }
 
-/** The path of a request's URL, without query. */
-export function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  if (start < 0) return "/";
-  const query = url.indexOf("?", start);
-  return query < 0 ? url.slice(start) : url.slice(start, query);
+/** The path of a request, without query. */
+export function pathOf(request: Request): string {
+  const target = targetOf(request);
+  const query = target.indexOf("?");
+  return query < 0 ? target : target.slice(0, query);
 }
 
 function protocolOf({ protocol }: UpgradeAccepted): "remote" | "websocket" {
@@ -86,11 +86,11 @@ export function handlersOf(
     return parts.rest;
   }
 
-  function admitted(apiKey: string, address: string): Principal {
+  function admitted(apiKey: string, address: string, now: number): Principal {
     const principal = access.authenticate(apiKey, { address, protocol: "rest" });
     if (principal === undefined)
       throw failedAttempt(limits, address, new ServerFailure(401, "Missing or invalid API key."));
-    const wait = limits.request(principal);
+    const wait = limits.request(principal, 1, now);
     if (wait > 0) throw new ServerFailure(429, "Rate limit exceeded.", wait);
     return principal;
   }
@@ -119,7 +119,7 @@ export function handlersOf(
     const { status } = response;
     let answer = response;
     if (ms < slow.thresholdMs) activity.took(ms);
-    const given = request.headers.get("x-request-id");
+    const given = headerOf(request, "x-request-id");
     if (given !== null || status >= 500 || ms >= slow.thresholdMs || isDebugging) {
       const requestId = given !== null && REQUEST_ID.test(given) ? given : `${idPrefix}-${(idCount++).toString(36)}`;
       answer = withHeaders(answer, { "x-request-id": requestId });
@@ -138,7 +138,7 @@ export function handlersOf(
       else log.debug("request", { ...fields, address: info.address });
     }
     meter.record(operation, status, ms);
-    const origin = request.headers.get("origin");
+    const origin = headerOf(request, "origin");
     return origin === null ? answer : origins.shown(origin, answer);
   }
 
@@ -150,7 +150,7 @@ export function handlersOf(
   }
 
   function handle(request: Request, info: RequestInfo): Response | Promise<Response> {
-    const path = pathOf(request.url);
+    const path = pathOf(request);
     if (traces === undefined) return answered(request, path, info);
     return traces.request(request, path, info, () => answered(request, path, info));
   }
@@ -171,9 +171,9 @@ export function handlersOf(
       if (path === "/healthz" || path === "/readyz") {
         answer = health(path);
       } else {
-        const apiKey = request.headers.get("x-api-key");
+        const apiKey = headerOf(request, "x-api-key");
         if (apiKey !== null) {
-          principal = admitted(apiKey, info.address);
+          principal = admitted(apiKey, info.address, startMs);
         }
         const part = partOf(path);
         if (part === undefined) throw new ServerFailure(404, "There is nothing at this path.");
@@ -183,9 +183,9 @@ export function handlersOf(
       answer = failed(error);
     }
     if (answer instanceof Promise) {
-      return answer
-        .then(undefined, failed)
-        .then((response) => noted(request, restOperation(request.method, path), info, response, startMs, principal));
+      const done = (response: Response): Response =>
+        noted(request, restOperation(request.method, path), info, response, startMs, principal);
+      return answer.then(done, (error) => done(failed(error)));
     }
     return noted(request, restOperation(request.method, path), info, answer, startMs, principal);
   }
@@ -199,7 +199,7 @@ export function handlersOf(
 
   async function upgrade(request: Request, info: RequestInfo): Promise<Response | UpgradeAccepted> {
     const startMs = performance.now();
-    const path = pathOf(request.url);
+    const path = pathOf(request);
     const answer = await decided(request, path, info);
     if (answer instanceof Response) return noted(request, UPGRADE, info, answer, startMs, undefined);
     meter.record(UPGRADE, 101, performance.now() - startMs);

@@ -12,6 +12,9 @@ export type ReplyBody = string | Uint8Array | ReadableStream<Uint8Array> | null;
 
 export type ReplyHeaders = Record<string, string>;
 
+/** Headers that have their own text, as lines that need no check, hold it under this name, as a getter of their class. */
+export const HEADER_LINES = Symbol("lines");
+
 const REAL = Symbol("response");
 const GIVEN_STATUS = Symbol("status");
 const GIVEN_HEADERS = Symbol("headers");

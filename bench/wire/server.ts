@@ -4,6 +4,7 @@
  *
  *   bare      the runtime's own HTTP server, answering from a `Map`
  *   adapter   the listener of `cairn-kv/server`, answering from a `Map`
+ *   echo      the runtime's own sockets: for each request of RIOC as many bytes as its reply has, whatever it says
  *   served    `cairn-kv/server` over a store in a file of the folder, with keys, limits and all
  */
 import { join } from "node:path";
@@ -12,7 +13,7 @@ import { createServer } from "../../adapters/server/index.ts";
 import { listenOnWeb } from "../../adapters/server/listen/web-server.ts";
 import { reply } from "../../adapters/server/reply.ts";
 import type { Open } from "../../hosts/opening.ts";
-import { RECORD_COUNT } from "./constants.ts";
+import { RECORD_COUNT, RIOC_GET_SIZE, RIOC_REPLY_SIZE } from "./constants.ts";
 
 const VALUE = "v".repeat(100);
 const JSON_TYPE = Object.freeze({ "content-type": "application/json" });
@@ -21,8 +22,19 @@ interface BunServer {
   serve(options: { port: number; hostname: string; fetch(request: Request): Response | Promise<Response> }): {
     port: number;
   };
+  listen(options: {
+    port: number;
+    hostname: string;
+    socket: { data(socket: { write(bytes: Uint8Array): number }, chunk: Uint8Array): void };
+  }): { port: number };
+}
+interface DenoConn {
+  setNoDelay(value: boolean): void;
+  read(target: Uint8Array): Promise<number | null>;
+  write(source: Uint8Array): Promise<number>;
 }
 interface DenoServer {
+  listen(options: { port: number; hostname: string }): AsyncIterable<DenoConn> & { addr: { port: number } };
   serve(
     options: { port: number; hostname: string; onListen(address: { port: number }): void },
     handler: (request: Request) => Response | Promise<Response>,
@@ -33,8 +45,8 @@ const { Bun, Deno } = globalThis as { Bun?: BunServer; Deno?: DenoServer };
 const map = new Map<string, string>();
 for (let index = 0; index < RECORD_COUNT; index++) map.set(`key-${index}`, VALUE);
 
-function say(port: number, key = "none"): void {
-  console.log(JSON.stringify({ port, key }));
+function say(port: number, key = "none", riocPort = port): void {
+  console.log(JSON.stringify({ port, key, riocPort }));
 }
 
 function got(path: string): string {
@@ -101,6 +113,56 @@ async function adapter(): Promise<void> {
   say(port);
 }
 
+/** What one connection is answered for so many more bytes. */
+function echoing(): (size: number) => Uint8Array {
+  const replies = new Uint8Array(RIOC_REPLY_SIZE * 1024);
+  for (let at = 0; at < replies.length; at += RIOC_REPLY_SIZE) replies[at + 4] = VALUE.length;
+  let held = 0;
+  return (size) => {
+    held += size;
+    const count = Math.floor(held / RIOC_GET_SIZE);
+    held -= count * RIOC_GET_SIZE;
+    return replies.subarray(0, count * RIOC_REPLY_SIZE);
+  };
+}
+
+async function echo(): Promise<void> {
+  const hostname = "127.0.0.1";
+  if (Bun !== undefined) {
+    const echoes = new WeakMap<object, (size: number) => Uint8Array>();
+    const socket = {
+      open: (one: object) => void echoes.set(one, echoing()),
+      data(one: { write(bytes: Uint8Array): number }, chunk: Uint8Array) {
+        const answer = echoes.get(one)?.(chunk.length) as Uint8Array;
+        if (one.write(answer) !== answer.length) throw new Error("the client does not take what it asked for");
+      },
+    };
+    say(Bun.listen({ port: 0, hostname, socket }).port);
+  } else if (Deno !== undefined) {
+    const listener = Deno.listen({ port: 0, hostname });
+    say(listener.addr.port);
+    const serve = async (conn: DenoConn): Promise<void> => {
+      conn.setNoDelay(true);
+      const answer = echoing();
+      const chunk = new Uint8Array(16_384);
+      for (;;) {
+        const size = await conn.read(chunk);
+        if (size === null) return;
+        for (let left = answer(size); left.length > 0; ) left = left.subarray(await conn.write(left));
+      }
+    };
+    for await (const conn of listener) void serve(conn).catch(() => {});
+  } else {
+    const { createServer: createSockets } = await import("node:net");
+    const server = createSockets({ noDelay: true }, (socket) => {
+      const answer = echoing();
+      socket.on("data", (chunk) => socket.write(answer(chunk.length)));
+      socket.on("error", () => {});
+    });
+    server.listen(0, hostname, () => say((server.address() as { port: number }).port));
+  }
+}
+
 async function served(folder: string): Promise<void> {
   const { open } = (await import(
     Bun !== undefined ? "../../hosts/bun.js" : Deno !== undefined ? "../../hosts/deno.js" : "../../hosts/node.js"
@@ -110,11 +172,12 @@ async function served(folder: string): Promise<void> {
   const home = store.sub("home");
   for (const [name, value] of map) home.set(name, value);
   const keys = { tenants: { home: {} }, keys: { [key.id]: { tenant: "home", role: "admin", sha256: key.sha256 } } };
-  const { port } = await createServer(store, { keys }).listen();
-  say(port, key.text);
+  const { port, riocPort } = await createServer(store, { keys, riocPort: 0, riocTenant: "home" }).listen();
+  say(port, key.text, riocPort);
 }
 
 const [kind, folder = ""] = process.argv.slice(2);
 if (kind === "bare") await bare();
+else if (kind === "echo") await echo();
 else if (kind === "adapter") await adapter();
 else await served(folder);

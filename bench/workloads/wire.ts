@@ -30,15 +30,25 @@ interface Served {
   args: string[];
 }
 
-type What = "get" | "post" | "ws";
-type Kind = "bare" | "adapter" | "served";
+type What = "get" | "post" | "ws" | "rioc-get" | "rioc-set" | "rioc-alone" | "rioc-single" | "rioc-pipelined";
+type Kind = "bare" | "adapter" | "echo" | "served";
 
 const NAMES: Record<Kind, string> = {
   bare: "the runtime's own server, from a Map",
   adapter: "this listener, from a Map",
+  echo: "the runtime's own sockets, an echo of as many bytes",
   served: "served",
 };
-const WHATS: Record<What, string> = { get: "GET", post: "POST, durable", ws: "WebSocket get, 64 under way on 8" };
+const WHATS: Record<What, string> = {
+  get: "GET",
+  post: "POST, durable",
+  ws: "WebSocket get, 64 under way on 8",
+  "rioc-get": "RIOC get, batches of 16",
+  "rioc-set": "RIOC insert, durable, batches of 16",
+  "rioc-alone": "RIOC get, single, one connection",
+  "rioc-single": "RIOC get, single",
+  "rioc-pipelined": "RIOC get, single, 64 under way on 8",
+};
 
 /** Runs it. */
 export async function runWire(run: Run): Promise<void> {
@@ -56,6 +66,14 @@ export async function runWire(run: Run): Promise<void> {
     ["bare", "post"],
     ["served", "post"],
     ["served", "ws"],
+    ["served", "rioc-get"],
+    ["served", "rioc-set"],
+    ["echo", "rioc-alone"],
+    ["served", "rioc-alone"],
+    ["echo", "rioc-single"],
+    ["served", "rioc-single"],
+    ["echo", "rioc-pipelined"],
+    ["served", "rioc-pipelined"],
   ];
   progress.expect(options.rounds * runtimes.length * loads.length);
   for (let round = 0; round < options.rounds; round++) {
@@ -72,6 +90,7 @@ export async function runWire(run: Run): Promise<void> {
   }
   run.notes.push(
     "wire: 64 connections that pipeline nothing, or 8 of WebSocket with 64 calls under way on each; an operation is one record.",
+    "wire: RIOC has 8 connections with 4 batches under way on each, and for single operations 1 or 64 with one, or 8 with 64.",
     "wire, operations/CPU s: of the server's own time on a core, all its threads counted; shares are of that, but of operations/s for POST, which waits for the device.",
     "wire: columns are the runtimes: cairn is Node.",
   );
@@ -97,6 +116,10 @@ function enterShares(run: Run, store: string, seen: ReadonlyMap<string, Load>): 
   share("GET, share of the runtime's own server", "served get", "bare get", "ratePerCpuSecond");
   share("GET, share of this listener", "served get", "adapter get", "ratePerCpuSecond");
   share("POST, durable, share of the runtime's own server", "served post", "bare post", "rate");
+  for (const what of ["rioc-single", "rioc-pipelined"] as const) {
+    share(`${WHATS[what]}, share of an echo`, `served ${what}`, `echo ${what}`, "ratePerCpuSecond");
+  }
+  share(`${WHATS["rioc-alone"]}, share of an echo`, "served rioc-alone", "echo rioc-alone", "ratePerCpuSecond");
   share("WebSocket get, times GET", "served ws", "served get", "ratePerCpuSecond");
 }
 
@@ -114,12 +137,13 @@ async function measured(runtime: Served, kind: Kind, what: What, folder: string)
         server.once("exit", (status) => reject(new Error(`the server ended with ${status}`))),
       ),
     ]);
-    const { port, key } = JSON.parse(line as string) as { port: number; key: string };
+    const said = JSON.parse(line as string) as { port: number; key: string; riocPort: number };
+    const port = what.startsWith("rioc") ? said.riocPort : said.port;
     pin(server.pid as number, 0);
     const client = ["-c", pinned(`"$0" "$@"`), process.execPath, CLIENT, what];
     const { status, stdout, stderr } = spawnSync(
       "sh",
-      [...client, `${port}`, key, `${server.pid}`, `${WARM_SECONDS}`, `${SECONDS}`],
+      [...client, `${port}`, said.key, `${server.pid}`, `${WARM_SECONDS}`, `${SECONDS}`],
       { encoding: "utf8" },
     );
     if (status !== 0) throw new Error(`${runtime.store}, ${kind} ${what}: ${stderr}`);

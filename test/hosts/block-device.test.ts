@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { openBlockDevice, RawBlockDevice } from "../../hosts/block-device.ts";
 import type { TargetOptions } from "../../hosts/target.ts";
 import type { DevicePiece } from "../../store/device.ts";
+import { Machine, MIB, refusalOf } from "../faults/machine.ts";
 import { bytesOf, codeOf, errorOf, openTarget, pageAligned, privilegeMissing, run, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
@@ -31,6 +32,62 @@ afterAll(() => {
 
 beforeEach((context) => {
   if (missing !== undefined) context.skip(missing);
+});
+
+/** Milliseconds in which a sync that is under way beside this thread ends. */
+const SYNC_MS = 1500;
+
+/** Calls `run` with a device that cannot write what it takes: its image lies on a file system that is too small. */
+async function withFailing(run: (device: RawBlockDevice) => Promise<void>): Promise<string | undefined> {
+  const machine = new Machine();
+  try {
+    let failing = "";
+    const refusal = refusalOf(() => {
+      failing = machine.loop(32 * MIB, machine.newMount("tmpfs", 4 * MIB).point).loop;
+    });
+    if (refusal !== undefined) return refusal;
+    const device = openBlockDevice(failing, { readOnly: false, exclusive: false });
+    try {
+      await run(device);
+    } finally {
+      device.close();
+    }
+    return undefined;
+  } finally {
+    machine.end();
+  }
+}
+
+describe("a sync that has failed, of which nobody was told yet,", () => {
+  const BEGUN: [string, (device: RawBlockDevice) => Promise<void>][] = [
+    ["syncAsync", (device) => device.syncAsync()],
+    // Pieces that lie apart go to the device in two trips.
+    ["commitAsync", (device) => device.commitAsync([0, 2].map((at) => piece(at * BLOCK)))],
+  ];
+  const ASKED: [string, (device: RawBlockDevice) => Promise<void>][] = [
+    ["sync", async (device) => device.sync()],
+    ["syncAsync", (device) => device.syncAsync()],
+    ["commitAsync", (device) => device.commitAsync([5, 7].map((at) => piece(at * BLOCK)))],
+  ];
+  const piece = (offset: number): DevicePiece => ({ offset, source: bytesOf(1, BLOCK) });
+
+  for (const [begun, begin] of BEGUN) {
+    for (const [asked, ask] of ASKED) {
+      test(`fails the next one, too: ${begun}, then ${asked}`, async ({ skip }) => {
+        const refusal = await withFailing(async (device) => {
+          for (let at = 0; at < 16; at++) device.write(at * MIB + MIB, bytesOf(at, MIB));
+          const first = codeOf(() => begin(device));
+          if (asked === "sync") {
+            // The event loop does not turn: what the kernel says waits to be heard.
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SYNC_MS);
+          }
+          expect(await codeOf(() => ask(device))).toBe("DEVICE_WRITE");
+          expect(await first).toBe("DEVICE_WRITE");
+        });
+        if (refusal !== undefined) skip(refusal);
+      });
+    }
+  }
 });
 
 describe("a block device", () => {

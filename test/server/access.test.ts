@@ -420,6 +420,21 @@ describe("connections that show nothing", () => {
   });
 });
 
+test("as many connections as there are listen for the end of what they showed, which is no leak to warn of", async () => {
+  const warnings: Error[] = [];
+  const warned = (warning: Error): number => warnings.push(warning);
+  process.on("warning", warned);
+  try {
+    const { revoked } = (await accessOf({ riocTenant: "alone" })).unauthenticated("alone");
+    for (let count = 0; count < 20; count++) revoked.addEventListener("abort", () => {});
+    // Warnings come in a turn of their own.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  } finally {
+    process.off("warning", warned);
+  }
+  expect(warnings).toEqual([]);
+});
+
 test("without keys nothing counts", async () => {
   const access = await accessOf({});
   expect(access.authenticate(newApiKey().text)).toBeUndefined();

@@ -45,6 +45,36 @@ test("takes bodies by length and in chunks, however they are cut", async () => {
   }
 });
 
+test("gives each request its own headers, though most are those of the one before", async () => {
+  const { port } = await started(async (request) =>
+    reply(200, `<${request.method} ${request.headers.get("x-a")} ${request.headers.get("x-b")}>`),
+  );
+  const client = await Raw.to(port);
+  const requests = [
+    ["GET", "x-a: 1\r\n", "1 null"],
+    ["GET", "x-a: 1\r\n", "1 null"],
+    ["GET", "x-a: 2\r\n", "2 null"],
+    ["PUT", "x-a: 2\r\n", "2 null"],
+    ["GET", "x-b: 2\r\n", "null 2"],
+    ["GET", "x-a: 2\r\nx-b: 2\r\n", "2 2"],
+    ["GET", "", "null null"],
+    ["GET", `x-a: ${"y".repeat(3000)}\r\n`, `${"y".repeat(3000)} null`],
+    ["GET", `x-a: ${"z".repeat(3000)}\r\n`, `${"z".repeat(3000)} null`],
+    ["GET", "x-a: 1\r\n", "1 null"],
+  ] as const;
+  await client.writeInPieces(
+    requests.map(([method, headers]) => `${method} /k HTTP/1.1\r\nhost: x\r\n${headers}\r\n`).join(""),
+    97,
+  );
+  // The same headers mean something else by an older version: the connection ends after it.
+  await client.writeInPieces("GET /k HTTP/1.0\r\nhost: x\r\nx-a: 1\r\n\r\n", 97);
+  const text = await client.end();
+  expect(statusesOf(text)).toEqual(new Array(requests.length + 1).fill(200));
+  const answers = [...text.matchAll(/<([^>]*)>/g)].map(([, answer]) => answer);
+  expect(answers).toEqual([...requests.map(([method, , answer]) => `${method} ${answer}`), "GET 1 null"]);
+  expect(text.match(/connection: close/g)).toHaveLength(1);
+});
+
 test("gives a body's bytes, and no others, in every form; they stay what they are", async () => {
   const kept: Uint8Array[] = [];
   const { url } = await started(async (request) => {

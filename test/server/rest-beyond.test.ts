@@ -198,9 +198,9 @@ describe("a time to live", () => {
     expect(Number(raw.headers.get("x-expires-at"))).toBeGreaterThanOrEqual(before + 70_000);
     await served.json("/record", post({ key: "d", value: "v", expiresAt: 1 }));
     await served.json("/record/d", { status: 404 });
-    await served.json("/record/e?ttl=30", put("v"));
+    await served.json("/record/e?ttl=400", put("v"));
     await served.json("/record/e");
-    await pause(60);
+    await pause(450);
     await served.json("/record/e", { status: 404 });
     await served.json("/record", post({ key: "a", value: "+", partialUpdate: true }));
     expect(await served.json("/record/a")).toMatchObject({ value: "v+", expiresAt });

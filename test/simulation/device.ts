@@ -67,6 +67,8 @@ export class SimulatedDevice implements BlockDevice {
   private pending: Pending[] = [];
   private flying: Flying[] = [];
   private actions: Action[] = [];
+  /** The faults of the life in which a sync has failed. */
+  private failedUnder: FaultSchedule | undefined;
   private serialNext = 0;
   private writeNext = 0;
   private capacity: number;
@@ -308,12 +310,17 @@ export class SimulatedDevice implements BlockDevice {
     flip(this.platter.pages);
   }
 
-  /** A sync of what landed before `covers`, and of the serials in `own`. */
+  /**
+   * A sync of what landed before `covers`, and of the serials in `own`. One that fails may have met all that has landed. Those that come
+   * after it in the same life fail, too, and do their work: hosts/sync-descriptors.ts.
+   */
   private syncNow(covers: number, fault: FaultKind | undefined, own: readonly number[] = []): void {
     if (fault === "lying-sync") return;
+    const failedBefore = this.faults !== undefined && this.failedUnder === this.faults;
+    if (fault === "sync-error") this.failedUnder = this.faults;
     const kept: Pending[] = [];
     for (const entry of this.pending) {
-      if (entry.serial >= covers && !own.includes(entry.serial)) {
+      if (entry.serial >= covers && !own.includes(entry.serial) && fault !== "sync-error") {
         kept.push(entry);
       } else if (fault === "sync-error") {
         // The cache forgets that it is to write these, and goes on showing them. A few may still be written.
@@ -327,7 +334,7 @@ export class SimulatedDevice implements BlockDevice {
     }
     this.pending = kept;
     this.onChange?.();
-    if (fault === "sync-error") throw failure("DEVICE_WRITE", "sync");
+    if (fault === "sync-error" || failedBefore) throw failure("DEVICE_WRITE", "sync");
   }
 
   /** Does `run` at a time, and then lets a promise know how it went. */

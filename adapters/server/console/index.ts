@@ -68,7 +68,7 @@ export function consoleHandler({ log }: Pick<ServerContext, "log">): PartHandler
   }
 
   async function answer(request: Request): Promise<Response> {
-    const path = pathOf(request.url);
+    const path = pathOf(request);
     const { method, headers } = request;
     if (method !== "GET" && method !== "HEAD") {
       const allow = "GET, HEAD, OPTIONS";

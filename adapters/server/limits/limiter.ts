@@ -62,8 +62,7 @@ export class Limiter implements LimitKeeper {
     this.limitsOf = limitsOf;
   }
 
-  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost = 1): number {
-    const now = this.now();
+  request(principal: Pick<Principal, "id" | "tenant" | "limits">, cost = 1, now = this.now()): number {
     const account = this.accountOf(principal.tenant);
     const { limits } = principal;
     const own = limits === undefined ? undefined : this.rates.of(principal.id, limits, now);

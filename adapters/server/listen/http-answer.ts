@@ -1,5 +1,5 @@
 /** Answers as bytes of HTTP/1.1. */
-import { partsOf, type ReplyBody, type ReplyHeaders } from "../reply.ts";
+import { HEADER_LINES, partsOf, type ReplyBody, type ReplyHeaders } from "../reply.ts";
 
 const REASONS: Record<number, string> = {
   100: "Continue",
@@ -63,12 +63,28 @@ const OWN = new Set(["connection", "transfer-encoding", "keep-alive", "date"]);
 /** Texts of headers that nobody can change: those of most answers are one and the same object. */
 const texts = new WeakMap<object, string>();
 
+/** The first lines of the answers that are most, of one second. */
+let okDate = "";
+let okLines = "";
+
 /** The head of an answer up to its last header, without the empty line. Throws where a header could not be sent as it is. */
 export function headOf(status: number, headers: ReplyHeaders | Headers, date: string): string {
-  return `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ndate: ${date}\r\n${textOf(headers)}`;
+  if (status !== 200) return `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ndate: ${date}\r\n${textOf(headers)}`;
+  if (date !== okDate) {
+    okDate = date;
+    okLines = `HTTP/1.1 200 OK\r\ndate: ${date}\r\n`;
+  }
+  return okLines + textOf(headers);
+}
+
+/** Whether an answer's headers say how long its body is. */
+export function saysLength(headers: ReplyHeaders | Headers): boolean {
+  return headers instanceof Headers ? headers.has("content-length") : headers["content-length"] !== undefined;
 }
 
 function textOf(headers: ReplyHeaders | Headers): string {
+  const lines = (headers as { [HEADER_LINES]?: string })[HEADER_LINES];
+  if (lines !== undefined) return lines;
   const known = texts.get(headers);
   if (known !== undefined) return known;
   let text = "";

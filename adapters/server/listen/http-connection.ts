@@ -13,8 +13,8 @@ import type { RequestInfo } from "../wire.ts";
 import { Body, type BodySource } from "./body.ts";
 import { Exchange, type HttpServing } from "./exchange.ts";
 import { HeldBytes } from "./held-bytes.ts";
-import { type AnswerParts, answerParts, headOf, isBodiless } from "./http-answer.ts";
-import { HEAD_SIZE_MAX, type Head, HeadFailure, readHead } from "./http-head.ts";
+import { type AnswerParts, answerParts, headOf, isBodiless, saysLength } from "./http-answer.ts";
+import { HEAD_SIZE_MAX, type Head, HeadFailure, HeadReader } from "./http-head.ts";
 import { Outflow } from "./outflow.ts";
 import { asRequest } from "./request.ts";
 import type { Connection, ConnectionHandler } from "./sockets.ts";
@@ -39,6 +39,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
   private readonly held = new HeldBytes();
   /** No empty line ends before here. */
   private searched = 0;
+  private readonly heads = new HeadReader();
   private readonly outflow: Outflow;
   private streaming: StreamAnswer | undefined;
   private isReading = false;
@@ -148,7 +149,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     this.searched = 0;
     let head: Head;
     try {
-      head = readHead(input.toString("latin1", start, end + 2));
+      head = this.heads.read(input.toString("latin1", start, end + 2));
     } catch (error) {
       if (!(error instanceof HeadFailure)) throw error;
       this.refuse(error.status, error.message, error.headers);
@@ -232,8 +233,7 @@ export class HttpConnection implements ConnectionHandler, BodySource {
     }
     const size = body === null ? 0 : typeof body === "string" ? Buffer.byteLength(body) : body.length;
     const isUnsaid = head.method === "HEAD" && body === null;
-    if (!isUnsaid && !isBodiless(status) && !text.includes("\r\ncontent-length: "))
-      text += `content-length: ${size}\r\n`;
+    if (!isUnsaid && !isBodiless(status) && !saysLength(headers)) text += `content-length: ${size}\r\n`;
     if (size === 0 || head.method === "HEAD" || isBodiless(status)) this.outflow.put(`${text}\r\n`);
     else if (typeof body === "string") this.outflow.put(`${text}\r\n${body}`);
     else {

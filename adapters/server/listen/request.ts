@@ -17,9 +17,12 @@ class LightHeaders {
   }
 
   get(name: string): string | null {
-    if (this.made !== undefined) return this.made.get(name);
+    return this.at(name.toLowerCase());
+  }
+  /** `get` of a name in lower case. */
+  at(wanted: string): string | null {
+    if (this.made !== undefined) return this.made.get(wanted);
     const { fields } = this;
-    const wanted = name.toLowerCase();
     let found: string | null = null;
     for (let at = 0; at < fields.length; at += 2) {
       if (fields[at] !== wanted) continue;
@@ -60,8 +63,11 @@ Object.setPrototypeOf(LightHeaders.prototype, Headers.prototype);
 /** The request of one head and its body. */
 export class LightRequest {
   readonly method: string;
-  readonly url: string;
+  /** Path and query, as they came. */
+  readonly target: string;
   readonly headers: Headers;
+  private readonly host: string;
+  private readonly isSecure: boolean;
   private readonly content: Body;
   private aborter: AbortController | undefined;
   private made: Request | undefined;
@@ -70,11 +76,16 @@ export class LightRequest {
 
   constructor(head: Head, body: Body, isSecure: boolean) {
     this.method = head.method;
-    this.url = `${isSecure ? "https" : "http"}://${head.host === "" ? "localhost" : head.host}${head.target}`;
+    this.target = head.target;
+    this.host = head.host;
+    this.isSecure = isSecure;
     this.headers = new LightHeaders(head.fields) as unknown as Headers;
     this.content = body;
   }
 
+  get url(): string {
+    return `${this.isSecure ? "https" : "http"}://${this.host === "" ? "localhost" : this.host}${this.target}`;
+  }
   /** Aborts when the other side has gone. */
   get signal(): AbortSignal {
     this.aborter ??= new AbortController();
@@ -110,6 +121,13 @@ export class LightRequest {
   }
   async json(): Promise<unknown> {
     return JSON.parse(decoder.decode(await this.whole()));
+  }
+
+  /** The body, where all of it is there and nobody has read it. */
+  arrived(): Uint8Array | undefined {
+    const { content } = this;
+    if (!content.isComplete || content.isUsed || content.failure !== undefined) return undefined;
+    return content.whole() as Uint8Array;
   }
 
   private whole(): Uint8Array | Promise<Uint8Array> {
@@ -158,4 +176,23 @@ Object.setPrototypeOf(LightRequest.prototype, Request.prototype);
 /** The request of one head, for handlers. */
 export function asRequest(request: LightRequest): Request {
   return request as unknown as Request;
+}
+
+/** `request.headers.get(name)` of a name in lower case: without looking at that, where the request is one of a listener's. */
+export function headerOf(request: Request, name: string): string | null {
+  const headers: unknown = request.headers;
+  return headers instanceof LightHeaders ? (headers as LightHeaders).at(name) : (headers as Headers).get(name);
+}
+
+/** The body of a request, where it has come as a whole already. */
+export function arrivedBody(request: Request): Uint8Array | undefined {
+  return request instanceof LightRequest ? (request as LightRequest).arrived() : undefined;
+}
+
+/** Path and query of a request, as they came. */
+export function targetOf(request: Request): string {
+  if (request instanceof LightRequest) return (request as LightRequest).target;
+  const { url } = request;
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  return start < 0 ? "/" : url.slice(start);
 }

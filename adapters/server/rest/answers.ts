@@ -1,7 +1,7 @@
 /** Answers of REST: JSON objects, and errors in the form that HPKV's clients read. */
 import { CairnError } from "../../../store/error.ts";
 import { failureOf } from "../failure.ts";
-import { type ReplyHeaders, reply } from "../reply.ts";
+import { HEADER_LINES, type ReplyHeaders, reply } from "../reply.ts";
 
 export const JSON_TYPE = "application/json";
 /** Shared by all answers that say nothing else; nobody changes it. */
@@ -18,6 +18,25 @@ export const TEXTS = {
 /** An answer whose body is the text of a JSON object. */
 export function jsonAnswer(status: number, text: string, headers: ReplyHeaders = JSON_HEADERS): Response {
   return reply(status, text, headers);
+}
+
+/** Headers of an answer in JSON that says which version the record has. As text they are always the same but for that. */
+class TaggedHeaders {
+  readonly "content-type" = JSON_TYPE;
+  readonly etag: string;
+
+  constructor(version: number) {
+    this.etag = tagOf(version);
+  }
+
+  get [HEADER_LINES](): string {
+    return `content-type: ${JSON_TYPE}\r\netag: ${this.etag}\r\n`;
+  }
+}
+
+/** An answer whose body is the text of a JSON object, and which says the record's version. */
+export function taggedAnswer(text: string, version: number): Response {
+  return reply(200, text, new TaggedHeaders(version) as unknown as ReplyHeaders);
 }
 
 /** What a version is in `ETag`. */

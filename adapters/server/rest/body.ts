@@ -5,6 +5,7 @@
  */
 import { ServerFailure } from "../failure.ts";
 import { HeldBytes } from "../listen/held-bytes.ts";
+import { arrivedBody } from "../listen/request.ts";
 import { digitsOnly } from "./address.ts";
 import type { Call } from "./call.ts";
 import { breakOf, placeOf } from "./json-place.ts";
@@ -15,11 +16,16 @@ const SMALL_SIZE = 65_536;
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
-/** A body of at most `sizeMax` bytes. 413 beyond, as soon as that is known. */
-export async function bodyOf(call: Call, sizeMax: number): Promise<Uint8Array> {
-  const { request } = call;
+/** A body of at most `sizeMax` bytes, at once where a small one has come already. 413 beyond, as soon as that is known. */
+export function bodyOf(call: Call, sizeMax: number): Uint8Array | Promise<Uint8Array> {
   const length = lengthOf(call);
   if (length !== undefined && length > sizeMax) throw tooLarge(sizeMax);
+  const arrived = length !== undefined && length <= SMALL_SIZE ? arrivedBody(call.request) : undefined;
+  return arrived ?? readBody(call, sizeMax, length);
+}
+
+async function readBody(call: Call, sizeMax: number, length: number | undefined): Promise<Uint8Array> {
+  const { request } = call;
   if (length !== undefined && length <= SMALL_SIZE) {
     const bytes = await read(() => wholeOf(request));
     if (bytes.length > sizeMax) throw tooLarge(sizeMax);
@@ -56,8 +62,9 @@ export async function* piecesOf(call: Call): AsyncGenerator<Uint8Array> {
 }
 
 /** The JSON object of a body. 400 says where it is none. */
-export async function objectOfBody(call: Call): Promise<Record<string, unknown>> {
-  return objectOf(await bodyOf(call, Math.min(JSON_SIZE_MAX, call.rest.settings.bodyBytes)));
+export function objectOfBody(call: Call): Record<string, unknown> | Promise<Record<string, unknown>> {
+  const body = bodyOf(call, Math.min(JSON_SIZE_MAX, call.rest.settings.bodyBytes));
+  return body instanceof Promise ? body.then(objectOf) : objectOf(body);
 }
 
 /** The JSON object that bytes hold. 400 says where they hold none. */

@@ -1,6 +1,7 @@
 /** One request on its way through its handler. */
 import type { Origin } from "../access/index.ts";
 import { ServerFailure } from "../failure.ts";
+import { headerOf } from "../listen/request.ts";
 import { StoreOperations } from "../operations/store-operations.ts";
 import type { Principal, Verb } from "../principal.ts";
 import { decodedSegment, Query } from "./address.ts";
@@ -88,7 +89,7 @@ export class Call {
 
   /** A header, or `undefined`. */
   header(name: string): string | undefined {
-    return this.request.headers.get(name) ?? undefined;
+    return headerOf(this.request, name) ?? undefined;
   }
 
   /** Throws 403 unless `verb` is allowed for a key. */

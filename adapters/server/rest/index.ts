@@ -9,6 +9,7 @@ import { Buffer } from "node:buffer";
 import type { Origin } from "../access/index.ts";
 import { ServerFailure } from "../failure.ts";
 import { failedAttempt } from "../limits/attempts.ts";
+import { targetOf } from "../listen/request.ts";
 import type { Principal } from "../principal.ts";
 import { partsOf, reply } from "../reply.ts";
 import type { RequestInfo } from "../wire.ts";
@@ -75,7 +76,7 @@ export function restHandler(
     let call: Call | undefined;
     try {
       const { method } = request;
-      const { path, query } = addressOf(request.url);
+      const { path, query } = addressOf(targetOf(request));
       const found = router.find(method === "HEAD" ? "GET" : method, path);
       if (found === undefined) return unknownPath(path);
       const { methods, segment } = found;

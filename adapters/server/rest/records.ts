@@ -3,7 +3,7 @@ import { ServerFailure } from "../failure.ts";
 import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
 import { type ReplyHeaders, reply } from "../reply.ts";
 import { hasOtherCharset, mediaType, preferred } from "./accept.ts";
-import { JSON_TYPE, jsonAnswer, tagOf } from "./answers.ts";
+import { JSON_TYPE, jsonAnswer, taggedAnswer, tagOf } from "./answers.ts";
 import { bodyOf, objectOfBody, parsedJson, textOf } from "./body.ts";
 import { type Call, notFound } from "./call.ts";
 import { conditionFailed, isUnchanged, writeCondition } from "./conditions.ts";
@@ -13,6 +13,7 @@ import {
   hpkvValueMember,
   incrementMember,
   keyMember,
+  type Members,
   recordMembers,
   writeOptionsOf,
 } from "./members.ts";
@@ -52,13 +53,13 @@ function missing(call: Call): never {
 }
 
 function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: ServedEntry): Response {
-  const headers: ReplyHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
   if (isUnchanged(call, version)) return reply(304, null, { etag: tagOf(version) });
   const form = preferred(call.header("accept"), FORMS);
   if (form === "json") {
     const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
-    return reply(200, `{${recordMembers(key, value)}${expiry}}`, headers);
+    return taggedAnswer(`{${recordMembers(key, value)}${expiry}}`, version);
   }
+  const headers: ReplyHeaders = { "content-type": JSON_TYPE, etag: tagOf(version) };
   if (expiresAt !== undefined) headers[EXPIRES_HEADER] = String(expiresAt);
   headers["x-content-type-options"] = "nosniff";
   if (form === "bytes") return reply(200, value, { ...headers, "content-type": BYTES_TYPE });
@@ -68,8 +69,13 @@ function recordAnswer(call: Call, key: Key, { value, version, expiresAt }: Serve
 }
 
 /** `POST /record` */
-export async function postRecord(call: Call): Promise<Response> {
-  const body = await objectOfBody(call);
+export function postRecord(call: Call): Response | Promise<Response> {
+  const body = objectOfBody(call);
+  // Each step less between a request and its write counts: no await where nothing is waited for.
+  return body instanceof Promise ? body.then((members) => posted(call, members)) : posted(call, body);
+}
+
+function posted(call: Call, body: Members): Promise<Response> {
   const key = keyMember(body, HPKV_KEY_SIZE_MAX);
   call.allow("write", key);
   const { valueSizeLimit } = call.rest.settings;
@@ -77,9 +83,18 @@ export async function postRecord(call: Call): Promise<Response> {
   const isPartial = flagMember(body, "partialUpdate");
   const options = writeOptionsOf(call, body);
   if (!isPartial) return written(call, key, value, options, "Record stored");
+  return patched(call, key, value, options);
+}
+
+async function patched(
+  call: Call,
+  key: Key,
+  value: string | Uint8Array,
+  options: ServedWriteOptions | undefined,
+): Promise<Response> {
   const asked = await conditional(call, key, options);
   const { operations } = call;
-  const done = operations.patchIf(key, value, valueSizeLimit - 1, asked);
+  const done = operations.patchIf(key, value, call.rest.settings.valueSizeLimit - 1, asked);
   const version = operations.versionOf(done);
   if (!(await done)) throw conditionFailed();
   return doneAnswer("Record updated", await version, options?.expiresAt);
@@ -102,21 +117,26 @@ export async function putRecord(call: Call): Promise<Response> {
   return written(call, key, bytes, options, "Record stored");
 }
 
-async function written(
+function written(
   call: Call,
   key: Key,
   value: string | Uint8Array,
   options: ServedWriteOptions | undefined,
   message: string,
 ): Promise<Response> {
-  const asked = await conditional(call, key, options);
-  const { operations } = call;
-  const done = operations.put(key, value, asked);
-  const made = operations.versionOf(done);
-  if (!(await done)) throw conditionFailed();
-  // Another turn only where it is not here yet.
-  const version = made instanceof Promise ? await made : made;
-  return doneAnswer(message, version, options?.expiresAt);
+  const write = (asked: ServedWriteOptions | undefined): Promise<Response> => {
+    const { operations } = call;
+    const done = operations.put(key, value, asked);
+    const made = operations.versionOf(done);
+    return done.then((isDone) => {
+      if (!isDone) throw conditionFailed();
+      // Another turn only where it is not here yet.
+      if (made instanceof Promise) return made.then((version) => doneAnswer(message, version, options?.expiresAt));
+      return doneAnswer(message, made, options?.expiresAt);
+    });
+  };
+  const asked = conditional(call, key, options);
+  return asked instanceof Promise ? asked.then(write) : write(asked);
 }
 
 /** `DELETE /record/{key}` */
@@ -150,9 +170,7 @@ export async function postAtomic(call: Call): Promise<Response> {
   if (sum === undefined) throw conditionFailed();
   const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
   const version = await made;
-  return version === undefined
-    ? jsonAnswer(200, text)
-    : reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+  return version === undefined ? jsonAnswer(200, text) : taggedAnswer(text, version);
 }
 
 /** Options with the condition that the request's headers make; `undefined` where there are none. */
@@ -170,6 +188,5 @@ function conditional(
 function doneAnswer(message: string, version?: number, expiresAt?: number): Response {
   const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
   const text = `{"success":true,"message":"${message}"${expiry}}`;
-  if (version === undefined) return jsonAnswer(200, text);
-  return reply(200, text, { "content-type": JSON_TYPE, etag: tagOf(version) });
+  return version === undefined ? jsonAnswer(200, text) : taggedAnswer(text, version);
 }

@@ -1,4 +1,5 @@
 /** The table of routes, and which one a request asks for. */
+import { isBelowRecord, RECORD } from "./address.ts";
 import { JSON_TYPE } from "./answers.ts";
 import { OPERATOR_ROUTES } from "./operator-routes.ts";
 import { RANGE_ROUTES } from "./range-routes.ts";
@@ -113,13 +114,21 @@ export class Router {
   private readonly whole = new Map<string, Map<string, Route>>();
   /** Paths that end with a name in braces, by what stands before it. */
   private readonly open: [prefix: string, methods: Map<string, Route>][] = [];
+  /** The same for records, and the listed paths below them: what is asked most is found without a look-up. */
+  private readonly records: Map<string, Route> | undefined;
+  private readonly besides: string[];
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) this.methodsAt(route.path).set(route.method, route);
+    this.records = this.open.find(([prefix]) => prefix === RECORD)?.[1];
+    this.besides = [...this.whole.keys()].filter((path) => path.startsWith(RECORD));
   }
 
   /** The route of a request: of a path that is listed as it is, else of one with a name. `undefined`: the path has none. */
   find(method: string, path: string): Found | undefined {
+    if (this.records !== undefined && isBelowRecord(path) && !this.besides.includes(path)) {
+      return { methods: this.records, segment: path.slice(RECORD.length) };
+    }
     const whole = this.whole.get(path);
     if (whole?.has(method) === true) return { methods: whole, segment: undefined };
     for (const [prefix, methods] of this.open) {

@@ -64,6 +64,7 @@ class Connection {
   isPaused = false;
   /** Whether nothing more comes from the other side, or is taken. */
   isEnding = false;
+  /** When reading began, or went on; the session knows when something came. */
   lastReadMs = performance.now();
   readonly revoke: () => void;
 
@@ -227,7 +228,6 @@ class Listener implements RiocListener {
     meter.connected("rioc");
     principal.revoked.addEventListener("abort", connection.revoke);
     socket.on("data", (piece) => {
-      connection.lastReadMs = performance.now();
       session.receive(piece as Uint8Array);
       if (!session.isFull) return;
       connection.isPaused = true;
@@ -295,7 +295,8 @@ class Listener implements RiocListener {
     const { bodyMs } = this.context.config.timeouts;
     for (const connection of this.connections) {
       this.resume(connection);
-      if (connection.isPaused || !connection.session.isWithinRequest || now - connection.lastReadMs < bodyMs) continue;
+      const lastReadMs = Math.max(connection.lastReadMs, connection.session.startMs);
+      if (connection.isPaused || !connection.session.isWithinRequest || now - lastReadMs < bodyMs) continue;
       this.context.log.warn("a RIOC connection was ended: a request stood still", {
         address: connection.socket.remoteAddress,
       });

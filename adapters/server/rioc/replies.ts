@@ -4,9 +4,11 @@
  * 1. What is known goes out together: one write for all replies up to the first that is still awaited.
  * 2. `size` is what waits here, replies that are awaited not counted.
  */
+import { Buffer } from "node:buffer";
 import { REPLY_HEADER_SIZE } from "./format.ts";
 
 const OUT_SIZE = 16_384;
+const NOTHING = Buffer.alloc(0);
 
 /** A reply that is not known yet. */
 export interface Awaited {
@@ -17,8 +19,10 @@ export class Replies {
   /** Bytes that wait for an earlier reply. */
   size = 0;
   private readonly write: (bytes: Uint8Array) => void;
-  private out = new Uint8Array(OUT_SIZE);
-  private outSize = 0;
+  /** What is known lies in it from `start` to `end`. What lies before was handed over, and is not touched again. */
+  private out: Buffer = NOTHING;
+  private start = 0;
+  private end = 0;
   private readonly queue: Awaited[] = [];
   private head = 0;
 
@@ -42,8 +46,8 @@ export class Replies {
       this.size += reply.length;
       return;
     }
-    fill(this.roomFor(REPLY_HEADER_SIZE + bodySize), this.outSize, status, count, body);
-    this.outSize += REPLY_HEADER_SIZE + bodySize;
+    fill(this.roomFor(REPLY_HEADER_SIZE + bodySize), this.end, status, count, body);
+    this.end += REPLY_HEADER_SIZE + bodySize;
   }
 
   /** Keeps a place for a reply that `settle` will fill. */
@@ -64,8 +68,8 @@ export class Replies {
       if (next === undefined) break;
       this.head += 1;
       this.size -= next.length;
-      this.roomFor(next.length).set(next, this.outSize);
-      this.outSize += next.length;
+      this.roomFor(next.length).set(next, this.end);
+      this.end += next.length;
     }
     if (this.isEmpty) {
       this.queue.length = 0;
@@ -78,24 +82,22 @@ export class Replies {
 
   /** Hands over what is known and may go out. */
   flush(): void {
-    if (this.outSize === 0) return;
-    const { out, outSize } = this;
-    this.outSize = 0;
-    if (outSize > OUT_SIZE / 2) {
-      this.out = new Uint8Array(OUT_SIZE);
-      this.write(out.subarray(0, outSize));
-    } else {
-      this.write(out.slice(0, outSize));
-    }
+    const { out, start, end } = this;
+    if (end === start) return;
+    this.start = end;
+    this.write(out.subarray(start, end));
   }
 
   /** Memory in which `size` bytes fit behind what is there. */
-  private roomFor(size: number): Uint8Array {
-    const needed = this.outSize + size;
-    if (needed <= this.out.length) return this.out;
-    const larger = new Uint8Array(Math.max(needed, this.out.length * 2));
-    larger.set(this.out.subarray(0, this.outSize));
+  private roomFor(size: number): Buffer {
+    const { out, start, end } = this;
+    if (end + size <= out.length) return out;
+    const waiting = end - start;
+    const larger = Buffer.allocUnsafeSlow(Math.max(OUT_SIZE, 2 * waiting + size));
+    larger.set(out.subarray(start, end));
     this.out = larger;
+    this.start = 0;
+    this.end = waiting;
     return larger;
   }
 }

@@ -89,7 +89,7 @@ export class RiocSession {
   private busySeconds = 0;
   private readonly answered = new AnsweredTogether();
   /** When what is looked at came. */
-  private startMs = 0;
+  startMs = 0;
   private isOver = false;
 
   constructor(terms: RiocSessionTerms) {
@@ -98,7 +98,7 @@ export class RiocSession {
     this.parser = new RiocParser({
       ready: () => this.isReady(),
       begin: (count) => {
-        this.busySeconds = terms.limits.request(terms.principal, count);
+        this.busySeconds = terms.limits.request(terms.principal, count, this.startMs);
       },
       admit: (size) => this.admit(size),
       operation: (operation) => this.run(operation),
