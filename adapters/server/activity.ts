@@ -19,6 +19,15 @@ export interface ActivitySecond {
   maxMs: number;
 }
 
+/** What one process knows of a second, for a sum over several. */
+export interface RawSecond {
+  /** The second since the epoch. */
+  second: number;
+  maxMs: number;
+  /** Buckets that are not empty, with their counts. */
+  buckets: [bucket: number, count: number][];
+}
+
 /** The last seconds of a server. */
 export class Activity {
   /** Which second a place holds, since the clock's zero; -1: none. */
@@ -64,6 +73,25 @@ export class Activity {
     return list;
   }
 
+  /** The last `count` seconds that had operations, for `summedSeconds`. */
+  raw(count: number): RawSecond[] {
+    const epoch = Date.now() - this.now();
+    const present = Math.floor(this.now() / 1000);
+    const seconds: RawSecond[] = [];
+    for (let second = Math.max(0, present - Math.min(count, SECONDS - 1)); second < present; second++) {
+      const place = second % SECONDS;
+      if (this.seconds[place] !== second || this.counts[place] === 0) continue;
+      const buckets: RawSecond["buckets"] = [];
+      for (let bucket = 0; bucket < BUCKETS; bucket++) {
+        const times = this.buckets[place * BUCKETS + bucket] as number;
+        if (times > 0) buckets.push([bucket, times]);
+      }
+      const at = Math.round(epoch / 1000) + second;
+      seconds.push({ second: at, maxMs: this.longest[place] as number, buckets });
+    }
+    return seconds;
+  }
+
   private begin(place: number, second: number): void {
     this.seconds[place] = second;
     this.counts[place] = 0;
@@ -74,18 +102,43 @@ export class Activity {
   private figures(second: number): Omit<ActivitySecond, "at"> {
     const place = second % SECONDS;
     if (this.seconds[place] !== second) return { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
-    const count = this.counts[place] as number;
-    const maxMs = this.longest[place] as number;
-    const quantile = (share: number): number => {
-      let left = Math.max(1, Math.ceil(count * share));
-      for (let bucket = 0; bucket < BUCKETS; bucket++) {
-        left -= this.buckets[place * BUCKETS + bucket] as number;
-        if (left <= 0) return Math.min(maxMs, endOf(bucket));
-      }
-      return maxMs;
-    };
-    return { count, p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs };
+    const buckets = this.buckets.subarray(place * BUCKETS, (place + 1) * BUCKETS);
+    return figuresOf(buckets, this.counts[place] as number, this.longest[place] as number);
   }
+}
+
+function figuresOf(buckets: Uint32Array, count: number, maxMs: number): Omit<ActivitySecond, "at"> {
+  const quantile = (share: number): number => {
+    let left = Math.max(1, Math.ceil(count * share));
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      left -= buckets[bucket] as number;
+      if (left <= 0) return Math.min(maxMs, endOf(bucket));
+    }
+    return maxMs;
+  };
+  return { count, p50Ms: quantile(0.5), p99Ms: quantile(0.99), maxMs };
+}
+
+/** The last `count` seconds of several processes, which begin them at different moments: a second of the sum is one by the clock, about. */
+export function summedSeconds(lists: readonly RawSecond[][], count: number): ActivitySecond[] {
+  const present = Math.floor(Date.now() / 1000);
+  const sums = new Map<number, { buckets: Uint32Array; count: number; maxMs: number }>();
+  for (const { second, maxMs, buckets } of lists.flat()) {
+    const sum = sums.get(second) ?? { buckets: new Uint32Array(BUCKETS), count: 0, maxMs: 0 };
+    sums.set(second, sum);
+    sum.maxMs = Math.max(sum.maxMs, maxMs);
+    for (const [bucket, times] of buckets) {
+      (sum.buckets[bucket] as number) += times;
+      sum.count += times;
+    }
+  }
+  return Array.from({ length: Math.min(count, SECONDS - 1) }, (_, at): ActivitySecond => {
+    const second = present - Math.min(count, SECONDS - 1) + at;
+    const sum = sums.get(second);
+    const figures =
+      sum === undefined ? { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 } : figuresOf(sum.buckets, sum.count, sum.maxMs);
+    return { at: second * 1000, ...figures };
+  });
 }
 
 /** The bucket of a duration: the place of its highest bit in microseconds, and the two bits behind it. */

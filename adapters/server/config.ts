@@ -129,6 +129,11 @@ export interface ServerConfig {
         tenants?: number | undefined;
       }
     | undefined;
+  /**
+   * How many processes serve the network, on one port, for the one that has the store: 0 to 64. Default 0: the process that has the store
+   * serves it itself.
+   */
+  workers?: number | undefined;
   /** Refuses every write. Default false. */
   readOnly?: boolean | undefined;
   /** How long a token counts. Default 7,200,000 (2 h). */
@@ -156,6 +161,7 @@ export interface Settings {
   readonly audit: string | ((entry: AuditEntry) => void) | undefined;
   readonly console: boolean;
   readonly metrics: { readonly key: boolean; readonly tenants: number };
+  readonly workers: number;
   readonly readOnly: boolean;
   readonly tokenLifetimeMs: number;
   readonly legacyValueLimit: boolean;
@@ -191,6 +197,8 @@ export const DEFAULT_TIMEOUTS: Readonly<Timeouts> = {
 };
 
 const TOKEN_LIFETIME_MS = 7_200_000;
+/** More than this many cores one owner of a store does not keep busy. */
+export const WORKERS_MAX = 64;
 const FIELDS = [
   "keys",
   "host",
@@ -209,6 +217,7 @@ const FIELDS = [
   "audit",
   "console",
   "metrics",
+  "workers",
   "readOnly",
   "tokenLifetimeMs",
   "legacyValueLimit",
@@ -246,6 +255,7 @@ export function resolveConfig(config: ServerConfig = {}): Settings {
       key: flagOf(metrics["key"], "metrics.key") ?? !isLoopback(host),
       tenants: countOf(metrics["tenants"], "metrics.tenants", 0, 1000) ?? 0,
     },
+    workers: countOf(given["workers"], "workers", 0, WORKERS_MAX) ?? 0,
     readOnly: flagOf(given["readOnly"], "readOnly") ?? false,
     tokenLifetimeMs: countOf(given["tokenLifetimeMs"], "tokenLifetimeMs", 1_000, 31_536_000_000) ?? TOKEN_LIFETIME_MS,
     legacyValueLimit: flagOf(given["legacyValueLimit"], "legacyValueLimit") ?? false,

@@ -14,17 +14,26 @@
  *    socket is the session's to admit: `limits.request`.
  * 3. Answers made by `reply` go out without a `Response` being built.
  */
+import type { BackupOptions, BackupStream } from "../../store/backup/stream.ts";
+import type { SegmentUse } from "../../store/segments.ts";
+import type { StoreStats } from "../../store/stats.ts";
 import type { Store } from "../../store/store.ts";
 import type { Access } from "./access/index.ts";
 import type { Activity } from "./activity.ts";
 import type { Settings } from "./config.ts";
 import type { Operations } from "./operations.ts";
 import type { Principal } from "./principal.ts";
-import type { Tenants } from "./tenants.ts";
 
 /** The store, whatever its encodings are. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
 export type ServedStore = Store<any, any>;
+
+/** What the parts need of the store as a whole, wherever it is. */
+export interface ReportingStore {
+  stats(): StoreStats | Promise<StoreStats>;
+  segments(first?: number, count?: number): SegmentUse[] | Promise<SegmentUse[]>;
+  backup(options?: BackupOptions): BackupStream;
+}
 
 /** What every part needs of `Access`. */
 export type AccessPoint = Pick<Access, "authenticate" | "verifyToken" | "issueToken" | "certificate" | "close">;
@@ -98,11 +107,10 @@ export interface LimitKeeper {
 
 /** What the parts of one server share. */
 export interface ServerContext<Config = Settings> {
-  readonly store: ServedStore;
+  readonly store: ReportingStore;
   /** The configuration, checked, with everything decided. */
   readonly config: Config;
   readonly access: Access;
-  readonly tenants: Tenants;
   /** The operations over a tenant's records; the same object each time. */
   operationsOf(tenant: string): Operations;
   readonly log: Log;
@@ -111,6 +119,8 @@ export interface ServerContext<Config = Settings> {
   /** What was done lately. Protocols tell `slow` of each operation, which passes it on. */
   readonly activity: Activity;
   readonly meter: Meter;
+  /** Which of several workers this process is, from 1 on; `undefined`: none. */
+  readonly worker: number | undefined;
   /** Aborts when the server begins to close: streams and sockets end then. */
   readonly closing: AbortSignal;
 }

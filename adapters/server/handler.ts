@@ -96,7 +96,7 @@ export function handlersOf(
   }
 
   async function health(path: string): Promise<Response> {
-    if (path === "/healthz") return reply(200, '{"status":"ok"}', JSON_TYPE);
+    if (path === "/healthz") return reply(200, JSON.stringify({ status: "ok", worker: context.worker }), JSON_TYPE);
     if (closing.aborted) return reply(503, '{"status":"closing"}', JSON_TYPE);
     const isOpen = await isReady();
     return reply(

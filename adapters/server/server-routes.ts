@@ -5,6 +5,14 @@ const STATUS = {
   "application/json": { type: "object", required: ["status"], properties: { status: { type: "string" } } },
 };
 
+const LIVING = {
+  "application/json": {
+    type: "object",
+    required: ["status"],
+    properties: { status: { type: "string" }, worker: { type: "integer" } },
+  },
+};
+
 /** `asksForKey`: whether `/metrics` does. */
 export function serverRoutes(asksForKey: boolean): DocumentedRoute[] {
   return [
@@ -25,7 +33,7 @@ export function serverRoutes(asksForKey: boolean): DocumentedRoute[] {
       id: "getHealth",
       summary: "Whether the server lives",
       isOpen: true,
-      answers: { 200: { description: "It does.", content: STATUS } },
+      answers: { 200: { description: "It does. `worker`: which of several processes has answered.", content: LIVING } },
     },
     {
       method: "GET",

@@ -13,6 +13,8 @@ export class SlowRing implements SlowOperations {
   private next = 0;
   /** How many there were. */
   count = 0;
+  /** Told of each one that is noted here, for another process. */
+  onKept: ((operation: SlowOperation) => void) | undefined;
 
   /** `onSlow` is told of each slow operation, `activity` of every one. */
   constructor(onSlow?: (operation: SlowOperation) => void, activity?: Activity, thresholdMs = THRESHOLD_MS) {
@@ -31,10 +33,16 @@ export class SlowRing implements SlowOperations {
       tenant,
       ...(requestId === undefined ? {} : { requestId }),
     };
+    this.keep(slow);
+    this.count++;
+    this.onKept?.(slow);
+    this.onSlow?.(slow);
+  }
+
+  /** Keeps one that another process has noted. */
+  keep(slow: SlowOperation): void {
     this.ring[this.next] = slow;
     this.next = (this.next + 1) % COUNT_MAX;
-    this.count++;
-    this.onSlow?.(slow);
   }
 
   list(): SlowOperation[] {

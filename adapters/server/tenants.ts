@@ -24,6 +24,8 @@ export interface Watching<K = Uint8Array, V = Uint8Array> {
   readonly version: number;
   next(): Promise<IteratorResult<Change<K, V>, undefined>>;
   return(): Promise<unknown>;
+  /** Where another process watches: resolves when it does. */
+  readonly begun?: Promise<unknown>;
 }
 
 /** Records under one pair of encodings: a store's calls, which answer at once, or those of a connection to it, which give promises. */
@@ -66,6 +68,9 @@ export class Tenants {
   private readonly namespaceOf: (tenant: string) => string;
   private readonly notes = new Map<string, PatchNotes>();
   private readonly known = new Map<string, StoreOperations>();
+  private readonly spaces = new Map<string, StoreOperations>();
+  /** Told what notifications show of a partial update that deleted members, as it is done. */
+  onPatched: ((namespace: string, version: number, key: string, shown: string) => void) | undefined;
 
   /** `namespaceOf`: the namespace of a tenant by its name; `""`: the store's own keys. */
   constructor(store: Store<unknown, unknown>, namespaceOf: (tenant: string) => string) {
@@ -77,9 +82,18 @@ export class Tenants {
   operationsOf(tenant: string): StoreOperations {
     let operations = this.known.get(tenant);
     if (operations === undefined) {
-      const namespace = this.namespaceOf(tenant);
-      operations = new StoreOperations(facesOf(this.store, namespace), this.notesOf(namespace));
+      operations = this.operationsIn(this.namespaceOf(tenant));
       this.known.set(tenant, operations);
+    }
+    return operations;
+  }
+
+  /** The operations over a namespace's records: the same object for each call. */
+  operationsIn(namespace: string): StoreOperations {
+    let operations = this.spaces.get(namespace);
+    if (operations === undefined) {
+      operations = new StoreOperations(facesOf(this.store, namespace), this.notesOf(namespace));
+      this.spaces.set(namespace, operations);
     }
     return operations;
   }
@@ -95,7 +109,7 @@ export class Tenants {
   private notesOf(namespace: string): PatchNotes {
     let notes = this.notes.get(namespace);
     if (notes === undefined) {
-      notes = new PatchNotes();
+      notes = new PatchNotes((version, key, shown) => this.onPatched?.(namespace, version, key, shown));
       this.notes.set(namespace, notes);
     }
     return notes;

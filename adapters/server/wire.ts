@@ -49,7 +49,7 @@ export type UpgradeHandler = (
 ) => Promise<Response | UpgradeAccepted> | Response | UpgradeAccepted;
 
 export interface UpgradeAccepted {
-  readonly principal: Principal;
+  readonly principal: Pick<Principal, "id" | "tenant" | "revoked">;
   /** The subprotocol that was chosen of those asked for; `undefined`: none. */
   readonly protocol?: string | undefined;
   begin(socket: Socket): SocketSession;

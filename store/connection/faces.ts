@@ -13,6 +13,8 @@ import type { WireBytes, WireFace, WireView } from "./wire.ts";
 export type WireStore = Store<WireBytes, WireBytes>;
 export type WireSnapshot = Snapshot<WireBytes, WireBytes>;
 export type WireTransaction = Transaction<WireBytes, WireBytes>;
+/** What is held of a snapshot. */
+export type HeldSnapshot = Pick<WireSnapshot, "in" | "version"> & { close(): unknown };
 /** What calls are done on. */
 export type WireTarget = WireStore | WireSnapshot | WireTransaction;
 /** What passes keys and values on as they came. */
@@ -67,7 +69,7 @@ export class WireStores {
 export class ClientViews {
   private readonly stores: WireStores;
   private readonly owner: string;
-  private readonly snapshots = new Map<number, WireSnapshot>();
+  private readonly snapshots = new Map<number, HeldSnapshot>();
   private readonly transactions = new Map<number, Held>();
   /** When each was used last, by `performance.now()`. */
   private readonly usedAt = new Map<number, number>();
@@ -108,7 +110,11 @@ export class ClientViews {
 
   /** Takes a snapshot. */
   snapshot(): WireView & { version: number } {
-    const snapshot = this.stores.at([]).snapshot();
+    return this.hold(this.stores.at([]).snapshot());
+  }
+
+  /** Holds a snapshot of the store, and closes it in the end. */
+  hold(snapshot: HeldSnapshot): WireView & { version: number } {
     const view = this.next++;
     this.snapshots.set(view, snapshot);
     this.usedAt.set(view, performance.now());

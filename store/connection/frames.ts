@@ -72,6 +72,7 @@ export const CALLS: readonly (WireCall | typeof USE)[] = [
   "backup",
   "backupPart",
   "backupEnd",
+  "serve",
 ];
 const NUMBERS = new Map(CALLS.map((call, number) => [call, number]));
 

@@ -6,6 +6,7 @@ import type { Connection } from "./connection.ts";
 import type { Conversation } from "./conversation.ts";
 import { ConnectionFace, spaceIn } from "./face.ts";
 import { ConnectionReads } from "./reads.ts";
+import type { WireView } from "./wire.ts";
 
 /** A snapshot that an owner holds, shared by its faces for namespaces. It must not hold those. */
 interface Held {
@@ -42,9 +43,15 @@ export class ConnectionSnapshot<K = string, V = string> extends ConnectionReads<
 
   /** Takes one. */
   static async take<K, V>(of: ConnectionFace): Promise<ConnectionSnapshot<K, V>> {
+    return ConnectionSnapshot.over(of, (await of.ask("snapshot", [])) as WireView & { version: number });
+  }
+
+  /** One that the owner holds already. @internal */
+  static over<K, V>(
+    of: ConnectionFace,
+    { view, owner, version }: WireView & { version: number },
+  ): ConnectionSnapshot<K, V> {
     const { conversation } = of;
-    const answer = await of.ask("snapshot", []);
-    const { view, owner, version } = answer as { view: number; owner: string; version: number };
     const face = new ConnectionFace(conversation, of, { view, owner });
     return new ConnectionSnapshot<K, V>(face, version, { conversation, owner, id: view, isClosed: false });
   }

@@ -71,6 +71,8 @@ export const ARGUMENT_COUNTS = {
   backupPart: 1,
   /** backup */
   backupEnd: 1,
+  /** An array, which means something to whoever holds the store, and to nobody over a network. */
+  serve: 1,
 } as const;
 
 /** The name of a call. */

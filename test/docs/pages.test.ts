@@ -26,6 +26,7 @@ const RUN_BY: Record<string, string> = {
   "docs/server.md": "test/server/pages.test.ts",
   "docs/server/client.md": "test/server/client.test.ts",
   "docs/server/websocket.md": "test/server/pages.test.ts",
+  "docs/server/workers.md": "test/server/workers-life.test.ts",
 };
 
 const documents = [

@@ -193,7 +193,7 @@ describe("frames", () => {
     // A client and a server of different versions meet: to change this list is to change the protocol.
     expect(CALLS.join()).toBe(
       "use,get,getEntry,has,delete,del,getMany,set,put,append,patch,increment,batch,batchDurable,count,clear,flush,stats,compact," +
-        "verify,walk,next,end,snapshot,release,begin,commit,rollback,watch,changes,unwatch,backup,backupPart,backupEnd",
+        "verify,walk,next,end,snapshot,release,begin,commit,rollback,watch,changes,unwatch,backup,backupPart,backupEnd,serve",
     );
   });
 

@@ -351,3 +351,9 @@ test("items that are read one by one are those of the frame", () => {
     [Uint8Array.of(0x62)],
   ]);
 });
+
+test("what the processes of a server say to each other is refused over a network", async () => {
+  const server = await started();
+  const raw = await Raw.open(server);
+  expect(await raw.codeOf(0, CALLS.indexOf("serve"), [9])).toBe("FORBIDDEN");
+});

@@ -5,6 +5,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer as createTcpServer } from "node:net";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ServerConfig } from "../../adapters/server/config.ts";
 import { createServer } from "../../adapters/server/index.ts";
@@ -71,6 +72,9 @@ describe("API7: server side request forgery", () => {
     expect(connections).toBe(0);
   });
 
+  // A worker connects to the socket of the process that started it: no request has a say in either.
+  const ofWorkers = [join("workers", "process.ts"), join("workers", "spawn.ts")];
+
   test("nothing in the server's sources makes requests", () => {
     const folder = new URL("../../adapters/server/", import.meta.url);
     const files = readdirSync(folder, { recursive: true }) as string[];
@@ -83,7 +87,7 @@ describe("API7: server side request forgery", () => {
         found.push(file);
     }
     expect(files.length).toBeGreaterThan(80);
-    expect(found).toEqual([]);
+    expect(found.sort()).toEqual(ofWorkers);
   });
 });
 

@@ -194,9 +194,19 @@ export async function rawSocket(url: string, headers: Record<string, string> = {
   const { hostname, port, pathname, search } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
   socket.setNoDelay(true);
+  return upgradedSocket(socket, `${hostname}:${port}`, `${pathname}${search}`, headers);
+}
+
+/** The same over a connection that is there, and idle. */
+export async function upgradedSocket(
+  socket: Socket,
+  host: string,
+  target: string,
+  headers: Record<string, string> = {},
+): Promise<RawSocket> {
   const lines = [
-    `GET ${pathname}${search} HTTP/1.1`,
-    `Host: ${hostname}:${port}`,
+    `GET ${target} HTTP/1.1`,
+    `Host: ${host}`,
     "Connection: Upgrade",
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",

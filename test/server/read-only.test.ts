@@ -126,6 +126,7 @@ test("whatever operations there are, each is known to write or to read", async (
     "snapshot",
     "watch",
     "version",
+    "versionOf",
     // Within the class.
     "exact",
     "exactEntry",

@@ -1,74 +1,14 @@
 /** `cairn serve` as a process, on each runtime: addresses, requests, signals, what is refused. */
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, expect, onTestFinished, test } from "vitest";
-import { commandOf } from "../runtime.ts";
+import { writeFileSync } from "node:fs";
+import { expect, onTestFinished, test } from "vitest";
 import { CERT, KEY } from "./certificate.ts";
 import { get, Raw, statusesOf } from "./raw.ts";
+import { cairn, folder, fresh, keysFile, Serving as ServingProcess } from "./serving.ts";
 
-const MAIN = fileURLToPath(new URL("../../build/adapters/cli/main.js", import.meta.url));
-const { command, args } = commandOf("Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node") ?? {
-  command: "node",
-  args: [],
-};
-
-const folder = mkdtempSync(join(tmpdir(), "cairn-serve-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-let fileCount = 0;
-const fresh = (name: string): string => join(folder, `${fileCount++}-${name}`);
-
-function cairn(words: string[]) {
-  const { status, stdout, stderr } = spawnSync(command, [...args, MAIN, ...words], { encoding: "utf8" });
-  return { status, out: stdout, err: stderr };
-}
-
-function keysFile(): { keys: string; key: string } {
-  const keys = fresh("keys.json");
-  const made = cairn(["keys", "add", "--keys", keys, "--tenant", "main", "--role", "admin"]);
-  if (made.status !== 0) throw new Error(made.err);
-  return { keys, key: made.out.trim() };
-}
-
-class Serving {
-  readonly child: ChildProcessWithoutNullStreams;
-  readonly ended: Promise<{ status: number | null; signal: string | null }>;
-  isOver = false;
-  out = "";
-  err = "";
-
+class Serving extends ServingProcess {
   constructor(words: string[]) {
-    this.child = spawn(command, [...args, MAIN, "serve", ...words]);
-    this.child.stdout.on("data", (chunk) => (this.out += chunk));
-    this.child.stderr.on("data", (chunk) => (this.err += chunk));
-    this.ended = new Promise((resolve) =>
-      this.child.on("close", (status, signal) => {
-        this.isOver = true;
-        resolve({ status, signal });
-      }),
-    );
+    super(words);
     onTestFinished(() => this.signal("SIGKILL"));
-  }
-
-  /** `child.kill` of Deno takes the signal for how the child ended. */
-  signal(name: NodeJS.Signals): void {
-    if (!this.isOver) process.kill(this.child.pid as number, name);
-  }
-
-  async url(): Promise<string> {
-    await expect.poll(() => this.out.includes("\n") || this.isOver, { timeout: 30_000 }).toBe(true);
-    const url = /https?:\/\/[^\s]+/.exec(this.out)?.[0];
-    if (url === undefined) throw new Error(`no address: ${this.out}${this.err}`);
-    return url;
-  }
-
-  get lines(): { level: string; message: string }[] {
-    return this.err
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => JSON.parse(line));
   }
 }
 

@@ -8,8 +8,8 @@ import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Open } from "../../../hosts/node.ts";
 import type { StoreEvent } from "../../../store/options.ts";
-import { LOG_LEVELS } from "../../server/config.ts";
-import { createServer, readConfigFile, type ServerConfig } from "../../server/index.ts";
+import { LOG_LEVELS, WORKERS_MAX } from "../../server/config.ts";
+import { type CairnServer, createServer, readConfigFile, type ServerConfig } from "../../server/index.ts";
 import { logOf, toStandardError } from "../../server/log.ts";
 import { addExamples } from "../command.ts";
 import { CommandFailure, EXIT_BAD_USE, EXIT_FAILED, EXIT_OK } from "../failure.ts";
@@ -19,6 +19,7 @@ interface Options {
   keys?: string;
   port?: number;
   riocPort?: number;
+  workers?: number;
   host?: string;
   config?: string;
   tlsCert?: string;
@@ -47,6 +48,11 @@ export function define(command: Command): void {
     .option("-k, --keys <file>", 'who may do what; made by "cairn keys add"')
     .option("-p, --port <port>", `of HTTP and WebSocket; 0: any that is free; default ${PORT}`, portOf)
     .option("--rioc-port <port>", "of RIOC; default: none", portOf)
+    .option(
+      "--workers <count>",
+      "processes that serve the network for the one that has the store, for more than one core; default 0: none",
+      workersOf,
+    )
     .option("--host <address>", "the address to listen on; default 127.0.0.1")
     .option("--config <file>", "JSON with the server's configuration; what is given here counts more")
     .option("--tls-cert <file>", "PEM of the certificate")
@@ -71,6 +77,7 @@ export function define(command: Command): void {
     "cairn serve app.cairn --keys keys.json --port 3000",
     "cairn serve app.cairn --keys keys.json --host 0.0.0.0 --port 443 --tls-cert server.crt --tls-key server.key",
     "cairn serve app.cairn --keys keys.json --port 3000 --rioc-port 9000 --rioc-tenant main",
+    "cairn serve app.cairn --keys keys.json --port 3000 --workers 3",
   ]);
   command.action(async (target: string) => serve(target, command.opts<Options>()));
 }
@@ -108,8 +115,9 @@ async function serve(target: string, options: Options): Promise<void> {
   });
   const ending = endingOf();
   let isListening = false;
+  let server: CairnServer | undefined;
   try {
-    const server = createServer(store, config);
+    server = createServer(store, config);
     const { url, riocUrl } = await server.listen();
     isListening = true;
     const output = new Output(process.stdout);
@@ -120,6 +128,8 @@ async function serve(target: string, options: Options): Promise<void> {
     log.info("closing", { signal, graceMs: options.grace * 1000 });
     await server.close({ graceMs: options.grace * 1000 });
   } finally {
+    // One that could not listen may have begun to.
+    if (!isListening) await server?.close({ graceMs: 0 });
     await store.close();
   }
   log.info("closed");
@@ -160,6 +170,7 @@ async function configOf(options: Options): Promise<ServerConfig> {
     host: options.host,
     port: options.port,
     riocPort: options.riocPort,
+    workers: options.workers,
     riocTenant: options.riocTenant,
     riocTimestamps: options.riocTimestamps,
     allowPlain: options.allowPlain,
@@ -178,6 +189,14 @@ function portOf(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("It must be a port, 0 to 65535.");
   return port;
+}
+
+function workersOf(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count > WORKERS_MAX) {
+    throw new InvalidArgumentError(`It must be a number of processes, 0 to ${WORKERS_MAX}.`);
+  }
+  return count;
 }
 
 function secondsOf(text: string): number {

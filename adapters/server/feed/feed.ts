@@ -11,7 +11,7 @@
  * written when the first one asks for it.
  */
 import { setImmediate } from "node:timers";
-import type { Change, Watch } from "../../../store/watch.ts";
+import type { Change } from "../../../store/watch.ts";
 import { textOf } from "../bytes-as-text.ts";
 import { Notice } from "./notice.ts";
 
@@ -26,8 +26,12 @@ const CROWD_LOOK_MS = 1;
 
 /** The keys of a tenant, as bytes. */
 export interface WatchedStore {
-  readonly version: number;
-  watch(what: undefined, options: { signal: AbortSignal; bufferBytes: number }): Watch<Uint8Array, Uint8Array>;
+  /** Of the last write before this moment; `undefined` where only the source's `versionNow` tells. */
+  readonly version: number | undefined;
+  watch(
+    what: undefined,
+    options: { signal: AbortSignal; bufferBytes: number },
+  ): AsyncIterable<Change<Uint8Array, Uint8Array>>;
 }
 
 /** Where changes come from. */
@@ -36,6 +40,13 @@ export interface FeedSource {
   bytesOf(tenant: string): WatchedStore;
   /** What watchers are to be shown of a patch: the document with explicit nulls. `undefined`: what is stored. */
   patched(tenant: string, version: number, key: string): string | undefined;
+  /**
+   * Where changes come from another process: the version of the last write before the answer, which comes when the watches that were begun
+   * before are in force.
+   */
+  versionNow?(): Promise<number>;
+  /** How long a watch goes on without subscribers, in milliseconds. Default 0: it ends with the last one. */
+  readonly lingerMs?: number;
 }
 
 /** Somebody who is told. Neither call may throw. */
@@ -65,11 +76,27 @@ export class Feed {
   }
 
   /**
-   * From now on `subscriber` is told about changes of keys for which `matches` is true. What this returns ends it, at once.
-   * Throws what `watch` of the store throws; `CLOSED` when the store is closed.
+   * Where changes come from another process: resolves when those of `tenant` are on their way, with the version from which on. Whoever
+   * subscribes then, and says so to a client, has told it the truth. `undefined`: that is so at any time.
    */
-  subscribe(tenant: string, matches: (key: string) => boolean, subscriber: Subscriber): () => void {
+  ready(tenant: string): Promise<number> | undefined {
+    const { source } = this;
+    if (source.versionNow === undefined || this.isClosed) return undefined;
+    // First the watch, then the question.
+    this.feedOf(tenant).linger();
+    return source.versionNow();
+  }
+
+  /**
+   * From now on `subscriber` is told about changes of keys for which `matches` is true; with `since`, what `ready` gave, from that version on.
+   * What this returns ends it, at once. Throws what `watch` of the store throws; `CLOSED` when the store is closed.
+   */
+  subscribe(tenant: string, matches: (key: string) => boolean, subscriber: Subscriber, since?: number): () => void {
     if (this.isClosed) throw new Error("the feed is closed: the server ends.");
+    return this.feedOf(tenant).add(matches, subscriber, since);
+  }
+
+  private feedOf(tenant: string): TenantFeed {
     let feed = this.tenants.get(tenant);
     if (feed === undefined) {
       const made = new TenantFeed(tenant, this.source, () => {
@@ -78,7 +105,7 @@ export class Feed {
       feed = made;
       this.tenants.set(tenant, made);
     }
-    return feed.add(matches, subscriber);
+    return feed;
   }
 
   /** Ends all watches. Subscribers hear no more. */
@@ -100,6 +127,7 @@ class TenantFeed {
   private readonly late = new WeakSet<Subscriber>();
   private calls = 0;
   private length = 0;
+  private lingering: ReturnType<typeof setTimeout> | undefined;
 
   constructor(tenant: string, source: FeedSource, onEnd: () => void) {
     this.tenant = tenant;
@@ -110,28 +138,42 @@ class TenantFeed {
     void this.run(changes);
   }
 
-  add(matches: (key: string) => boolean, subscriber: Subscriber): () => void {
+  add(matches: (key: string) => boolean, subscriber: Subscriber, since = this.store.version ?? 0): () => void {
     let group = this.groups.get(matches);
     if (group === undefined) {
       group = { matches, subscribers: new Map() };
       this.groups.set(matches, group);
     }
     const { subscribers } = group;
-    subscribers.set(subscriber, this.store.version);
+    subscribers.set(subscriber, since);
     return () => {
       if (!subscribers.delete(subscriber) || subscribers.size > 0) return;
       this.groups.delete(matches);
-      if (this.groups.size === 0) this.end();
+      this.linger();
     };
   }
 
+  /** Ends it soon, unless somebody subscribes. */
+  linger(): void {
+    clearTimeout(this.lingering);
+    if (this.groups.size > 0) return;
+    const { lingerMs = 0 } = this.source;
+    if (lingerMs === 0) {
+      this.end();
+      return;
+    }
+    this.lingering = setTimeout(() => this.groups.size === 0 && this.end(), lingerMs);
+    (this.lingering as { unref?(): void }).unref?.();
+  }
+
   end(): void {
+    clearTimeout(this.lingering);
     this.groups.clear();
     this.onEnd();
     this.stop.abort();
   }
 
-  private async run(changes: Watch<Uint8Array, Uint8Array>): Promise<void> {
+  private async run(changes: AsyncIterable<Change<Uint8Array, Uint8Array>>): Promise<void> {
     let failure: unknown;
     try {
       for await (const change of changes) {

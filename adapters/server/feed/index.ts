@@ -17,7 +17,8 @@ export function feedOf(
   return new Feed({
     bytesOf(tenant): WatchedStore {
       const namespace = namespaceOf(tenant);
-      return namespace === "" ? store.withEncodings(BYTES) : store.sub(namespace, BYTES);
+      const records = namespace === "" ? store.withEncodings(BYTES) : store.sub(namespace, BYTES);
+      return records;
     },
     patched: (tenant, version, key) => tenants.patched(tenant, version, key),
   });

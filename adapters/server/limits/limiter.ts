@@ -28,6 +28,9 @@ class Account {
   readonly requests: Bucket;
   connections = 0;
   bytes = 0;
+  /** Of these what other processes of the same server have. */
+  connectionsElsewhere = 0;
+  bytesElsewhere = 0;
   /** Requests that were let through, and that were not. */
   admitted = 0;
   refused = 0;
@@ -79,7 +82,9 @@ export class Limiter implements LimitKeeper {
 
   take(tenant: string, size: number): boolean {
     const account = this.accountOf(tenant);
-    if (account.bytes + size > account.limits.bytesInFlight || this.all.bytes + size > this.all.limits.bytesInFlight) {
+    const bytes = account.bytes + account.bytesElsewhere + size;
+    const all = this.all.bytes + this.all.bytesElsewhere + size;
+    if (bytes > account.limits.bytesInFlight || all > this.all.limits.bytesInFlight) {
       this.refusedBytes++;
       return false;
     }
@@ -95,7 +100,9 @@ export class Limiter implements LimitKeeper {
 
   connected(tenant: string): boolean {
     const account = this.accountOf(tenant);
-    if (account.connections >= account.limits.connections || this.all.connections >= this.all.limits.connections) {
+    const connections = account.connections + account.connectionsElsewhere;
+    const all = this.all.connections + this.all.connectionsElsewhere;
+    if (connections >= account.limits.connections || all >= this.all.limits.connections) {
       this.refusedConnections++;
       return false;
     }
@@ -118,6 +125,10 @@ export class Limiter implements LimitKeeper {
 
   authenticationFailed(address: string): void {
     this.authenticationFailures++;
+    this.noteFailure(address);
+  }
+
+  private noteFailure(address: string): void {
     const now = this.now();
     const network = networkOf(address);
     let bucket = this.failures.get(network);
@@ -130,12 +141,45 @@ export class Limiter implements LimitKeeper {
     if (bucket.wait(1, now) === 0) bucket.take(1);
   }
 
+  /** Requests that another process of the same server has let through: they are owed here, too. */
+  spent({ id, tenant, limits }: Pick<Principal, "id" | "tenant" | "limits">, cost: number): void {
+    const now = this.now();
+    const buckets = [this.accountOf(tenant).requests, this.all.requests];
+    if (limits !== undefined) buckets.push(this.rates.of(id, limits, now));
+    for (const bucket of buckets) {
+      bucket.wait(cost, now);
+      bucket.take(cost);
+    }
+  }
+
+  /** What other processes of the same server have at present for a tenant. */
+  elsewhere(tenant: string, connections: number, bytes: number): void {
+    const account = this.accountOf(tenant);
+    this.all.connectionsElsewhere += connections - account.connectionsElsewhere;
+    this.all.bytesElsewhere += bytes - account.bytesElsewhere;
+    account.connectionsElsewhere = connections;
+    account.bytesElsewhere = bytes;
+  }
+
+  /** What a tenant has here at present. */
+  held(tenant: string): { connections: number; bytes: number } {
+    const { connections = 0, bytes = 0 } = this.tenants.get(tenant) ?? {};
+    return { connections, bytes };
+  }
+
+  /** An address has failed at another process of the same server. */
+  failedElsewhere(address: string): void {
+    this.noteFailure(address);
+  }
+
   /** Forgets what leaves no trace. Called now and then. */
   sweep(): void {
     const now = this.now();
     this.rates.sweep(now);
     for (const [tenant, account] of this.tenants) {
-      if (account.connections === 0 && account.bytes === 0 && account.requests.isFull(now)) this.tenants.delete(tenant);
+      const { connections, connectionsElsewhere, bytes, bytesElsewhere, requests } = account;
+      if (connections + connectionsElsewhere + bytes + bytesElsewhere > 0 || !requests.isFull(now)) continue;
+      this.tenants.delete(tenant);
     }
     for (const [network, bucket] of this.failures) if (bucket.isFull(now)) this.failures.delete(network);
   }

@@ -22,6 +22,7 @@ declare const Bun: {
   listen(options: {
     hostname: string;
     port: number;
+    reusePort: boolean;
     allowHalfOpen: boolean;
     tls?: object;
     socket: {
@@ -130,11 +131,12 @@ class BunConnection implements Connection {
 }
 
 export async function listenOnBun(options: SocketOptions): Promise<SocketListener> {
-  const { tls, host, port, onConnection } = options;
+  const { tls, host, port, reusePort = false, onConnection } = options;
   const traffic = { received: 0, sent: 0 };
   const listener = Bun.listen({
     hostname: host,
     port,
+    reusePort,
     allowHalfOpen: true,
     ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key, ALPNProtocols: "http/1.1" } }),
     socket: {

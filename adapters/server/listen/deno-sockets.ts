@@ -19,7 +19,7 @@ interface DenoErrors {
   BadResource: new () => Error;
 }
 declare const Deno: {
-  listen(options: { hostname: string; port: number; tcpBacklog?: number }): DenoListener;
+  listen(options: { hostname: string; port: number; tcpBacklog?: number; reusePort?: boolean }): DenoListener;
   listenTls(options: {
     hostname: string;
     port: number;
@@ -27,6 +27,7 @@ declare const Deno: {
     key: string;
     alpnProtocols: string[];
     tcpBacklog?: number;
+    reusePort?: boolean;
   }): DenoListener;
   errors: DenoErrors;
 };
@@ -206,8 +207,9 @@ class DenoConnection implements Connection {
 }
 
 export async function listenOnDeno(options: SocketOptions): Promise<SocketListener> {
-  const { tls, host, port, onConnection } = options;
-  const where = { hostname: host, port, tcpBacklog: BACKLOG };
+  const { tls, host, port, reusePort, onConnection } = options;
+  // Where Deno is started without --unstable-net the option may not be there at all.
+  const where = { hostname: host, port, tcpBacklog: BACKLOG, ...(reusePort === true ? { reusePort } : {}) };
   const listener =
     tls === undefined
       ? Deno.listen(where)

@@ -49,7 +49,7 @@ class NodeConnection implements Connection {
 }
 
 export async function listenOnNode(options: SocketOptions): Promise<SocketListener> {
-  const { tls, host, port, onConnection, handshakeMs } = options;
+  const { tls, host, port, reusePort = false, onConnection, handshakeMs } = options;
   const sockets = new Set<Socket>();
   const past = { received: 0, sent: 0 };
   const begin = (socket: Socket): void => {
@@ -79,7 +79,7 @@ export async function listenOnNode(options: SocketOptions): Promise<SocketListen
         );
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port, backlog: BACKLOG }, () => {
+    server.listen({ host, port, backlog: BACKLOG, ...(reusePort ? { reusePort } : {}) }, () => {
       server.off("error", reject);
       // A failed accept (no descriptor left) concerns the one connection; the server goes on.
       server.on("error", () => {});

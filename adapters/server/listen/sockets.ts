@@ -48,6 +48,8 @@ export interface SocketOptions {
   /** 0: any that is free. */
   port: number;
   tls?: SocketTls | undefined;
+  /** Whether other processes listen on the same port, and the system shares connections out. */
+  reusePort?: boolean | undefined;
   /** How long the handshake of TLS may take, where the runtime has it apart from the first bytes. */
   handshakeMs: number;
   /** A connection was made: what serves it. */

@@ -29,6 +29,8 @@ export interface WebServerOptions {
   host: string;
   port: number;
   tls?: SocketTls | undefined;
+  /** See `SocketOptions`. */
+  reusePort?: boolean | undefined;
   timeouts: { headerMs: number; bodyMs: number; idleMs: number; requestMs: number };
   limits: { connections: number; bodyBytes: number; frameBytes: number; sendQueueBytes: number; bytesInFlight: number };
   handle(request: Request, info: RequestInfo): Response | Promise<Response>;
@@ -146,6 +148,7 @@ export async function listenOnWeb(options: WebServerOptions): Promise<WebServer>
       host: options.host,
       port: options.port,
       tls: options.tls,
+      reusePort: options.reusePort,
       handshakeMs: timeouts.headerMs,
       onConnection(connection) {
         if (isClosing || requests.size + sockets.size >= limits.connections) return refuse(connection);

@@ -20,12 +20,15 @@ export class Metrics {
   readonly store = new StoreMetrics();
   private readonly delay: LoopDelay;
   private readonly source: ServerSource;
-  private readonly stats: () => StoreStats | Promise<StoreStats>;
+  private readonly stats: (() => StoreStats | Promise<StoreStats>) | undefined;
 
-  /** `stats` are those of the store; what throws or rejects shows as a store that is not up. `onTick` gets the time ten times a second. */
+  /**
+   * `stats` are those of the store, `undefined` where another process tells them; what throws or rejects shows as a store that is not up.
+   * `onTick` gets the time ten times a second.
+   */
   constructor(
     source: ServerSource,
-    stats: () => StoreStats | Promise<StoreStats>,
+    stats: (() => StoreStats | Promise<StoreStats>) | undefined,
     onTick: (now: number) => void = () => {},
   ) {
     this.delay = new LoopDelay(onTick);
@@ -35,13 +38,15 @@ export class Metrics {
 
   /** What there is to tell at present. */
   async families(): Promise<Family[]> {
+    const own = serverFamilies(this.source, this.delay);
+    if (this.stats === undefined) return own;
     let stats: StoreStats | undefined;
     try {
       stats = await this.stats();
     } catch {
       stats = undefined;
     }
-    return [...serverFamilies(this.source, this.delay), ...this.store.families(stats)];
+    return [...own, ...this.store.families(stats)];
   }
 
   close(): void {
@@ -61,7 +66,7 @@ function isOwnHost(url: string): boolean {
  */
 export function metricsHandler(
   context: Pick<ServerContext, "access" | "config" | "limits">,
-  metrics: Metrics,
+  metrics: Pick<Metrics, "families">,
 ): PartHandler {
   const { access, config, limits } = context;
   const isOwn = !config.metrics.key && isLoopback(config.host);

@@ -13,12 +13,19 @@ interface Note {
 export class PatchNotes {
   private readonly notes = new Map<number, Note>();
   private length = 0;
+  private readonly onAdd: ((version: number, key: string, shown: string) => void) | undefined;
+
+  /** `onAdd` is told of each note that is added. */
+  constructor(onAdd?: (version: number, key: string, shown: string) => void) {
+    this.onAdd = onAdd;
+  }
 
   /** Keeps what the document of `key` is to be shown as at `version`. */
   add(version: number, key: string, shown: string): void {
     const { notes } = this;
     notes.set(version, { key, shown });
     this.length += key.length + shown.length;
+    this.onAdd?.(version, key, shown);
     for (const [oldest, note] of notes) {
       if (notes.size <= COUNT_MAX && this.length <= LENGTH_MAX) break;
       notes.delete(oldest);

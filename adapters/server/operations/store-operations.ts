@@ -103,9 +103,14 @@ export class StoreOperations implements Operations {
     return pageOf(this.faces, range);
   }
 
-  /** The version of what was written last, right behind a call that writes; `undefined` where that is not known at once. */
+  /** The version of what was written last; `undefined` where that is not known at once. */
   get version(): number | undefined {
     return this.faces.text.version;
+  }
+
+  /** The version that a write has made; ask right behind the call that gave `done`. `undefined` where nobody knows. */
+  versionOf(_done: Promise<unknown>): number | undefined | Promise<number | undefined> {
+    return this.version;
   }
 
   /** A walk over records, from this moment on or through a view. */
@@ -247,7 +252,7 @@ export class StoreOperations implements Operations {
   }
 
   /** A key of bytes, unless it lies in somebody's namespace. */
-  private checked(key: Uint8Array): Uint8Array {
+  protected checked(key: Uint8Array): Uint8Array {
     if (this.faces.isRoot && key[0] === NAMESPACE) {
       throw new ServerFailure(400, "A key must not begin with the byte 0xff: there lie the store's namespaces.");
     }

@@ -41,7 +41,9 @@ interface Shown {
  * Answers ordinary requests for the path of connections: 401 where the key or token does not count, else 426. Pages ask so, which are not
  * told why an upgrade was refused.
  */
-export function remoteCheck(context: RemoteContext): (request: Request, info: RequestInfo) => Response {
+export function remoteCheck(
+  context: Pick<RemoteContext, "access" | "limits">,
+): (request: Request, info: RequestInfo) => Response {
   return (request, { address }) => {
     if (shownBy(context.access, request.headers, [], address) === undefined) {
       return refusalOf(failedAttempt(context.limits, address, new ServerFailure(401, MISSING)));

@@ -117,6 +117,8 @@ export class Rights {
       case "flush":
         // Of what is this connection's own.
         return;
+      case "serve":
+        throw forbidden(call, "it is between the processes of a server");
       default:
         throw forbidden(call satisfies never, "nobody may");
     }

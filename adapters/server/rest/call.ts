@@ -8,7 +8,7 @@ import { decodedSegment, Query } from "./address.ts";
 import { TEXTS } from "./answers.ts";
 import { bytesOfBase64 } from "./base64.ts";
 import type { RestContext, RestSettings } from "./context.ts";
-import type { Snapshots } from "./snapshots.ts";
+import type { SnapshotKeeper } from "./snapshots.ts";
 
 type Key = string | Uint8Array;
 
@@ -16,7 +16,7 @@ type Key = string | Uint8Array;
 export interface Rest {
   readonly context: RestContext;
   readonly settings: RestSettings;
-  readonly snapshots: Snapshots;
+  readonly snapshots: SnapshotKeeper;
 }
 
 /** See above. */

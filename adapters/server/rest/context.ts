@@ -1,15 +1,16 @@
 /** What REST needs of the server around it. */
-import type { Store } from "../../../store/store.ts";
 import type { Origin } from "../access/index.ts";
-import type { Activity } from "../activity.ts";
-import type { SlowOperations } from "../context.ts";
+import type { ActivitySecond } from "../activity.ts";
+import type { ReportingStore, SlowOperation } from "../context.ts";
 import type { Operations } from "../operations.ts";
 import type { Principal, Verb } from "../principal.ts";
+import type { SnapshotKeeper } from "./snapshots.ts";
 
 /** What the requests of one server share: a part of what `createServer` makes. */
 export interface RestContext {
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the program has opened.
-  readonly store: Store<any, any>;
+  readonly store: ReportingStore;
+  /** Where snapshots are kept. Default: here. */
+  readonly snapshots?: SnapshotKeeper | undefined;
   readonly access: {
     authenticate(apiKey: string, from?: Origin): Principal | undefined;
     verifyToken(token: string, from?: Origin): Principal | undefined;
@@ -39,8 +40,8 @@ export interface RestContext {
     authenticationFailed(address: string): void;
   };
   readonly log: { error(message: string, fields?: Record<string, unknown>): void };
-  readonly slow: Pick<SlowOperations, "thresholdMs" | "list">;
-  readonly activity: Pick<Activity, "list">;
+  readonly slow: { readonly thresholdMs: number; list(): SlowOperation[] | Promise<SlowOperation[]> };
+  readonly activity: { list(count: number): ActivitySecond[] | Promise<ActivitySecond[]> };
   /** Aborts when the server begins to close: streams end then. */
   readonly closing: AbortSignal;
 }

@@ -49,7 +49,7 @@ export function restHandler(
   others: readonly DocumentedRoute[] = [],
 ): RestHandler {
   const settings = { ...REST_SETTINGS, ...given };
-  const rest: Rest = { context, settings, snapshots: new Snapshots(context, settings) };
+  const rest: Rest = { context, settings, snapshots: context.snapshots ?? new Snapshots(context, settings) };
   const documented: Route = {
     method: "GET",
     path: "/openapi.json",

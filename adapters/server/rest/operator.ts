@@ -31,7 +31,7 @@ export async function getSegments(call: Call): Promise<Response> {
   const cells: Cell[] = [];
   for (let first = 0; first < segmentCount; first += SEGMENTS_PER_TURN) {
     if (first > 0) await new Promise<void>(nextTurn);
-    for (const { segment, kind, usedBytes, liveBytes } of store.segments(first, SEGMENTS_PER_TURN)) {
+    for (const { segment, kind, usedBytes, liveBytes } of await store.segments(first, SEGMENTS_PER_TURN)) {
       const at = Math.floor(segment / segmentsPerCell);
       cells[at] ??= { first: segment, free: 0, log: 0, checkpoint: 0, usedBytes: 0, liveBytes: 0 };
       const cell = cells[at];
@@ -48,18 +48,18 @@ export async function getSegments(call: Call): Promise<Response> {
 }
 
 /** `GET /stats/slow` */
-export function getSlow(call: Call): Response {
+export async function getSlow(call: Call): Promise<Response> {
   call.allowAll("admin");
   const { slow } = call.rest.context;
-  const operations = slow.list().map(({ at, ms, ...rest }) => ({ at: Math.round(at), ms, ...rest }));
+  const operations = (await slow.list()).map(({ at, ms, ...rest }) => ({ at: Math.round(at), ms, ...rest }));
   return jsonAnswer(200, JSON.stringify({ thresholdMs: slow.thresholdMs, operations }));
 }
 
 /** `GET /stats/activity` */
-export function getActivity(call: Call): Response {
+export async function getActivity(call: Call): Promise<Response> {
   call.allowAll("admin");
   const { activity } = call.rest.context;
-  return jsonAnswer(200, JSON.stringify({ seconds: activity.list(SECONDS) }));
+  return jsonAnswer(200, JSON.stringify({ seconds: await activity.list(SECONDS) }));
 }
 
 /** `GET /rights` */

@@ -2,6 +2,7 @@
 import { ServerFailure } from "../failure.ts";
 import type { WalkRange } from "../operations/walk.ts";
 import { reply } from "../reply.ts";
+import type { View } from "../tenants.ts";
 import { preferred } from "./accept.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers.ts";
 import { isWellFormed } from "./base64.ts";
@@ -47,8 +48,10 @@ export function getRecords(call: Call): Promise<Response> {
   const { snapshots } = call.rest;
   if (form === "json") return snapshots.use(snapshot, call.principal.tenant, body);
   // In use until the stream ends.
-  const view = snapshots.hold(snapshot, call.principal.tenant);
-  return stream(call, { ...asked.range, view }, asked.shows, () => snapshots.letGo(snapshot));
+  const held = snapshots.hold(snapshot, call.principal.tenant);
+  const streamed = (view: View): Promise<Response> =>
+    stream(call, { ...asked.range, view }, asked.shows, () => snapshots.letGo(snapshot, view));
+  return held instanceof Promise ? held.then(streamed) : streamed(held);
 }
 
 async function page(call: Call, range: WalkRange, shows: Asked["shows"]): Promise<Response> {

@@ -93,10 +93,11 @@ async function patched(
   options: ServedWriteOptions | undefined,
 ): Promise<Response> {
   const asked = await conditional(call, key, options);
-  const done = call.operations.patchIf(key, value, call.rest.settings.valueSizeLimit - 1, asked);
-  const { version } = call.operations;
+  const { operations } = call;
+  const done = operations.patchIf(key, value, call.rest.settings.valueSizeLimit - 1, asked);
+  const version = operations.versionOf(done);
   if (!(await done)) throw conditionFailed();
-  return doneAnswer("Record updated", version, options?.expiresAt);
+  return doneAnswer("Record updated", await version, options?.expiresAt);
 }
 
 /** `PUT /record/{key}` */
@@ -126,10 +127,12 @@ function written(
   const write = (asked: ServedWriteOptions | undefined): Promise<Response> => {
     const { operations } = call;
     const done = operations.put(key, value, asked);
-    const { version } = operations;
+    const made = operations.versionOf(done);
     return done.then((isDone) => {
       if (!isDone) throw conditionFailed();
-      return doneAnswer(message, version, options?.expiresAt);
+      // Another turn only where it is not here yet.
+      if (made instanceof Promise) return made.then((version) => doneAnswer(message, version, options?.expiresAt));
+      return doneAnswer(message, made, options?.expiresAt);
     });
   };
   const asked = conditional(call, key, options);
@@ -162,10 +165,11 @@ export async function postAtomic(call: Call): Promise<Response> {
   const condition = await writeCondition(call, key);
   const { operations } = call;
   const counted = condition === undefined ? operations.increment(key, by) : operations.incrementIf(key, by, condition);
-  const { version } = operations;
+  const made = operations.versionOf(counted);
   const sum = await counted;
   if (sum === undefined) throw conditionFailed();
   const text = `{"success":true,"result":${sum},"newValue":${sum},${recordMembers(key, undefined)},"message":"Counter updated"}`;
+  const version = await made;
   return version === undefined ? jsonAnswer(200, text) : taggedAnswer(text, version);
 }
 

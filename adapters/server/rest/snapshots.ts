@@ -15,8 +15,22 @@ interface Held {
   timer: ReturnType<typeof setTimeout>;
 }
 
-/** The snapshots of one server. */
-export class Snapshots {
+/** Keeps snapshots by their ids, wherever they are. */
+export interface SnapshotKeeper {
+  /** Keeps a view for a tenant. 429, and the view is closed, where the tenant has too many. */
+  take(tenant: string, taken: () => View | Promise<View>): Promise<{ id: string; version: number }>;
+  /** Reads through a snapshot. 410 where the tenant has none of this id. */
+  use<T>(id: string, tenant: string, read: (view: View) => Promise<T>): Promise<T>;
+  /** A snapshot that stays until `letGo`. 410 where the tenant has none of this id. */
+  hold(id: string, tenant: string): View | Promise<View>;
+  /** What `hold` gave is not read any more. */
+  letGo(id: string, view: View): void;
+  /** Whether the tenant had it. */
+  remove(id: string, tenant: string): boolean | Promise<boolean>;
+}
+
+/** The snapshots of one store. */
+export class Snapshots implements SnapshotKeeper {
   private readonly settings: RestSettings;
   private readonly held = new Map<string, Held>();
 
@@ -25,8 +39,12 @@ export class Snapshots {
     context.closing.addEventListener("abort", () => this.closeAll(), { once: true });
   }
 
-  /** Keeps a view for a tenant: its id. 429, and the view is closed, where the tenant has too many. */
-  add(tenant: string, view: View): string {
+  async take(tenant: string, taken: () => View | Promise<View>): Promise<{ id: string; version: number }> {
+    const view = await taken();
+    return { id: this.add(tenant, view), version: view.version };
+  }
+
+  private add(tenant: string, view: View): string {
     let count = 0;
     for (const held of this.held.values()) if (held.tenant === tenant) count++;
     if (count >= this.settings.snapshotsMax) {
@@ -45,7 +63,6 @@ export class Snapshots {
     return id;
   }
 
-  /** Reads through a snapshot. 410 where the tenant has none of this id. */
   async use<T>(id: string, tenant: string, read: (view: View) => Promise<T>): Promise<T> {
     const view = this.hold(id, tenant);
     try {
@@ -55,7 +72,6 @@ export class Snapshots {
     }
   }
 
-  /** A snapshot that stays until `letGo`. 410 where the tenant has none of this id. */
   hold(id: string, tenant: string): View {
     const held = this.held.get(id);
     if (held?.tenant !== tenant) {
@@ -75,7 +91,6 @@ export class Snapshots {
     held.usedAt = performance.now();
   }
 
-  /** Whether the tenant had it. */
   remove(id: string, tenant: string): boolean {
     const held = this.held.get(id);
     if (held?.tenant !== tenant) return false;
@@ -111,14 +126,14 @@ export class Snapshots {
 export async function postSnapshot(call: Call): Promise<Response> {
   if (call.isToken) call.deny("admin", undefined, "snapshot");
   const { snapshots, settings } = call.rest;
-  const view = await call.operations.snapshot();
-  const id = snapshots.add(call.principal.tenant, view);
-  return jsonAnswer(201, `{"id":"${id}","version":${view.version},"idleMs":${settings.snapshotIdleMs}}`);
+  const { operations, principal } = call;
+  const { id, version } = await snapshots.take(principal.tenant, () => operations.snapshot());
+  return jsonAnswer(201, `{"id":"${id}","version":${version},"idleMs":${settings.snapshotIdleMs}}`);
 }
 
 /** `DELETE /snapshots/{id}` */
-export function deleteSnapshot(call: Call): Response {
-  if (!call.rest.snapshots.remove(call.id, call.principal.tenant)) {
+export async function deleteSnapshot(call: Call): Promise<Response> {
+  if (!(await call.rest.snapshots.remove(call.id, call.principal.tenant))) {
     throw new ServerFailure(404, "There is no such snapshot.");
   }
   return jsonAnswer(200, '{"success":true,"message":"Snapshot deleted"}');

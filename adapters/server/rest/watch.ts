@@ -74,6 +74,8 @@ class Events implements PieceSource {
     const { watching } = this;
     if (!this.hasBegun) {
       this.hasBegun = true;
+      // Who is told so is told of what comes from then on.
+      if (watching.begun !== undefined) await watching.begun;
       return encoder.encode(`retry: ${RETRY_MS}\n: changes follow\n\n`);
     }
     for (;;) {

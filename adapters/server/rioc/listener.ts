@@ -37,7 +37,12 @@ const CHECK_MS = 1000;
 const HANDSHAKE_MS_MAX = 10_000;
 
 /** Listens. Rejects with the system's error, and with `INVALID_ARGUMENT` where neither certificates nor a tenant say whose keys are served. */
-export async function listenRioc(context: RiocContext, tls: RiocTls | undefined): Promise<RiocListener> {
+export async function listenRioc(
+  context: RiocContext,
+  tls: RiocTls | undefined,
+  /** Whether other processes listen on the same port. */
+  reusePort = false,
+): Promise<RiocListener> {
   const { config } = context;
   if (tls === undefined && config.riocTenant === undefined) {
     throw new CairnError(
@@ -47,7 +52,7 @@ export async function listenRioc(context: RiocContext, tls: RiocTls | undefined)
     );
   }
   const listener = new Listener(context, tls);
-  await listener.listen(config.riocPort ?? 0, config.host);
+  await listener.listen(config.riocPort ?? 0, config.host, reusePort);
   return listener;
 }
 
@@ -141,10 +146,10 @@ class Listener implements RiocListener {
     return sum;
   }
 
-  listen(port: number, host: string): Promise<void> {
+  listen(port: number, host: string, reusePort: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       this.server.once("error", reject);
-      this.server.listen({ port, host, backlog: 1024 }, () => {
+      this.server.listen({ port, host, backlog: 1024, ...(reusePort ? { reusePort } : {}) }, () => {
         this.server.off("error", reject);
         this.server.on("error", (error) =>
           this.context.log.error("the RIOC listener failed", { reason: error.message }),

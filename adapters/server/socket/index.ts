@@ -1,7 +1,7 @@
 /** HPKV's WebSocket protocol: who may connect, and the session that follows. */
 import { ServerFailure } from "../failure.ts";
 import type { Principal } from "../principal.ts";
-import type { Socket, SocketSession, UpgradeHandler } from "../wire.ts";
+import type { Socket, SocketSession, UpgradeAccepted, UpgradeHandler } from "../wire.ts";
 import type { Origin, SocketContext } from "./context.ts";
 import { HpkvSession } from "./session.ts";
 
@@ -16,7 +16,13 @@ export function socketHandler(context: SocketContext): UpgradeHandler {
     const origin: Origin = { address, protocol: "websocket" };
     const principal = principalOf(request, context.access, origin);
     if (principal === undefined) return refusal(new ServerFailure(403, "Missing or invalid API key or token."));
-    return { principal, begin: (socket) => begin(context, principal, origin, socket) };
+    const accepted = (since?: number): UpgradeAccepted => ({
+      principal,
+      begin: (socket) => begin(context, principal, origin, socket, since),
+    });
+    // Who is told that it is connected is told of changes from then on.
+    const ready = principal.subscribes && context.feed.ready(principal.tenant);
+    return ready === undefined ? accepted() : ready.then(accepted);
   };
 }
 
@@ -28,12 +34,18 @@ function principalOf(request: Request, access: SocketContext["access"], origin: 
   return apiKey === null ? undefined : access.authenticate(apiKey, origin);
 }
 
-function begin(context: SocketContext, principal: Principal, origin: Origin, socket: Socket): SocketSession {
+function begin(
+  context: SocketContext,
+  principal: Principal,
+  origin: Origin,
+  socket: Socket,
+  since?: number,
+): SocketSession {
   let leave: (() => void) | undefined;
   const session = new HpkvSession(context, principal, origin, socket, () => leave?.());
   if (principal.subscribes !== undefined) {
     try {
-      leave = context.feed.subscribe(principal.tenant, principal.subscribes, session);
+      leave = context.feed.subscribe(principal.tenant, principal.subscribes, session, since);
     } catch {
       session.lost();
     }
