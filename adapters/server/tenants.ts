@@ -118,12 +118,16 @@ export class Tenants {
 
 /** The records of a namespace; `""`: the store's own. */
 export function facesOf(store: Store<unknown, unknown>, namespace: string): Faces {
-  const face = <K extends "utf8" | "binary", V extends "utf8" | "binary">(keyEncoding: K, valueEncoding: V) => {
-    const encodings = { keyEncoding, valueEncoding };
-    const records = namespace === "" ? store.withEncodings(encodings) : store.sub(namespace, encodings);
+  return facesWith(namespace, (encodings) =>
+    namespace === "" ? store.withEncodings(encodings) : store.sub(namespace, encodings),
+  );
+}
+
+/** The faces of a namespace, from what gives its records in encodings of keys and values. */
+export function facesWith(namespace: string, recordsIn: (encodings: FaceEncodings) => unknown): Faces {
+  const face = <K extends "utf8" | "binary", V extends "utf8" | "binary">(keyEncoding: K, valueEncoding: V) =>
     // A view is of the kind that its store makes, which the types of both kinds cannot tell.
-    return records as unknown as Records<KeyOf<K>, ValueOf<V>>;
-  };
+    recordsIn({ keyEncoding, valueEncoding }) as Records<KeyOf<K>, ValueOf<V>>;
   return {
     text: face("utf8", "utf8"),
     textToBytes: face("utf8", "binary"),
@@ -131,4 +135,10 @@ export function facesOf(store: Store<unknown, unknown>, namespace: string): Face
     bytes: face("binary", "binary"),
     isRoot: namespace === "",
   };
+}
+
+/** How a face encodes its keys and values. */
+export interface FaceEncodings {
+  keyEncoding: "utf8" | "binary";
+  valueEncoding: "utf8" | "binary";
 }

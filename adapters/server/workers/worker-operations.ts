@@ -9,7 +9,7 @@ import { PatchNotes } from "../operations/patch-notes.ts";
 import { StoreOperations } from "../operations/store-operations.ts";
 import { BOUNDS, bytesOf, type WalkRange } from "../operations/walk.ts";
 import type { ServedEntry, ServedWriteOptions } from "../operations.ts";
-import type { Faces, Records, Watching } from "../tenants.ts";
+import { type Faces, facesWith, type Watching } from "../tenants.ts";
 import { SERVE, type SentFailure, type ServedRow } from "./served-operations.ts";
 
 type Key = string | Uint8Array;
@@ -42,15 +42,9 @@ export function connectionTo<K extends "utf8" | "binary", V extends "utf8" | "bi
 }
 
 function facesOver(line: Line, namespace: string): Faces {
-  const face = <K extends "utf8" | "binary", V extends "utf8" | "binary">(keys: K, values: V) =>
-    connectionTo(line, namespace, keys, values) as unknown as Records<KeyOf<K>, ValueOf<V>>;
-  return {
-    text: face("utf8", "utf8"),
-    textToBytes: face("utf8", "binary"),
-    bytesToText: face("binary", "utf8"),
-    bytes: face("binary", "binary"),
-    isRoot: namespace === "",
-  };
+  return facesWith(namespace, ({ keyEncoding, valueEncoding }) =>
+    connectionTo(line, namespace, keyEncoding, valueEncoding),
+  );
 }
 
 /** See above. Walks, ranges, watches and views go over the connection; what is about one record, and what writes, is one call. */
