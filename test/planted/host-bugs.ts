@@ -171,4 +171,12 @@ export const HOST_BUGS: readonly Bug[] = [
     breaks: "a full disk is reported as a failed device",
     search: { with: ["growable", "no-space"], live: true },
   },
+  {
+    name: "syncs-share-a-descriptor",
+    file: "hosts/sync-descriptors.ts",
+    find: "return this.free.pop() ?? this.descriptor;",
+    replace: "return PLANTED ? this.descriptor : (this.free.pop() ?? this.descriptor);",
+    breaks: "a sync succeeds although one has failed of which nobody was told yet",
+    test: { file: "test/hosts/block-device.test.ts", name: "fails the next one, too: syncAsync, then sync" },
+  },
 ];
