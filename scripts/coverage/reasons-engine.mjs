@@ -7,9 +7,9 @@ export default [
     branches: [
       ["assembly/engine/checkpoint-entries.ts", "extentsWrite", "room < 0", true],
       ["assembly/engine/checkpoint-entries.ts", "segmentEntryWrite", "room < 0", true],
-      ["assembly/engine/checkpoint.ts", "atOnce", "flushed < 0", true],
+      ["assembly/engine/checkpoint.ts", "atOnce", "copied < 0", true],
       ["assembly/engine/checkpoint.ts", "atOnce", "settled < 0", true],
-      ["assembly/engine/checkpoint.ts", "settle", "closed < 0", true],
+      ["assembly/engine/checkpoint.ts", "copyFinish", "moved < 0", true],
       ["assembly/engine/checkpoint.ts", "settle", "flown < 0", true],
       ["assembly/engine/checkpoint.ts", "settle", "noted < 0", true],
       ["assembly/engine/checkpoint.ts", "tableWrite", "status < 0", true],
@@ -118,8 +118,6 @@ export default [
     branches: [
       ["assembly/engine/checkpoint.ts", "checkpointAtClose", "status >= 0", false],
       ["assembly/engine/checkpoint.ts", "checkpointYield", "root.replacedGeneration", true],
-      ["assembly/engine/expiry.ts", "expirySweep", "status == Status.NO_SPACE", true],
-      ["assembly/engine/expiry.ts", "expirySweep", "status == Status.NO_SPACE || status == Status.OUT_OF_MEMORY", true],
       ["assembly/engine/reclaim.ts", "noteProve", "noted < 0", true],
       ["assembly/engine/reclaim.ts", "noteProve", "noted == Status.NO_SPACE", false],
       ["assembly/engine/reclaim.ts", "noteProve", "noted == Status.NO_SPACE", true],
@@ -129,7 +127,6 @@ export default [
     why: "The host's reports on what is in flight must come in an order, or be missing so long, as a busy event loop brings about now and then.",
     branches: [
       ["assembly/engine/checkpoint.ts", "checkpointStep", "root.replacedGeneration", true],
-      ["assembly/engine/checkpoint.ts", "checkpointStep", "settled == Status.NO_SPACE", true],
       ["assembly/engine/checkpoint.ts", "checkpointStep", "waits", true],
       ["assembly/engine/checkpoint.ts", "durable", "root.checkpointPending", true],
       ["assembly/engine/checkpoint.ts", "durable", "root.checkpointPending || root.replacedGeneration", true],
@@ -204,16 +201,33 @@ export default [
   },
   {
     why: "A full compaction must meet an oldest segment that was filled, or moved, since it began, while only deletions make it due.",
-    branches: [
-      ["assembly/engine/pace.ts", "fullGains", "root.compactBefore != u64.MAX_VALUE", true],
-      ["assembly/engine/pace.ts", "oldestFind", "mode == CompactMode.FULL", false],
-    ],
+    branches: [["assembly/engine/pace.ts", "oldestFind", "mode == CompactMode.FULL", false]],
   },
   {
     why: "Nobody asks so: the store knows the numbers and the order of the calls.",
     branches: [
       ["assembly/engine/compress.ts", "pieceWrite", "piece < pieceCount(root.streamRawSize)", false],
       ["assembly/engine/compress.ts", "placesTake", "end <= storedSizeMax(rawSize)", false],
+    ],
+  },
+  {
+    why: "What is in flight must have come just so far when the call is made, which hangs on the moment: some runs take it.",
+    branches: [
+      ["assembly/engine/checkpoint.ts", "checkpointLanded", "root.abandonedGeneration", true],
+      ["assembly/engine/checkpoint.ts", "checkpointGiveUp", "root.checkpointFlying", true],
+      ["assembly/engine/checkpoint.ts", "checkpointYield", "root.checkpointPending", true],
+      [
+        "assembly/engine/checkpoint.ts",
+        "checkpointYield",
+        "root.checkpointPending || root.replacedGeneration || root.checkpointFlying",
+        true,
+      ],
+      ["assembly/engine/compact.ts", "compactSettle", "closed != Status.OK", true],
+      ["assembly/engine/compact.ts", "compactSettle", "closed == SIDE_WAITS", true],
+      ["assembly/engine/lower.ts", "lastBehindHoles", "checkpointYield(true) <= 0", true],
+      ["assembly/engine/lower.ts", "lastClose", "segmentAt(lastBehindHoles() - 1).space == Space.COPYING", true],
+      ["assembly/log/shrink.ts", "shrinkEnd", "root.cachePinned", true],
+      ["assembly/verify/log.ts", "segmentFinish", "state.confirmed > live", false],
     ],
   },
 ];

@@ -53,7 +53,6 @@ export default [
       ["assembly/verify/log.ts", "segmentScan", "segment.liveBytes", true],
       ["assembly/verify/proof.ts", "addressIsSound", "block < segmentEnd(<u32>index)", false],
       ["assembly/verify/proof.ts", "candidateProve", "!tableIsSound(table)", true],
-      ["assembly/verify/proof.ts", "recordProve", "<u32>view.kind != kind", true],
       [
         "assembly/verify/proof.ts",
         "recordProve",
@@ -67,13 +66,6 @@ export default [
         "((flags & NodeFlags.EXPIRY) != 0) != ((recordFlags & RecordFlags.EXPIRY) != 0)",
         true,
       ],
-      ["assembly/verify/records.ts", "headAgrees", "compressed != candidate.isCompressed", true],
-      [
-        "assembly/verify/records.ts",
-        "headAgrees",
-        "compressed && load<u32>(words + wordsSize) != candidate.valueSize",
-        true,
-      ],
       ["assembly/verify/records.ts", "headAgrees", "recordWordsSize(recordFlags) != wordsSize", true],
       ["assembly/verify/records.ts", "recordAgrees", "candidate.sequence == view.sequence", false],
       ["assembly/verify/sound.ts", "prefixIsSound", "node.count > 0", false],
@@ -85,8 +77,6 @@ export default [
     why: "Bytes under checks that hold and that no writer makes. Tests forge such blocks at random (test/store/forged, test/fuzz); these would have to pass everything that is asked before.",
     branches: [
       ["assembly/verify/checkpoints.ts", "entriesProve", "at > end", true],
-      ["assembly/verify/checkpoints.ts", "entryProve", "(node.flags & flags) == entry.flags", false],
-      ["assembly/verify/checkpoints.ts", "entryProve", "storedSizeOf(node, node.body) == entry.storedSize", false],
       [
         "assembly/verify/log.ts",
         "segmentFinish",
@@ -95,7 +85,6 @@ export default [
       ],
       ["assembly/verify/records.ts", "recordsScan", "used != at", true],
       ["assembly/verify/verify.ts", "superblockProve", "superblock.storeIdHigh == root.storeIdHigh", false],
-      ["assembly/verify/verify.ts", "superblockProve", "superblock.storeIdLow == root.storeIdLow", false],
     ],
   },
   {
@@ -120,7 +109,6 @@ export default [
         true,
       ],
       ["assembly/verify/values.ts", "valuesProve", "hops <= root.versionCount", false],
-      ["assembly/verify/verify.ts", "superblockProve", "i < COPY_READS", false],
     ],
   },
   {
