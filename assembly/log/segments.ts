@@ -30,7 +30,7 @@
  * States lie in chunks named by a directory, so the table grows without copying. A mount takes segments only from its
  * allotment, which the synced superblock names.
  */
-import { deviceSetSize, deviceSync } from "../device/device";
+import { deviceSetSize, deviceSize, deviceSync } from "../device/device";
 import { NOTE_SEGMENTS_MAX, noteSizeFor } from "../format/note";
 import { headerBlocksFor, SegmentKind } from "../format/segment";
 import { BLOCK_SIZE_LOG2, SEGMENTS_OFFSET } from "../limits";
@@ -342,6 +342,16 @@ export function allotmentApply(segmentCount: u32, end: u32): void {
   root.growthRefused = 0;
 }
 
+/**
+ * Makes the file as large as `count` segments need, and never smaller: a superblock whose second copy met a full disk may name
+ * what an earlier growth had made. NO_SPACE, DEVICE_READ, DEVICE_WRITE.
+ */
+export function fileRaise(count: u32): i32 {
+  const size = deviceSize();
+  if (size < 0) return <i32>size;
+  return <u64>size < segmentOffset(count) ? deviceSetSize(segmentOffset(count)) : Status.OK;
+}
+
 function allotmentGrow(count: u32, kept: u32): i32 {
   const wanted = count + kept;
   const missing = wanted > root.segmentFreeCount ? wanted - root.segmentFreeCount : 0;
@@ -358,7 +368,7 @@ function allotmentGrow(count: u32, kept: u32): i32 {
     // A successor may have grown the file further: setting the size would cut off what it has written.
     const fenced = fenceCheck();
     if (fenced < 0) return fenced;
-    const grown = deviceSetSize(segmentOffset(count2));
+    const grown = fileRaise(count2);
     if (grown < 0) return grown;
     const synced = deviceSync();
     if (synced < 0) return synced;

@@ -10,20 +10,13 @@
  * synced; (3) a superblock that cannot wait meanwhile goes to the other pair of copies, under a greater number, so the flight
  * meets no other write of its copies; (4) while it flies no superblock says less than it does: files do not shrink.
  */
-import { deviceRead, deviceSetSize } from "../device/device";
+import { deviceRead } from "../device/device";
 import { Superblock, superblockIntact } from "../format/superblock";
 import { BLOCK_SIZE, SEQUENCE_STRIDE, SUPERBLOCK_STRIDE } from "../limits";
 import { root, SUPERBLOCK_B, SUPERBLOCK_C } from "../root";
 import { Status } from "../status";
 import { FlightResult } from "./group";
-import {
-  allotmentApply,
-  allotmentIsLow,
-  allotmentStride,
-  roomIsAmple,
-  segmentOffset,
-  segmentsEnsure,
-} from "./segments";
+import { allotmentApply, allotmentIsLow, allotmentStride, fileRaise, roomIsAmple, segmentsEnsure } from "./segments";
 import { ceilingIsLow, fenceCheck, superblockBuild } from "./superblock-store";
 
 /** What the host is at. */
@@ -106,7 +99,7 @@ function sizeRaise(): i32 {
     return 0;
   }
   let status = segmentsEnsure(end);
-  if (status == Status.OK) status = deviceSetSize(segmentOffset(end));
+  if (status == Status.OK) status = fileRaise(end);
   if (status == Status.NO_SPACE || status == Status.OUT_OF_MEMORY) {
     root.growthRefused = 1;
     return 0;

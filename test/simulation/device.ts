@@ -367,6 +367,12 @@ export class SimulatedDevice implements BlockDevice {
     }
   }
 
+  /** Waits until all that is in flight has landed. */
+  arrive(): void {
+    this.clock.nowUs = Math.max(this.clock.nowUs, this.actions.at(-1)?.timeUs ?? 0);
+    this.settle();
+  }
+
   /** A call that blocks the thread takes its time. */
   private block(): void {
     this.clock.nowUs += this.latency();

@@ -41,19 +41,23 @@ export const LIFE_OPERATIONS = {
 
   /**
    * Another opener takes the store over from one that it cannot exclude, and which does not know of that: what the older one
-   * goes on to write is not acknowledged, and does the younger one no harm.
+   * goes on to write is not acknowledged, and does the younger one no harm. A device of fixed size has no space that is only the younger
+   * one's, and nothing is promised of late writes there (docs/decisions/0031): what the older one has in flight comes first, and it
+   * writes nothing so large that it would not wait for the look that every group begins with.
    */
   async takeOver(session: Session, random: Random): Promise<void> {
     session.tally();
     const { store, life } = session;
     const key = encoded(session, pickKey(session, random));
     const value = newValue(session, random);
+    const { growable } = session.plan.options.device;
+    if (!growable) session.device.arrive();
     await session.revive(true);
     // It could not, and the device was restarted.
     if (session.lost || session.life !== life + 1 || !session.hasOlder) return;
     session.coverage.takeOvers++;
     try {
-      store.set(key, value.data);
+      store.set(key, growable ? value.data : value.data.slice(0, 16));
       store.flushSync();
     } catch (error) {
       const code = error instanceof CairnError ? error.code : `${error}`;

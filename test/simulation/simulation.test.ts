@@ -21,6 +21,7 @@ const MENDED = {
   "a superblock in flight that came to lie over the successor's hid it: the older store acknowledged a write":
     "37038663",
   "a full compaction that paid for itself, and a record that expired meanwhile": "37038613",
+  "a file whose growth met a full disk half-way was cut again below what a superblock says": "888775",
   "the oracle took a key that came and went for one that a transaction had read": "37038386",
 };
 let folder = "";

@@ -1,5 +1,6 @@
 /** A growing file that fills up anywhere: every call is refused whole, or held whole, and the store goes on from there. */
 import { expect, test } from "vitest";
+import { CairnError } from "../../store/error.ts";
 import type { Store } from "../../store/store.ts";
 import { codeOf, openTiny, runSeed } from "./harness.ts";
 import { ImageDevice } from "./image-device.ts";
@@ -150,4 +151,35 @@ test("a value that finds no room half-way leaves nothing behind that the log wou
   expectSame(again, model);
   await again.close();
   await store.close();
+});
+
+test("a growth whose superblock meets a full disk half-way is not cut again below what that superblock says", async () => {
+  const device = new ImageDevice();
+  const store = await openTiny(device, SMALL);
+  const secondCopies = [MIB / 4, (3 * MIB) / 4];
+  let isFull = true;
+  device.before = (operation, offset) => {
+    if (!isFull || operation !== "write" || !secondCopies.includes(offset)) return;
+    isFull = false;
+    throw new CairnError("NO_SPACE", "write", "no room is left on the device");
+  };
+  const before = device.size();
+  const large = Array.from({ length: 40 }, (_, i) => ({
+    type: "set" as const,
+    key: `large ${i}`,
+    value: "l".repeat(50_000),
+  }));
+  expect(await codeOf(() => store.batch(large))).toBe("NO_SPACE");
+  const grown = device.size();
+  expect(grown).toBeGreaterThan(before);
+  const image = device.image();
+  // Less is asked for now, and the file has it already.
+  for (let i = 0; i < 60; i++) {
+    store.set(`small ${i}`, "s".repeat(9000));
+    expect(device.size()).toBeGreaterThanOrEqual(grown);
+  }
+  await store.close();
+  const reopened = await openTiny(ImageDevice.of(image), SMALL);
+  expect(reopened.count()).toBe(0);
+  await reopened.close();
 });
