@@ -256,9 +256,9 @@ export const DURABILITY_BUGS: readonly Bug[] = [
   {
     name: "grown-size-is-not-synced",
     file: "assembly/log/segments.ts",
-    find: "const grown = deviceSetSize(segmentOffset(count2));\n    if (grown < 0) return grown;\n    const synced = deviceSync();",
+    find: "const grown = fileRaise(count2);\n    if (grown < 0) return grown;\n    const synced = deviceSync();",
     replace:
-      "const grown = deviceSetSize(segmentOffset(count2));\n    if (grown < 0) return grown;\n    const synced = PLANTED ? Status.OK : deviceSync();",
+      "const grown = fileRaise(count2);\n    if (grown < 0) return grown;\n    const synced = PLANTED ? Status.OK : deviceSync();",
     breaks: "a superblock names more than the file may hold after a crash",
   },
   {
