@@ -244,8 +244,10 @@ export class Conversation {
       const call = this.sent.get(id);
       if (call === undefined) continue;
       this.forget(id, call);
-      // The owner closed its store before a long read had ended: the next one does it.
-      if (error.code === "CLOSED" && !WRITES.has(call.name) && !isBound(call)) this.waiting.push(call);
+      // An owner that has said that it gives up closed its store before a long read had ended: the next one does it. One that stays would be
+      // asked for ever.
+      const isLeaving = this.send === undefined;
+      if (error.code === "CLOSED" && isLeaving && !WRITES.has(call.name) && !isBound(call)) this.waiting.push(call);
       else call.reject(fromWireError(error));
     }
     if (this.waiting.length > 0) this.schedule();

@@ -69,6 +69,7 @@ class Owner implements Held {
     this.pool = new WorkerPool(parts.settings.workers, parts.log, {
       joined: (worker, pipe) => this.joined(worker, pipe),
       frame: (worker, kind, bytes) => this.frame(worker, kind, bytes),
+      drained: (worker) => this.drained(worker),
       message: (worker, message) => this.hear(worker, message),
       left: (worker) => this.left(worker),
     });
@@ -120,9 +121,13 @@ class Owner implements Held {
     };
     this.members.set(worker, {
       pipe,
-      session: new WorkerSession(bytes as unknown as WireStore, parts, session, (frame) =>
-        pipe.send(KIND.calls, frame),
-      ),
+      session: new WorkerSession(bytes as unknown as WireStore, parts, session, {
+        send: (frame) => pipe.send(KIND.calls, frame),
+        get isFull() {
+          return pipe.isFull;
+        },
+        broken: (error) => this.broken(worker, pipe, error),
+      }),
       tunnels: new OwnerTunnels(
         () => this.remoteUpgrade,
         (...said) => pipe.send(KIND.tunnel, ...said),
@@ -143,15 +148,29 @@ class Owner implements Held {
   }
 
   private frame(worker: number, kind: number, bytes: Buffer): void {
+    this.withMember(worker, ({ session, tunnels }) => {
+      if (kind === KIND.calls) session.calls(bytes);
+      else if (kind === KIND.tunnel) tunnels.frame(bytes);
+    });
+  }
+
+  private drained(worker: number): void {
+    this.withMember(worker, ({ session }) => session.drained());
+  }
+
+  private withMember(worker: number, does: (member: Member) => void): void {
     const member = this.members.get(worker);
     if (member === undefined) return;
     try {
-      if (kind === KIND.calls) member.session.calls(bytes);
-      else if (kind === KIND.tunnel) member.tunnels.frame(bytes);
+      does(member);
     } catch (error) {
-      this.parts.log.error("a worker was not understood, and is ended", { worker, error });
-      member.pipe.destroy();
+      this.broken(worker, member.pipe, error);
     }
+  }
+
+  private broken(worker: number, pipe: Pipe, error: unknown): void {
+    this.parts.log.error("a worker was not understood, and is ended", { worker, error });
+    pipe.destroy();
   }
 
   private hear(worker: number, message: ToOwner): void {

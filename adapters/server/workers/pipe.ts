@@ -4,8 +4,9 @@
  *   size of what follows (4 bytes, little-endian) | kind (1 byte) | what it says
  *
  * 1. Frames of one turn of the event loop go out as one write, so that under load many operations share the cost of a system call.
- * 2. Both sides read all the time, so neither waits for the other. What bounds what waits in a pipe is what asks: connections of clients have
- *    their limits, and walks, watches, backups and tunnels are asked for piece by piece.
+ * 2. Both sides read all the time, so neither waits for the other. While much waits to be written (`isFull`), the owner does no further call of
+ *    that worker, and the worker reads no further message for a tunnel: what waits is bounded by that, and by what one call, or the connections of
+ *    clients, may bring at once.
  */
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
@@ -24,11 +25,15 @@ export const KIND = {
 const HEAD = 5;
 /** Frames up to this size are copied together. */
 const COPY_SIZE_MAX = 65_536;
+/** Bytes that wait, from which on a pipe is full. */
+const FULL_SIZE = 8 * 1024 * 1024;
 
 /** Who hears of a pipe. */
 export interface PipeHandler {
   /** A frame came. The bytes are the handler's. */
   frame(kind: number, bytes: Buffer): void;
+  /** What waited when it was full has been taken. */
+  drained(): void;
   /** The other side is gone. Called once. */
   closed(): void;
 }
@@ -39,6 +44,7 @@ export class Pipe {
   private readonly handler: PipeHandler;
   /** What waits for the end of this turn. */
   private out: Uint8Array[] = [];
+  private outSize = 0;
   private isFlushDue = false;
   /** The beginning of a frame that has not come whole, and its size where that is known. */
   private begun: Buffer[] = [];
@@ -52,7 +58,13 @@ export class Pipe {
     socket.on("data", (chunk: Buffer) => this.take(chunk));
     // "close" follows.
     socket.on("error", () => {});
+    socket.on("drain", () => this.handler.drained());
     socket.on("close", () => this.close());
+  }
+
+  /** Whether so much waits to be written that who asks for more is to wait for `drained`. */
+  get isFull(): boolean {
+    return !this.isClosed && this.outSize + this.socket.writableLength > FULL_SIZE;
   }
 
   /** Sends a frame. The bytes must not change afterwards. */
@@ -64,6 +76,7 @@ export class Pipe {
     head.writeUInt32LE(size, 0);
     head[4] = kind;
     this.out.push(head, ...parts);
+    this.outSize += HEAD - 1 + size;
     if (this.isFlushDue) return;
     this.isFlushDue = true;
     // After all sockets that had something to say in this turn.
@@ -92,6 +105,7 @@ export class Pipe {
     const { out, socket } = this;
     if (out.length === 0 || this.isClosed) return;
     this.out = [];
+    this.outSize = 0;
     let small: Uint8Array[] = [];
     for (const bytes of out) {
       if (bytes.length <= COPY_SIZE_MAX) {
@@ -140,6 +154,7 @@ export class Pipe {
     if (this.isClosed) return;
     this.isClosed = true;
     this.out = [];
+    this.outSize = 0;
     this.handler.closed();
   }
 }

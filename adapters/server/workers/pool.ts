@@ -30,6 +30,8 @@ export interface PoolHandler {
   joined(worker: number, pipe: Pipe): Extract<ToWorker, { type: "settings" }>;
   /** A frame of calls, or of a tunnel. */
   frame(worker: number, kind: number, bytes: Buffer): void;
+  /** A worker has read what waited for it when its pipe was full. */
+  drained(worker: number): void;
   /** A message that is no matter of the pool's. */
   message(worker: number, message: ToOwner): void;
   /** One is gone, with all that it had begun. */
@@ -180,6 +182,9 @@ export class WorkerPool {
         }
         worker.pipe = pipe;
         pipe.control(this.handler.joined(worker.number, pipe));
+      },
+      drained: () => {
+        if (worker?.pipe === pipe) this.handler.drained(worker.number);
       },
       closed: () => {
         if (worker?.pipe !== pipe) return;

@@ -34,6 +34,7 @@ const pipe = new Pipe(connect(path), {
     if (kind === KIND.control) hear(JSON.parse(bytes.toString()) as ToWorker);
     else holder?.frame(kind, bytes as Buffer);
   },
+  drained: () => holder?.drained(),
   // Without its owner there is no store to serve.
   closed: () => (isClosing ? process.exit(0) : leave()),
 });

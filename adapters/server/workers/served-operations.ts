@@ -48,6 +48,9 @@ export const SERVE = {
   removeSnapshot: 13,
 } as const;
 
+/** Those of them that may wait for the device, and bring a value. */
+export const READS: ReadonlySet<unknown> = new Set([SERVE.get, SERVE.entry]);
+
 /** A record: value, version, expiry, timestamp. */
 export type ServedRow = [
   value: Uint8Array,

@@ -9,6 +9,8 @@
  */
 import { Buffer } from "node:buffer";
 import { setImmediate } from "node:timers";
+import { failureReply } from "../handler.ts";
+import { responseOf } from "../reply.ts";
 import type { RequestInfo, Socket, SocketSession, UpgradeAccepted, UpgradeHandler } from "../wire.ts";
 
 /** What a frame of a tunnel is. */
@@ -65,12 +67,23 @@ const NEVER = new AbortController().signal;
 /** The worker's ends. */
 export class WorkerTunnels {
   private readonly send: SendTunnel;
+  private readonly isFull: () => boolean;
   private readonly asked = new Map<number, (answer: Accepted | Response) => void>();
   private readonly open = new Map<number, WorkerTunnel>();
   private next = 1;
+  private isChoked = false;
 
-  constructor(send: SendTunnel) {
+  /** `isFull`: whether so much waits for the owner that clients are to wait; `drained` is called when it does not any more. */
+  constructor(send: SendTunnel, isFull: () => boolean) {
     this.send = send;
+    this.isFull = isFull;
+  }
+
+  /** The owner has taken what waited. */
+  drained(): void {
+    if (!this.isChoked) return;
+    this.isChoked = false;
+    for (const tunnel of [...this.open.values()]) tunnel.choke(false);
   }
 
   /** Has the owner decide about upgrades, and serve those that it accepts. */
@@ -97,6 +110,11 @@ export class WorkerTunnels {
         const tunnel = new WorkerTunnel(socket, (what, ...parts) => {
           if (what === WHAT.closed) this.open.delete(id);
           this.send(headOf(id, what), ...parts);
+          // An owner that is busy has not said yet who is to pause.
+          if (what === WHAT.message && this.isFull()) {
+            this.isChoked = true;
+            tunnel.choke(true);
+          }
         });
         this.open.set(id, tunnel);
         return tunnel;
@@ -131,6 +149,9 @@ class WorkerTunnel implements SocketSession {
   /** Bytes that the owner takes for buffered. */
   private waiting = 0;
   private isLookDue = false;
+  /** By the owner; and since too much waits for that. */
+  private isPaused = false;
+  private isChoked = false;
 
   constructor(socket: Socket, say: (what: number, ...parts: Uint8Array[]) => void) {
     this.socket = socket;
@@ -168,12 +189,21 @@ class WorkerTunnel implements SocketSession {
         socket.terminate();
         return;
       case WHAT.pause:
+        this.isPaused = true;
         socket.pause();
         return;
       case WHAT.resume:
-        socket.resume();
+        this.isPaused = false;
+        if (!this.isChoked) socket.resume();
         return;
     }
+  }
+
+  /** Whether its client is to wait until the owner has taken what waits. */
+  choke(isChoked: boolean): void {
+    this.isChoked = isChoked;
+    if (isChoked) this.socket.pause();
+    else if (!this.isPaused) this.socket.resume();
   }
 
   /** What the system takes at once, no listener tells of. */
@@ -229,12 +259,16 @@ export class OwnerTunnels {
     open.clear();
   }
 
-  private decided({ headers, info }: Asked): ReturnType<UpgradeHandler> {
+  /** Never throws: what a handler throws is a refusal, as it is where a request is handled. */
+  private async decided({ headers, info }: Asked): Promise<Response | UpgradeAccepted> {
     const shown = { headers: { get: (name: string) => headers[name.toLowerCase()] ?? null } };
-    const handler = this.handler();
-    return handler === undefined
-      ? new Response("", { status: 503, headers: { "retry-after": "1" } })
-      : handler(shown as unknown as Request, info);
+    try {
+      const handler = this.handler();
+      if (handler === undefined) return new Response("", { status: 503, headers: { "retry-after": "1" } });
+      return await handler(shown as unknown as Request, info);
+    } catch (error) {
+      return responseOf(failureReply(error));
+    }
   }
 
   private async ask(id: number, asked: Asked): Promise<void> {
@@ -256,9 +290,7 @@ export class OwnerTunnels {
   private begin(id: number, asked: Asked): void {
     const tunnel = new OwnerTunnel((what, ...parts) => this.send(headOf(id, what), ...parts));
     this.open.set(id, tunnel);
-    const decided = this.decided(asked);
-    if (decided instanceof Promise) void decided.then((answer) => tunnel.begin(answer));
-    else tunnel.begin(decided);
+    void this.decided(asked).then((answer) => tunnel.begin(answer));
   }
 }
 
@@ -268,7 +300,8 @@ class OwnerTunnel implements Socket {
   private readonly say: (what: number, ...parts: Uint8Array[]) => void;
   private session: SocketSession | undefined;
   /** Frames that came before the session had begun. */
-  private early: Uint8Array[] = [];
+  private early: (string | Uint8Array)[] = [];
+  private isRefused = false;
   private isOver = false;
 
   constructor(say: (what: number, ...parts: Uint8Array[]) => void) {
@@ -277,25 +310,30 @@ class OwnerTunnel implements Socket {
 
   begin(decided: Response | UpgradeAccepted): void {
     if (this.isOver) return;
+    const { early } = this;
+    this.early = [];
     if (decided instanceof Response) {
       // It counted a moment ago.
-      this.close(1008, "the key or token does not count any more");
+      if (decided.status < 500) this.refuse(1008, "the key or token does not count any more");
+      else this.refuse(1011, "server error");
       return;
     }
-    const session = decided.begin(this);
-    this.session = session;
-    for (const frame of this.early) session.message(frame);
-    this.early = [];
+    try {
+      this.session = decided.begin(this);
+    } catch {
+      this.refuse(1011, "server error");
+      return;
+    }
+    for (const frame of early) this.session.message(frame);
   }
 
   hear(what: number, said: Buffer): void {
     switch (what) {
       case WHAT.message:
-        if (this.session === undefined) this.early.push(said);
-        else this.session.message(said);
+        this.message(said);
         return;
       case WHAT.text:
-        this.session?.message("");
+        this.message("");
         return;
       case WHAT.left:
         this.bufferedBytes = Math.max(0, this.bufferedBytes - said.readDoubleLE(0));
@@ -307,6 +345,16 @@ class OwnerTunnel implements Socket {
         this.session?.closed();
         return;
     }
+  }
+
+  private message(frame: string | Uint8Array): void {
+    if (this.session !== undefined) this.session.message(frame);
+    else if (!this.isRefused) this.early.push(frame);
+  }
+
+  private refuse(code: number, reason: string): void {
+    this.isRefused = true;
+    this.close(code, reason);
   }
 
   send(frame: string | Uint8Array): void {

@@ -46,7 +46,10 @@ export class WorkerHolder implements Holder {
   constructor(pipe: Pipe, owner: string, worker: number) {
     this.worker = worker;
     this.pipe = pipe;
-    this.tunnels = new WorkerTunnels((...parts) => pipe.send(KIND.tunnel, ...parts));
+    this.tunnels = new WorkerTunnels(
+      (...parts) => pipe.send(KIND.tunnel, ...parts),
+      () => pipe.isFull,
+    );
     const conversation = new Conversation("the process that holds the store ended");
     this.line = { conversation, close: () => Promise.resolve() };
     conversation.attach({ type: "owner", owner, recoveredVersion: 0 }, (message) => {
@@ -79,6 +82,11 @@ export class WorkerHolder implements Holder {
       const frame = readServerFrame(bytes, conversation.ownerNow ?? "");
       if (frame.type === "answers") conversation.answer(frame);
     }
+  }
+
+  /** The owner has read what waited for it. */
+  drained(): void {
+    this.tunnels.drained();
   }
 
   /** A message of the owner's. */
