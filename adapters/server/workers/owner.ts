@@ -20,7 +20,7 @@ import { WorkerSession } from "./worker-session.ts";
 
 /** The owner among those who share limits. */
 const OWNER = 0;
-/** How long a worker may take to tell of itself: one that is busier is left out. */
+/** How long a worker may take to tell of itself: of one that is busier that counts which it told last. */
 const TELL_MS = 2_000;
 
 /** A store of this process, which workers serve. */
@@ -227,12 +227,14 @@ class Owner implements Held {
   private async families(): Promise<Family[]> {
     const own: ProcessFamilies = { name: "owner", families: (await this.own?.families()) ?? [] };
     const others = await this.ask({ what: "families" });
-    const processes = others.flatMap(([worker, { families }]): ProcessFamilies[] => {
+    for (const [worker, { families }] of others) {
       const member = this.members.get(worker);
-      if (families === undefined || member === undefined) return [];
-      member.families = families;
-      return [{ name: String(worker), families }];
-    });
+      if (families !== undefined && member !== undefined) member.families = families;
+    }
+    // One that is too busy to tell counts as it told last: no counter goes back.
+    const processes = [...this.members].map(
+      ([worker, { families }]): ProcessFamilies => ({ name: String(worker), families }),
+    );
     return [...summedFamilies([own, ...processes], this.past), ...this.poolFamilies()];
   }
 
@@ -241,7 +243,7 @@ class Owner implements Held {
     return summedSeconds([this.parts.activity.raw(count), ...others.map(([, { seconds }]) => seconds ?? [])], count);
   }
 
-  /** Asks all workers; those that do not answer in time are left out. */
+  /** Asks all workers; those that do not answer in time are not among the answers. */
   private async ask(question: Question): Promise<[worker: number, Extract<ToOwner, { type: "telling" }>][]> {
     const asked = this.pool.listening.map(
       ({ worker, pipe }) =>

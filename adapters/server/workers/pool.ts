@@ -215,7 +215,15 @@ export class WorkerPool {
     worker.failure = undefined;
     worker.listenedAt = undefined;
     const { number, token } = worker;
-    const process = startWorker({ path: join(this.folder, "s"), worker: number, token }, this.sharing);
+    let process: WorkerProcess;
+    try {
+      process = startWorker({ path: join(this.folder, "s"), worker: number, token }, this.sharing);
+    } catch (error) {
+      // The system has no room for a process at present, and says so at once.
+      worker.failure = error as Error;
+      this.startAgain(worker, { pid: undefined, status: null, signal: null, reason: worker.failure.message }, 0);
+      throw error;
+    }
     worker.process = process;
     void process.ended.then((ending) => this.ended(worker, process, ending));
     await this.said(worker, "ready");
@@ -234,6 +242,11 @@ export class WorkerPool {
   private async said<T extends "ready" | "listening">(worker: Worker, type: T): Promise<Extract<ToOwner, { type: T }>> {
     let late: ReturnType<typeof setTimeout> | undefined;
     const message = await new Promise<ToOwner>((resolve, reject) => {
+      if (worker.process === undefined) {
+        const reason = worker.failure?.message ?? `worker ${worker.number} ended before it listened.`;
+        reject(new CairnError("CLOSED", "listen", `listen: ${reason}`));
+        return;
+      }
       worker.waiting = { resolve, reject };
       late = setTimeout(() => {
         worker.process?.kill();
@@ -262,11 +275,15 @@ export class WorkerPool {
           `listen: worker ${number} ended with ${signal ?? status} before it listened.`,
         ),
     );
+    const livedMs = listenedAt === undefined ? 0 : performance.now() - listenedAt;
+    this.startAgain(worker, { pid: process.pid, status, signal, reason }, livedMs);
+  }
+
+  private startAgain(worker: Worker, told: Record<string, unknown>, livedMs: number): void {
     if (this.isClosing || this.place === undefined) return;
-    const isYoung = listenedAt === undefined || performance.now() - listenedAt < YOUNG_MS;
-    const pauseMs = worker.youngEnds === 0 ? 0 : Math.min(PAUSE_MS_MAX, PAUSE_MS * 2 ** (worker.youngEnds - 1));
-    worker.youngEnds = isYoung ? worker.youngEnds + 1 : 0;
-    const fields = { worker: number, pid: process.pid, status, signal, reason, restartInMs: pauseMs };
+    const { pauseMs, youngEnds } = pauseAfter(livedMs, worker.youngEnds);
+    worker.youngEnds = youngEnds;
+    const fields = { worker: worker.number, ...told, restartInMs: pauseMs };
     this.log.error("a worker ended, and is started again", fields);
     worker.restart = setTimeout(() => void this.again(worker), pauseMs);
   }
@@ -283,6 +300,16 @@ export class WorkerPool {
       // It has ended, or is being ended: that is what it is started again after.
     }
   }
+}
+
+/**
+ * How long a worker that has listened for `livedMs` is not started again, where it had ended young `youngEnds` times in a row before; and how
+ * often it has now.
+ */
+export function pauseAfter(livedMs: number, youngEnds: number): { pauseMs: number; youngEnds: number } {
+  if (livedMs >= YOUNG_MS) return { pauseMs: 0, youngEnds: 0 };
+  const pauseMs = youngEnds === 0 ? 0 : Math.min(PAUSE_MS_MAX, PAUSE_MS * 2 ** (youngEnds - 1));
+  return { pauseMs, youngEnds: youngEnds + 1 };
 }
 
 /** A port that can be listened on. Rejects with the system's error where somebody does already. */
