@@ -90,7 +90,7 @@ test("a client of a tunnel that sends on while the owner is busy is made to wait
   onTestFinished(() => serving.signal("SIGKILL"));
   const url = await serving.url();
   const line = (await linesToAll(url, 1, key))[1];
-  const { socket } = line?.raw as NonNullable<typeof line>["raw"];
+  const { socket } = (line as HttpLine).raw;
   line?.raw.write(
     `GET /connect HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-protocol: cairn.v1\r\nx-api-key: ${key}\r\n\r\n`,
   );
