@@ -259,8 +259,9 @@ export class WorkerPool {
     return message as Extract<ToOwner, { type: T }>;
   }
 
-  private ended(worker: Worker, process: WorkerProcess, { status, signal }: Ending): void {
+  private ended(worker: Worker, process: WorkerProcess, { status, signal, error }: Ending): void {
     if (worker.process !== process) return;
+    worker.failure ??= error;
     worker.process = undefined;
     worker.pipe?.destroy();
     const { number, listenedAt, waiting } = worker;

@@ -39,6 +39,8 @@ function hasReusePort(version: string): boolean {
 export interface Ending {
   status: number | null;
   signal: string | null;
+  /** Why it could not be started, where that was told behind the call. */
+  error?: Error;
 }
 
 /** See above. */
@@ -56,7 +58,7 @@ export function startWorker(start: WorkerStart, sharing: PortSharing): WorkerPro
   return {
     pid: child.pid,
     ended: new Promise((resolve) => {
-      child.once("error", () => resolve({ status: null, signal: null }));
+      child.once("error", (error) => resolve({ status: null, signal: null, error }));
       child.once("exit", (status, signal) => resolve({ status, signal }));
     }),
     kill() {
