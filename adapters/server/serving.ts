@@ -171,7 +171,9 @@ export function serverOver(settings: Settings, holder: Holder): Serving {
         storeEvent: (event) => metrics.store.event(event),
       });
       const endings = [() => metrics.close(), () => held.end()];
-      if (telemetry !== undefined) endings.push(await observeMetrics(telemetry, () => told.families()));
+      // A worker's figures are among those of its owner, which tells them once.
+      if (telemetry !== undefined && !holder.isElsewhere)
+        endings.push(await observeMetrics(telemetry, () => told.families()));
       const parts: Parts = { ...partsOf(context, held, told), metrics: metricsHandler(context, told) };
       const handlers = handlersOf(context, parts, new Origins(settings.origins), isReady, traces);
       opened = { context, handlers, feed, held, endings };

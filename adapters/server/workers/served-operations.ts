@@ -7,9 +7,10 @@
 import type { ClientViews, HeldSnapshot } from "../../../store/connection/faces.ts";
 import type { WireView } from "../../../store/connection/wire.ts";
 import type { Entry } from "../../../store/entry.ts";
+import { CairnError } from "../../../store/error.ts";
 import type { SegmentUse } from "../../../store/segments.ts";
 import { textOf } from "../bytes-as-text.ts";
-import { ServerFailure } from "../failure.ts";
+import { failureOf } from "../failure.ts";
 import type { StoreOperations } from "../operations/store-operations.ts";
 import type { WalkRange } from "../operations/walk.ts";
 import type { ServedWriteOptions } from "../operations.ts";
@@ -168,7 +169,9 @@ function text(bytes: unknown): string {
   return textOf(bytes as Uint8Array) ?? "";
 }
 
+/** What the store refuses travels by its code. */
 function sent(error: unknown): SentFailure {
-  if (!(error instanceof ServerFailure)) throw error;
-  return { failure: [error.status, error.message, error.retryAfter] };
+  if (error instanceof CairnError) throw error;
+  const { status, message, retryAfter } = failureOf(error);
+  return { failure: [status, message, retryAfter] };
 }
