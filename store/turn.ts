@@ -81,3 +81,29 @@ export class Later {
     });
   }
 }
+
+/** Calls `body` when whoever waits for a commit group has been told: all of them in this turn, and what they do at once comes before. */
+export function afterGroup(body: () => void): void {
+  queueMicrotask(() => queueMicrotask(body));
+}
+
+/** `afterGroup`, done once however often it was asked for until then. */
+export class AfterGroup {
+  private readonly body: () => void;
+  private isDue = false;
+
+  /** `body` must not throw. */
+  constructor(body: () => void) {
+    this.body = body;
+  }
+
+  /** Asks for it. */
+  ask(): void {
+    if (this.isDue) return;
+    this.isDue = true;
+    afterGroup(() => {
+      this.isDue = false;
+      this.body();
+    });
+  }
+}

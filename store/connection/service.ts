@@ -1,6 +1,7 @@
 /** The owner's side of connections: does the calls of every client on the one store, and sends back what they came to. */
 
 import type { StoreEvent, StoreProgress } from "../options.ts";
+import { afterGroup } from "../turn.ts";
 import type { VerifyProgress } from "../verify.ts";
 import { type WireStore, WireStores } from "./faces.ts";
 import { handOver, ServedCalls } from "./served-calls.ts";
@@ -177,12 +178,10 @@ export class ConnectionService {
     if (client.later !== undefined) return client.later;
     const later = this.newAnswers();
     client.later = later;
-    queueMicrotask(() =>
-      queueMicrotask(() => {
-        client.later = undefined;
-        this.send(client, later, client.laterTransfer.splice(0));
-      }),
-    );
+    afterGroup(() => {
+      client.later = undefined;
+      this.send(client, later, client.laterTransfer.splice(0));
+    });
     return later;
   }
 

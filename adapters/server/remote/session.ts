@@ -13,6 +13,7 @@ import { CALLS, FROM_CLIENT, ServerFrames } from "../../../store/connection/fram
 import { ServedCalls } from "../../../store/connection/served-calls.ts";
 import { USE, type WireCall, type WireFace, WRITES } from "../../../store/connection/wire.ts";
 import { CairnError } from "../../../store/error.ts";
+import { AfterGroup } from "../../../store/turn.ts";
 import { failureOf } from "../failure.ts";
 import { AnsweredTogether } from "../metrics/meter.ts";
 import { numberOf } from "../metrics/operations.ts";
@@ -65,7 +66,7 @@ export class RemoteSession implements SocketSession {
   private late: (() => void)[] = [];
   private heldTimer: ReturnType<typeof setTimeout> | undefined;
   private closingTimer: ReturnType<typeof setTimeout> | undefined;
-  private isLaterDue = false;
+  private readonly afterGroup = new AfterGroup(() => this.flushed());
   private isClosing = false;
   private isOver = false;
   /** The newest version that it has been answered with, and been told of as durable. */
@@ -328,18 +329,15 @@ export class RemoteSession implements SocketSession {
   /** Promises of a commit group settle in one turn: their answers share a frame. */
   private flushLater(): void {
     if (this.frames.size >= FRAME_SIZE) this.flush();
-    if (this.isLaterDue) return;
-    this.isLaterDue = true;
-    queueMicrotask(() =>
-      queueMicrotask(() => {
-        this.isLaterDue = false;
-        this.flush();
-        if (this.isClosing) this.leaveWhenDone();
-        else if (this.heldTimer !== undefined && !this.isHeavy && this.pending < this.terms.limits.pendingMax / 2) {
-          this.resume();
-        }
-      }),
-    );
+    this.afterGroup.ask();
+  }
+
+  private flushed(): void {
+    this.flush();
+    if (this.isClosing) this.leaveWhenDone();
+    else if (this.heldTimer !== undefined && !this.isHeavy && this.pending < this.terms.limits.pendingMax / 2) {
+      this.resume();
+    }
   }
 
   private get isFull(): boolean {

@@ -8,6 +8,7 @@ import { type WireStore, WireStores } from "../../../store/connection/faces.ts";
 import { CALLS, ServerFrames } from "../../../store/connection/frames.ts";
 import { ServedCalls } from "../../../store/connection/served-calls.ts";
 import { toWireError, USE, type WireCall, type WireFace } from "../../../store/connection/wire.ts";
+import { AfterGroup } from "../../../store/turn.ts";
 import { checkArguments, readArguments, readFace } from "../remote/arguments.ts";
 import { READS, ServedOperations, type ServedStoreParts } from "./served-operations.ts";
 
@@ -43,7 +44,7 @@ export class WorkerSession {
   private readonly owner: string;
   private readonly frames = new ServerFrames();
   private readonly args: unknown[] = [];
-  private isLaterDue = false;
+  private readonly afterGroup = new AfterGroup(() => this.flushed());
   private isOver = false;
 
   /** `store` has bytes as keys and values. `owner` names the session. */
@@ -175,18 +176,12 @@ export class WorkerSession {
   /** Promises of a commit group settle in one turn: their answers share a frame. */
   private flushLater(): void {
     if (this.frames.size >= FRAME_SIZE) this.flush();
-    if (this.isLaterDue) return;
-    this.isLaterDue = true;
-    queueMicrotask(() =>
-      queueMicrotask(() => {
-        this.isLaterDue = false;
-        this.flush();
-        if (this.reads < READS_MAX) this.goOnLater();
-      }),
-    );
+    this.afterGroup.ask();
   }
 
-  private goOnLater(): void {
+  private flushed(): void {
+    this.flush();
+    if (this.reads >= READS_MAX) return;
     try {
       this.goOn();
     } catch (error) {
