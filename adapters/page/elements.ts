@@ -19,3 +19,16 @@ export function create<K extends keyof HTMLElementTagNameMap>(tag: K, text = "")
   made.textContent = text;
   return made;
 }
+
+/**
+ * Makes these the children of an element, in this order. Those that are there already stay in the document where their
+ * order allows it: a button that is pressed when the list is made anew takes the click, and the focus stays.
+ */
+export function arrange(parent: Element, children: readonly Element[]): void {
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  for (const [index, child] of children.entries()) {
+    const present = parent.children[index] ?? null;
+    if (present !== child) parent.insertBefore(child, present);
+  }
+}

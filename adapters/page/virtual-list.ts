@@ -4,6 +4,7 @@
  * Browsers limit how tall an element may be (Firefox to about 17 million pixels), so a very long list scrolls in a
  * smaller space: short scrolls move row by row, long ones in proportion, and the two are matched when scrolling rests.
  */
+import { arrange } from "./elements.ts";
 
 const ROW_HEIGHT = 26;
 const HEIGHT_MAX = 8_000_000;
@@ -38,6 +39,8 @@ export class VirtualList<T> {
   private readonly rows = document.createElement("div");
   private readonly space = document.createElement("div");
   private readonly pages = new Map<number, T[]>();
+  /** The rows that are drawn, by the index of their item. */
+  private drawn = new Map<number, HTMLElement>();
   private count = 0;
   /** First visible item, with the fraction of it that is scrolled away. */
   private top = 0;
@@ -197,30 +200,35 @@ export class VirtualList<T> {
   private draw(): void {
     const first = Math.floor(this.top);
     const size = Math.min(Math.ceil(this.visibleCount()) + 1, this.count - first);
-    const drawn: HTMLElement[] = [];
+    const drawn = new Map<number, HTMLElement>();
     for (let index = first; index < first + size; index++) {
-      const row = document.createElement("div");
-      row.role = "option";
-      row.id = `${this.box.id}-${index}`;
-      row.dataset["index"] = String(index);
+      const row = this.drawn.get(index) ?? this.newRow(index);
+      drawn.set(index, row);
       row.ariaSetSize = String(this.count);
-      row.ariaPosInSet = String(index + 1);
       row.ariaSelected = String(index === this.chosen);
-      row.style.height = `${ROW_HEIGHT}px`;
-      row.style.lineHeight = `${ROW_HEIGHT}px`;
       row.style.top = `${(index - this.top) * ROW_HEIGHT}px`;
       const item = this.pages.get(Math.floor(index / PAGE_COUNT))?.[index % PAGE_COUNT];
-      if (item === undefined) {
-        row.className = "loading";
-        row.textContent = "…";
-      } else this.source.render(row, item);
-      drawn.push(row);
+      row.className = item === undefined ? "loading" : "";
+      if (item === undefined) row.textContent = "…";
+      else this.source.render(row, item);
     }
-    this.rows.replaceChildren(...drawn);
+    this.drawn = drawn;
+    arrange(this.rows, [...drawn.values()]);
     const isVisible = this.chosen >= first && this.chosen < first + size;
     if (isVisible) this.box.setAttribute("aria-activedescendant", `${this.box.id}-${this.chosen}`);
     else this.box.removeAttribute("aria-activedescendant");
     void this.fetchVisible();
+  }
+
+  private newRow(index: number): HTMLElement {
+    const row = document.createElement("div");
+    row.role = "option";
+    row.id = `${this.box.id}-${index}`;
+    row.dataset["index"] = String(index);
+    row.ariaPosInSet = String(index + 1);
+    row.style.height = `${ROW_HEIGHT}px`;
+    row.style.lineHeight = `${ROW_HEIGHT}px`;
+    return row;
   }
 
   /** Fetches what is visible and missing, a page at a time; a fast scroll skips what it has left behind. */

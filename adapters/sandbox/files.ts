@@ -17,7 +17,8 @@ export interface StoreFile {
 const MAGIC = "CAIRNKV1";
 /** Where the copies of the superblock lie. */
 const SUPERBLOCK_OFFSETS = [0, 262_144, 524_288, 786_432];
-const PATIENCE_MS = 1_000;
+/** A worker that is ended is given two seconds by Chromium before it is cut off, on a busy machine more. */
+const PATIENCE_MS = 5_000;
 const RETRY_MS = 20;
 const COPY_SIZE = 8 * 1_048_576;
 

@@ -1,6 +1,6 @@
 /** The stores: open, create, import, download, delete. */
 
-import { button, create, element, input } from "../page/elements.ts";
+import { arrange, button, create, element, input } from "../page/elements.ts";
 import { sized } from "../page/figures.ts";
 import { ask, report, say } from "../page/messages.ts";
 import { BENCHMARK_STORE } from "./benchmark.ts";
@@ -144,31 +144,32 @@ async function showFiles(session: Session, list: HTMLUListElement): Promise<void
     element("store-quota", HTMLParagraphElement).textContent =
       `This origin uses ${sized(usage)} of the ${sized(quota)} that the browser allows.`;
     element("store-none", HTMLParagraphElement).hidden = files.length > 0;
-    const shown = JSON.stringify([session.name, ...files.map(({ name, size }) => [name, sized(size)])]);
-    if (shown === list.dataset["shown"]) return;
-    list.dataset["shown"] = shown;
-    const focused = (document.activeElement as HTMLElement | null)?.closest<HTMLElement>("#store-list button");
-    const focusedName = focused?.dataset["name"];
-    list.replaceChildren(
-      ...files.map(({ name, size }) => {
-        const item = create("li");
-        const choose = create("button");
-        choose.type = "button";
-        choose.dataset["name"] = name;
-        const extent = create("span", sized(size));
-        extent.className = "hint";
-        choose.append(create("span", name), extent);
+    const present = new Map([...list.querySelectorAll("button")].map((choose) => [choose.dataset["name"], choose]));
+    arrange(
+      list,
+      files.map(({ name, size }) => {
+        const choose = present.get(name) ?? newChoice(name);
+        (choose.lastElementChild as HTMLElement).textContent = sized(size);
         if (name === session.name) choose.setAttribute("aria-current", "true");
-        item.append(choose);
-        return item;
+        else choose.removeAttribute("aria-current");
+        return choose.parentElement as HTMLElement;
       }),
     );
-    if (focusedName !== undefined) {
-      list.querySelector<HTMLElement>(`[data-name="${CSS.escape(focusedName)}"]`)?.focus();
-    }
   } catch (error) {
     report(error);
   }
+}
+
+/** The button that opens a store, in an item of the list. */
+function newChoice(name: string): HTMLButtonElement {
+  const choose = create("button");
+  choose.type = "button";
+  choose.dataset["name"] = name;
+  const extent = create("span");
+  extent.className = "hint";
+  choose.append(create("span", name), extent);
+  create("li").append(choose);
+  return choose;
 }
 
 async function attempt(work: () => Promise<void>): Promise<void> {
