@@ -266,11 +266,15 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
     await other.evaluate(() => {
       kept.workers = [];
       kept.areEnding = false;
+      kept.alive = new Promise((resolve) => {
+        kept.isAlive = resolve;
+      });
       globalThis.Worker = class extends Worker {
         constructor(url: string | URL, options?: WorkerOptions) {
           super(url, options);
           kept.workers.push(this);
           this.addEventListener("message", ({ data }) => {
+            if (data.type === "alive") kept.isAlive();
             if (!kept.areEnding || data.type !== "alive" || kept.workers.length > 10) return;
             // The connection hears this after us, and watches the worker from then on.
             setTimeout(() => this.terminate());
@@ -280,6 +284,8 @@ describe.each(browsersOfRun())("tabs of %s", (browser) => {
     });
     await connect(other, name);
     await other.evaluate(() => kept.store.set("a", "1"));
+    // The owner may have answered before the page's own worker has begun, which nobody watches until then.
+    await other.evaluate(() => kept.alive);
     // Whoever is elected next waits for the file, and does not get it.
     await third.evaluate(async (name) => {
       void navigator.locks.request(`cairn-kv:${name}:file`, () => new Promise(() => {}));
