@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, defineProject, type Plugin } from "vitest/config";
+import { SECOND_TRY } from "./test/browser/browsers.ts";
 import { binaryOfBuild, sourcesOf } from "./vitest.config.ts";
 
 const ROOT = fileURLToPath(new URL("./", import.meta.url));
@@ -91,6 +92,7 @@ const tabs = defineProject({
     env: { CAIRN_BROWSERS: CAIRN_RUNTIME },
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    ...SECOND_TRY,
     expect: { poll: { timeout: 30_000 } },
   },
 });

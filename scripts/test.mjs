@@ -1,6 +1,6 @@
 /**
  * Runs vitest on one runtime after another, with its usual output, and ends with one line over all of them: `N passed,
- * N failed`. Before it stands each failed test by name.
+ * N failed`. Before it stands each failed test by name, and each that passed at a second try.
  *
  *   node scripts/test.mjs [--runtime node,node-lts,bun,deno] [arguments of vitest: test/folder, test/file, -t name]
  *
@@ -19,7 +19,7 @@ const VITEST = new URL("node_modules/vitest/vitest.mjs", ROOT);
 
 /** @typedef {{ status: string, fullName: string, failureMessages?: string[] }} TestResult */
 /** @typedef {{ status: string, name: string, message?: string, assertionResults: TestResult[] }} FileResult */
-/** @typedef {{ runtime: string, passed: number, skipped: number, failures: string[], seconds: number }} RunResult */
+/** @typedef {{ runtime: string, passed: number, skipped: number, failures: string[], secondTries: string[], seconds: number }} RunResult */
 
 /**
  * What vitest's report says. Of the names of files only what lies below the root is given.
@@ -32,25 +32,40 @@ function readReport(path) {
   let passed = 0;
   let skipped = 0;
   const failures = [];
+  const secondTries = [];
   for (const file of report.testResults) {
     const name = relative(fileURLToPath(ROOT), file.name);
     let failedCount = 0;
     for (const test of file.assertionResults) {
-      if (test.status === "passed") passed += 1;
-      else if (test.status !== "failed") skipped += 1;
+      const [message = ""] = test.failureMessages ?? [];
+      const told = `${name}: ${test.fullName}: ${firstLine(message)}${placeIn(message)}`;
+      if (test.status === "passed") {
+        passed += 1;
+        if (message !== "") secondTries.push(told);
+      } else if (test.status !== "failed") skipped += 1;
       else {
         failedCount += 1;
-        failures.push(`${name}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`);
+        failures.push(told);
       }
     }
     if (file.status === "failed" && failedCount === 0) failures.push(`${name}: ${firstLine(file.message)}`);
   }
-  return { passed, skipped, failures };
+  return { passed, skipped, failures, secondTries };
 }
 
 /** @param {string | undefined} message */
 function firstLine(message) {
   return (message ?? "").split("\n").find((line) => line.trim() !== "") ?? "no message";
+}
+
+/**
+ * Where in the tests it happened, by the first frame of the stack that lies there; nothing where none does.
+ *
+ * @param {string} message
+ */
+function placeIn(message) {
+  const frame = /(?<=^\s+at .*)\btest\/[\w./-]+:\d+(?=:\d+)/m.exec(message);
+  return frame === null ? "" : ` (${frame[0]})`;
 }
 
 /**
@@ -83,7 +98,12 @@ function runOn(name, given) {
       env: { ...process.env, ...env, CAIRN_RUNTIME: name },
     },
   );
-  let counts = { passed: 0, skipped: 0, failures: /** @type {string[]} */ ([]) };
+  let counts = {
+    passed: 0,
+    skipped: 0,
+    failures: /** @type {string[]} */ ([]),
+    secondTries: /** @type {string[]} */ ([]),
+  };
   try {
     counts = readReport(report);
     if (counts.passed + counts.failures.length === 0) counts.failures.push("no test ran");
@@ -120,7 +140,14 @@ for (const name of names ?? Object.keys(RUNTIMES)) {
     console.log(`== ${name}`);
     results.push(runOn(name, given));
   } else if (names !== undefined || process.env["CI"]) {
-    results.push({ runtime: name, passed: 0, skipped: 0, failures: ["it is not installed"], seconds: 0 });
+    results.push({
+      runtime: name,
+      passed: 0,
+      skipped: 0,
+      failures: ["it is not installed"],
+      secondTries: [],
+      seconds: 0,
+    });
   } else {
     console.log(`== ${name}: not installed, skipped (npm run peers)`);
   }
@@ -129,7 +156,8 @@ for (const name of names ?? Object.keys(RUNTIMES)) {
 let passed = 0;
 let failed = 0;
 console.log("");
-for (const { runtime, failures } of results) {
+for (const { runtime, failures, secondTries } of results) {
+  for (const first of secondTries) console.log(`PASSED AT THE SECOND TRY ${runtime}: ${first}`);
   for (const failure of failures) console.log(`FAILED ${runtime}: ${failure}`);
 }
 for (const result of results) {

@@ -25,6 +25,12 @@ export const CHROMIUM_FLAGS = [
   "--disable-sync",
 ];
 
+/**
+ * What a test that drives a browser from outside gets: one more try where it only ran out of time, and was not told of
+ * anything wrong. `scripts/test.mjs` names each test that took it.
+ */
+export const SECOND_TRY = { retry: { count: 1, condition: /timed out in \d+ms|Timeout \d+ms exceeded/ } };
+
 /** A host of this machine that is no secure context, as every host is that is reached over http but the loopback's names. */
 export const INSECURE_HOST = "insecure.test";
 

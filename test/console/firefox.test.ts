@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newApiKey } from "../../adapters/server/access/api-keys.ts";
 import { type CairnServer, createServer } from "../../adapters/server/index.ts";
 import { open, type Store } from "../../hosts/node.ts";
-import { browsersOfRun, type RunningBrowser, startBrowser } from "../browser/browsers.ts";
+import { browsersOfRun, type RunningBrowser, SECOND_TRY, startBrowser } from "../browser/browsers.ts";
 
 const key = newApiKey();
 const FILE = {
@@ -16,7 +16,7 @@ const FILE = {
   keys: { [key.id]: { tenant: "main", role: "admin", sha256: key.sha256 } },
 };
 
-describe.skipIf(!browsersOfRun().includes("firefox"))("the console in Firefox", () => {
+describe.skipIf(!browsersOfRun().includes("firefox"))("the console in Firefox", SECOND_TRY, () => {
   let folder: string;
   let store: Store;
   let server: CairnServer;

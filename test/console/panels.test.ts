@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { newApiKey } from "../../adapters/server/access/api-keys.ts";
 import type { KeysFile } from "../../adapters/server/config.ts";
 import { open, restore } from "../../hosts/node.ts";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import {
   FILE,
   folder,
@@ -32,7 +33,7 @@ const post = (key: string, value: string) =>
     body: JSON.stringify({ key, value }),
   }).then((response) => response.text());
 
-describe.skipIf(NO_CHROMIUM)("the console", () => {
+describe.skipIf(NO_CHROMIUM)("the console", SECOND_TRY, () => {
   test("refuses a key that does not count, forgets one on signing out, keeps one until the tab is closed when asked", async () => {
     await records.put("secret", "value");
     const field = page.getByLabel("API key", { exact: true });

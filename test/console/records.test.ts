@@ -1,10 +1,11 @@
 /** Browsing and editing in the console, in Chromium against a served store. */
 import { describe, expect, test } from "vitest";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import { asked, KEYS, NO_CHROMIUM, others, page, records, shownKeys, signIn, useConsole, valueShown } from "./site.ts";
 
 useConsole();
 
-describe.skipIf(NO_CHROMIUM)("records", () => {
+describe.skipIf(NO_CHROMIUM)("records", SECOND_TRY, () => {
   test("are browsed among 100,000 by keyboard alone, without being loaded", async () => {
     for (let i = 0; i < 100_000; i++) records.set(`user:${String(i).padStart(7, "0")}`, `{"id": ${i}}`);
     await records.put("zebra", "stripes");

@@ -1,5 +1,6 @@
 /** The sandbox page by keyboard alone, in the dark and in the light, on a wide and on a narrow window, in Chromium. */
 import { describe, expect, it } from "vitest";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import { NO_CHROMIUM, page, shownKeys, useSandbox } from "./page.ts";
 
 useSandbox();
@@ -19,7 +20,7 @@ async function createByKeyboard(name: string): Promise<void> {
   await page.evaluate(() => (document.activeElement as HTMLElement).blur());
 }
 
-describe.skipIf(NO_CHROMIUM)("keyboard", () => {
+describe.skipIf(NO_CHROMIUM)("keyboard", SECOND_TRY, () => {
   it("does everything that is done with records", async () => {
     await createByKeyboard("keys.cairn");
     for (const key of ["ant", "bee", "bear"]) {
@@ -162,7 +163,7 @@ describe.skipIf(NO_CHROMIUM)("keyboard", () => {
   });
 });
 
-describe.skipIf(NO_CHROMIUM)("look", () => {
+describe.skipIf(NO_CHROMIUM)("look", SECOND_TRY, () => {
   const ground = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
 
   it("follows the system, and the toggle, which lasts", async () => {

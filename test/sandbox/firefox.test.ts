@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { ElementHandle } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
-import { browsersOfRun, type RunningBrowser, startBrowser } from "../browser/browsers.ts";
+import { browsersOfRun, type RunningBrowser, SECOND_TRY, startBrowser } from "../browser/browsers.ts";
 import { type Site, startSite } from "./page.ts";
 
 let site: Site;
@@ -17,7 +17,7 @@ afterAll(async () => {
   await site?.close();
 });
 
-describe.skipIf(!browsersOfRun().includes("firefox"))("in Firefox", () => {
+describe.skipIf(!browsersOfRun().includes("firefox"))("in Firefox", SECOND_TRY, () => {
   it("edits records and loses nothing to a killed worker", async () => {
     const page = await running.browser.newPage();
     page.setDefaultTimeout(20_000);

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import { changeSuperblocks, FIELD, putText } from "../store/superblock.ts";
 import { createStore, downloadStore, dropFile, NO_CHROMIUM, page, saveRecord, site, useSandbox } from "./page.ts";
 
@@ -27,7 +28,7 @@ async function imageOfNode(): Promise<string> {
   return path;
 }
 
-describe.skipIf(NO_CHROMIUM)("images", () => {
+describe.skipIf(NO_CHROMIUM)("images", SECOND_TRY, () => {
   it("takes Node's image, changes it, and gives it back to Node with every byte", async () => {
     // What lies in the file while nobody has the store open: the page asks for the file only then.
     await page.addInitScript(() => {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import { createStore, downloadStore, INSECURE_HOST, NO_CHROMIUM, page, saveRecord, site, useSandbox } from "./page.ts";
 
 useSandbox();
@@ -9,7 +10,7 @@ useSandbox();
 const numberOf = (text: string | null): number => Number(text?.replaceAll(",", ""));
 const figure = async (name: string): Promise<number> => numberOf(await page.locator(`#crash-${name}`).textContent());
 
-describe.skipIf(NO_CHROMIUM)("panels", () => {
+describe.skipIf(NO_CHROMIUM)("panels", SECOND_TRY, () => {
   it("says why there can be no stores on a page from an insecure origin", async () => {
     await page.goto(page.url().replace(/\w+\.localhost/, INSECURE_HOST));
     await page.getByRole("alert").getByText("not loaded from a secure origin").waitFor();

@@ -3,6 +3,7 @@ import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSyn
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { open } from "../../hosts/node.ts";
+import { SECOND_TRY } from "../browser/browsers.ts";
 import { FIELD, SUPERBLOCK_COPIES, SUPERBLOCK_STRIDE } from "../store/superblock.ts";
 import {
   addSamples,
@@ -58,7 +59,7 @@ function fileOfBrowser(record: string): string {
   return found[0] as string;
 }
 
-describe.skipIf(NO_CHROMIUM)("verify", () => {
+describe.skipIf(NO_CHROMIUM)("verify", SECOND_TRY, () => {
   it("finds no fault in a sound image, and counts as Node does", async () => {
     const path = await imageOfNode("sound.cairn");
     const store = await open(path, { readOnly: true });
