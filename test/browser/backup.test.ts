@@ -338,9 +338,14 @@ describe.each(browsersOfRun())("backups in %s", (browser) => {
       });
       kept.restoring = outcome(cairn.restore(target, source));
     }, target);
+    // The page watches it once it has said that it lives, and it waits for bytes that do not come.
+    const isWatched = (): Promise<boolean> =>
+      page.evaluate(async () => {
+        const { pending = [] } = await navigator.locks.query();
+        return pending.some(({ name }) => name?.startsWith("cairn-kv:restore:"));
+      });
+    await expect.poll(isWatched).toBe(true);
     await expect.poll(() => page.workers().length).toBe(1);
-    // It waits for bytes that do not come.
-    await new Promise((resolve) => setTimeout(resolve, 300));
     await page.workers()[0]?.evaluate(() => self.close());
     expect((await page.evaluate(() => kept.restoring)).code).toBe("DEVICE_WRITE");
     const again = await page.evaluate(async (target) => {
