@@ -149,7 +149,8 @@ export class Lane {
     await pause(this.moment());
     const found = await other.stop();
     this.kept(other, found);
-    // The worker of a page that was closed may go on for a moment, and what it had not answered would be refused.
+    // The worker of a page that was closed may go on for a moment, and what it had not answered would be refused. What was
+    // found may have been done again, and would end with the page that did it.
     await other.own();
     const b = this.written("b");
     b.open = { from: b.next, session: other };

@@ -23,7 +23,7 @@ export interface PageCalls {
   go(from: number): void;
   /** Stops writing, and looks, through the connection; `toldCount`: how often it has reported its progress. */
   stop(): Promise<{ found: Found; toldCount: number }>;
-  /** Waits until the page's own worker holds the store. */
+  /** Waits until the page's own worker holds the store, and all that was done again there is durable. */
   own(): Promise<void>;
   /** Stops, and closes the connection in order. */
   leave(): Promise<void>;
@@ -82,6 +82,7 @@ const calls: PageCalls = {
     while ((await (connection as Connection).stats()).isOwner === false) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+    await (connection as Connection).flush();
   },
   async leave() {
     await writer?.stop();

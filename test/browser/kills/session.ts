@@ -80,7 +80,7 @@ export class Session {
     return this.page.evaluate(() => kills.killWorker());
   }
 
-  /** Waits until the worker of its page holds the store. */
+  /** Waits until the worker of its page holds the store, and what was there without being durable is durable. */
   own(): Promise<void> {
     return within(
       this.page.evaluate(() => kills.own()),
