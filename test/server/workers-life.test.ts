@@ -211,9 +211,15 @@ test("what is wrong is said once, before anything listens, and nothing is left b
   const { status, out, err } = refused(["--port", String(port), "--workers", "3"]);
   expect([status, out]).toEqual([1, ""]);
   expect(err.match(/EADDRINUSE/g)?.length).toBe(1);
-  // Without TLS, and without a tenant for RIOC: as without workers.
-  expect(refused(["--port", "0", "--host", "0.0.0.0", "--workers", "2"]).err).toMatch(/allowPlain/);
-  expect(refused(["--port", "0", "--rioc-port", "0", "--workers", "2"]).err).toMatch(/riocTenant/);
+  // Without TLS, and without a tenant for RIOC: in the words that it has without workers, and no stack beside them.
+  for (const [words, reason] of [
+    [["--host", "0.0.0.0"], /allowPlain/],
+    [["--rioc-port", "0"], /riocTenant/],
+  ] as const) {
+    const alone = refused(["--port", "0", ...words]);
+    expect(alone.err).toMatch(reason);
+    expect(refused(["--port", "0", "--workers", "2", ...words])).toEqual(alone);
+  }
 }, 120_000);
 
 test("TLS is the workers' to speak", async () => {

@@ -47,7 +47,14 @@ export type ToOwner =
   /** It can listen. */
   | { type: "ready" }
   | { type: "listening"; host: string; port: number; riocPort: number | undefined }
-  | { type: "failed"; message: string; code: string | undefined }
+  /** Of its error what is said of it: a store's has an operation, a system's a call. */
+  | {
+      type: "failed";
+      message: string;
+      code?: string | undefined;
+      operation?: string | undefined;
+      syscall?: string | undefined;
+    }
   | { type: "limits"; news: LimitNews }
   /** Of all processes. */
   | { type: "ask"; id: number; question: Question }

@@ -9,7 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CairnError } from "../../../store/error.ts";
+import { CairnError, type CairnErrorCode } from "../../../store/error.ts";
 import type { Log } from "../context.ts";
 import type { ToOwner, ToWorker } from "./messages.ts";
 import { KIND, Pipe } from "./pipe.ts";
@@ -202,8 +202,7 @@ export class WorkerPool {
       worker.waiting = undefined;
       waiting?.resolve(message);
     } else if (message.type === "failed") {
-      const { code } = message;
-      worker.failure = Object.assign(new Error(message.message), code === undefined ? {} : { code });
+      worker.failure = failureOf(message);
       worker.waiting = undefined;
       waiting?.reject(worker.failure);
     } else this.handler.message(worker.number, message);
@@ -323,4 +322,14 @@ async function probed(host: string, port: number): Promise<number> {
   const { port: found } = probe.address() as AddressInfo;
   await new Promise<void>((resolve) => probe.close(() => resolve()));
   return found;
+}
+
+/** A worker's error, as the same server without workers throws it. */
+function failureOf({ message, code, operation, syscall }: Extract<ToOwner, { type: "failed" }>): Error {
+  if (operation !== undefined) return new CairnError(code as CairnErrorCode, operation, message);
+  return Object.assign(
+    new Error(message),
+    code === undefined ? {} : { code },
+    syscall === undefined ? {} : { syscall },
+  );
 }

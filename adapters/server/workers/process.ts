@@ -108,8 +108,12 @@ function leave(): void {
 }
 
 function failed(error: unknown): void {
-  const { message, code } = error as Error & { code?: string };
-  holder?.say({ type: "failed", message, code });
+  const { message, code, operation, syscall } = error as Error & {
+    code?: string;
+    operation?: string;
+    syscall?: string;
+  };
+  holder?.say({ type: "failed", message, code, operation, syscall });
   pipe.end();
 }
 
