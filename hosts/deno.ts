@@ -39,7 +39,10 @@ export const open: Open = openOn(
     text: (buffer) => ({
       ascii: buffer.latin1Slice.bind(buffer),
       utf8: (start, end) =>
-        end - start <= UTF8_SLICE_SIZE_MAX ? buffer.utf8Slice(start, end) : decoder.decode(buffer.subarray(start, end)),
+        end - start <= UTF8_SLICE_SIZE_MAX
+          ? buffer.utf8Slice(start, end)
+          : // Not `buffer.subarray`: compiled for small buffers, Deno's cuts nothing out of one of 2 GiB, once.
+            decoder.decode(new Uint8Array(buffer.buffer, start, end - start)),
     }),
     files: { opensExclusively: false, tryLock },
     exitMissesErrors: true,
