@@ -42,6 +42,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   protected valueBlock: unknown[] = [];
   private readonly span: Span;
   private readonly mode: number;
+  /** What the core is asked for: keys too where a value may be refused by its encoding, which names its key. */
+  private readonly asked: number;
   private readonly operation: string;
   private state: CursorState | undefined;
   private watched = false;
@@ -67,6 +69,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     this.cursors = scope.cursors;
     this.span = span;
     this.mode = mode;
+    this.asked = (mode & VALUES) === 0 || scope.valueReader.isPlain ? mode : mode | KEYS;
     this.operation = operation;
     this.left = span.limit;
     if (this.left > 0) this.state = scope.cursors.take(span, operation, view);
@@ -207,7 +210,8 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
         // Whoever has ended the walk meanwhile is told of its end.
         if (this.state === undefined) return false;
         this.end();
-        throw error;
+        this.entryAt = index;
+        throw this.keyNamed(error);
       }
     }
     if ((mode & VALUES) !== 0 && !scope.cold.isCrowded) {
@@ -230,7 +234,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   /** With `large`, values that are read in pieces are left out, and listed. */
   private fill(large?: LargeEntry[]): boolean {
     if (this.state === undefined) return false;
-    const { cursors, mode } = this;
+    const { cursors, asked } = this;
     cursors.check(this.operation);
     if (large === undefined) this.checkIdle(this.operation);
     const { core } = cursors;
@@ -241,10 +245,10 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
       this.end();
       return false;
     }
-    const asked = Math.min(this.blockCount, this.left);
+    const most = Math.min(this.blockCount, this.left);
     const { handle } = this.state;
-    const how = large === undefined ? mode : mode | COUNTED;
-    const count = cursors.guard(() => core.exports.cursorNext(handle, asked, how));
+    const how = large === undefined ? asked : asked | COUNTED;
+    const count = cursors.guard(() => core.exports.cursorNext(handle, most, how));
     if (count < 0) {
       this.end();
       throw cursors.error(count, this.operation);
@@ -262,7 +266,7 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     }
     this.size = count;
     // Where values fill the block before that many entries do, the next one asks for as many as may fit.
-    if (count < asked) this.blockCount = Math.max(BLOCK_COUNT_MIN, count + (count >> 2));
+    if (count < most) this.blockCount = Math.max(BLOCK_COUNT_MIN, count + (count >> 2));
     else if (this.blockCount < BLOCK_COUNT_MAX) this.blockCount = Math.min(this.blockCount * 4, BLOCK_COUNT_MAX);
     if (!this.watched) {
       this.watched = true;
@@ -272,14 +276,14 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
   }
 
   private decode(count: number, large?: LargeEntry[]): void {
-    const { scope, cursors, mode, keyBlock, valueBlock, operation } = this;
+    const { scope, cursors, mode, asked, keyBlock, valueBlock, operation } = this;
     const { core, keyReader, valueReader } = scope;
     const { words } = core;
     let at = core.exchangeOut >> 2;
     for (let i = 0; i < count; i++, at += 4) {
       this.entryAt = i;
       this.isKeyWhole = false;
-      if ((mode & KEYS) !== 0) {
+      if ((asked & KEYS) !== 0) {
         const size = words[at + 1] as number;
         const pointer = (words[at] as number) >>> 0;
         keyBlock[i] = keyReader.readLater(pointer, size & SIZE_MASK, (size & ASCII_BIT) !== 0, operation);
@@ -313,10 +317,10 @@ export abstract class RangeIterator<K, T> implements IterableIterator<T>, AsyncI
     }
   }
 
-  /** What an encoding has refused of the entry that is decoded, with its key where the walk has keys. */
+  /** What an encoding has refused of the entry that is decoded, with its key. */
   private keyNamed(error: unknown): unknown {
-    const { scope, mode, keyBlock, entryAt, isKeyWhole } = this;
-    if ((mode & KEYS) === 0 || !isKeyWhole) return error;
+    const { scope, asked, keyBlock, entryAt, isKeyWhole } = this;
+    if ((asked & KEYS) === 0 || !isKeyWhole) return error;
     return named(error, keyBlock[entryAt], scope.values.name);
   }
 

@@ -15,6 +15,8 @@ const BLOCK_RESULT_SIZE_MAX = 4096;
 export class Reader {
   /** Whether decoding runs code of the program's own, which may use the store: nothing in memory holds across it. */
   readonly isForeign: boolean;
+  /** Whether decoding refuses nothing. */
+  readonly isPlain: boolean;
   private readonly core: Core;
   private readonly format: Format;
   private readonly what: "key" | "value";
@@ -31,6 +33,7 @@ export class Reader {
     this.format = format;
     this.what = what;
     this.skipped = skipped;
+    this.isPlain = format.kind === "utf8" || format.kind === "binary";
     this.isForeign = format.kind === "codec" && format.decodeText === undefined;
   }
 

@@ -7,7 +7,7 @@
  */
 import { CairnError } from "./error.ts";
 import { EntryIterator, KeyIterator } from "./iterator.ts";
-import type { Stored } from "./key-errors.ts";
+import { named, type Stored } from "./key-errors.ts";
 import { behind, bytesOf, placeOfSeek, type Span } from "./range.ts";
 import { latin1, type Scope } from "./scope.ts";
 import { firstAt, type Looked, type Pending, type TransactionWork } from "./transaction-work.ts";
@@ -204,7 +204,17 @@ export class TransactionWalk<K, T> implements IterableIterator<T>, AsyncIterable
     }
     this.pendingAt += this.span.reverse ? -1 : 1;
     if (pending.value === undefined) return undefined;
-    return this.give(bytesOfId(pending.id), this.mode === "keys" ? undefined : this.shownValue(pending.value));
+    const key = bytesOfId(pending.id);
+    return this.give(key, this.mode === "keys" ? undefined : this.pendingValue(key, pending.value));
+  }
+
+  private pendingValue(key: Uint8Array, value: Stored): unknown {
+    try {
+      return this.shownValue(value);
+    } catch (error) {
+      const { keys, prefix, values } = this.scope;
+      throw named(error, keys.decode(key.slice(prefix.length), "key", this.mode), values.name);
+    }
   }
 
   private give(key: Uint8Array, value: unknown): IteratorResult<T> {

@@ -386,6 +386,51 @@ describe("a codec", () => {
     expect(store.has("b")).toBe(true);
   });
 
+  test("and its key are named where values without keys are walked, whole, large, pending or of JSON", async () => {
+    const picky: Codec<string> = {
+      name: "picky",
+      encode: (value) => encoder.encode(value),
+      decode: (bytes) => {
+        const text = new TextDecoder().decode(bytes);
+        if (text.startsWith("bad")) throw new Error("not liked");
+        return text;
+      },
+    };
+    const store = await opened({});
+    const face = store.sub("face", { valueEncoding: picky });
+    face.set("a", "good");
+    const walks = async (expected: string[]) => {
+      const refused = [
+        () => [...face.values()],
+        () => face.values().nextv(5),
+        () => face.values().nextvAsync(5),
+        () => face.entries().nextvAsync(5),
+        () => [...face.snapshot().values()],
+      ];
+      for (const walk of refused) {
+        const { code, message } = await errorOf(walk);
+        expect(code).toBe("INVALID_ARGUMENT");
+        for (const part of expected) expect(message).toContain(part);
+      }
+    };
+    expect([...face.values()]).toEqual(["good"]);
+    face.set("b", "bad");
+    await walks(['The key is "b"', "picky"]);
+    face.set("b", `bad${"x".repeat(3_000_000)}`);
+    await walks(['The key is "b"', "picky"]);
+    face.delete("b");
+    const pending = await errorOf(() =>
+      face.transaction((tx) => {
+        tx.set("c", "bad");
+        return [...tx.values()];
+      }),
+    );
+    expect(pending.message).toContain('The key is "c", the encoding picky');
+    store.sub("json").set("d", "{not");
+    const json = await errorOf(() => [...store.sub("json", { valueEncoding: "json" }).values()]);
+    expect(json.message).toContain('The key is "d", the encoding json');
+  });
+
   test("that gives neither text nor bytes is refused", async () => {
     const wrong: Codec = { name: "wrong", encode: (value) => value as string, decode: (bytes) => bytes };
     const store = await opened({ valueEncoding: wrong });
