@@ -233,6 +233,8 @@ export function writeAbort(): void {
 /** Deletes the key in KEY_A: 1, or 0 when it was not there, or a status. A full store still deletes. */
 export function remove(keySize: u32): i32 {
   if (keySize - 1 >= KEY_SIZE_MAX) return Status.KEY_SIZE;
+  // Also where the key is absent: a reader's deletions are refused by what they are, not by what is there.
+  if (root.readOnly) return Status.READ_ONLY;
   laterApply();
   store<u64>(KEY_A + keySize, 0);
   const hash = keyHash(KEY_A, keySize, root.hashSeed);

@@ -162,3 +162,21 @@ describe("refresh", () => {
     await writer.close();
   });
 });
+
+describe("a store that is readOnly", () => {
+  test("refuses to delete a key that is absent, as one that is there", async () => {
+    const device = new ImageDevice();
+    const writer = await openTiny(device);
+    writer.set("a", "1");
+    await writer.close();
+    const reader = await openTiny(device.reopen(), { readOnly: true });
+    for (const key of ["a", "absent"]) {
+      expect(await codeOf(() => reader.delete(key))).toBe("READ_ONLY");
+      expect(await codeOf(() => reader.del(key))).toBe("READ_ONLY");
+      expect(await codeOf(() => reader.sub("face").delete(key))).toBe("READ_ONLY");
+      expect(await codeOf(() => reader.batch([{ type: "delete", key }]))).toBe("READ_ONLY");
+    }
+    expect(reader.get("a")).toBe("1");
+    await reader.close();
+  });
+});
