@@ -82,7 +82,9 @@ export function encodeValue(value: unknown, operation: string): Uint8Array {
   try {
     return tagged(CLONE, encoder.encode(stringify(structuredClone(value), REDUCERS)));
   } catch (cause) {
-    const message = `${operation}: the value cannot be stored: ${cause instanceof Error ? cause.message : cause}. Nothing was changed.`;
+    // Runtimes end their reasons with a full stop or not.
+    const reason = String(cause instanceof Error ? cause.message : cause).replace(/\.$/, "");
+    const message = `${operation}: the value cannot be stored: ${reason}. Nothing was changed.`;
     throw new CairnError("INVALID_ARGUMENT", operation, message, { cause });
   }
 }
