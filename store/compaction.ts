@@ -138,6 +138,7 @@ export class Compactor {
       ended = await this.steps(COMPACT_ASKED, maxMs, told);
     }
     const done = ended && !this.copies.isFull;
+    if (done) this.told(before, total, true);
     const report = this.report(before, tally(core), performance.now() - start, done);
     if (report.segmentsFreed > 0) this.tell(tally(core), report.ms, done);
     return report;
@@ -292,13 +293,14 @@ export class Compactor {
     return status;
   }
 
-  /** How many bytes were looked at, of those that the segments in use had when it began. */
-  private told(before: Tally, total: number): void {
+  /** How many bytes were looked at, of those that the segments in use had when it began; at its end, all of them. */
+  private told(before: Tally, total: number, atEnd = false): void {
     const { progress } = this.store;
     if (progress === undefined) return;
-    const done = tally(this.store.core).scanned - before.scanned;
+    const scanned = tally(this.store.core).scanned - before.scanned;
+    const most = Math.max(scanned, total);
     try {
-      progress({ phase: "compaction", done, total: Math.max(done, total) });
+      progress({ phase: "compaction", done: atEnd ? most : scanned, total: most });
     } catch {
       // A listener's failure is not the store's.
     }

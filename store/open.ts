@@ -180,23 +180,43 @@ async function mount(opening: Opening, settings: Settings, made?: (core: Core) =
   if (opening.predecessorAlive === true) flags |= MOUNT_FENCE;
   // A device of fixed size has no other space to offer.
   if (opening.predecessorAlive === true && growable !== 0) flags |= MOUNT_PREDECESSOR_ALIVE;
+  const progress = onProgress && recoveryProgress(onProgress);
   const mounted = core.watched(
     () => core.exports.mount(core.handle, core.uncachedHandle, ENGINE_DUAL, flags),
-    onProgress && recoveryProgress(onProgress),
+    progress?.told,
   );
   if (mounted === STATUS_UNSUPPORTED_FORMAT) throw unsupportedFormat(core);
   check(core, mounted);
+  progress?.end();
   return core;
 }
 
-/** Tells of an opening, now and then: it may begin anew when a checkpoint is damaged, so it never goes back. */
-function recoveryProgress(onProgress: NonNullable<Settings["onProgress"]>): (done: number, total: number) => void {
-  let told = 0;
-  return (done, total) => {
-    const share = total > 0 ? Math.min(done / total, 1) : 0;
-    if (share === 0 || (share < 1 && share < told + PROGRESS_SHARE) || share <= told) return;
-    told = share;
-    onProgress({ phase: "recovery", done: Math.min(done, total) * BLOCK_SIZE, total: total * BLOCK_SIZE });
+/**
+ * Tells of an opening, now and then: it may begin anew when a checkpoint is damaged, so it never goes back. The end tells that all
+ * is done, also of what needed no reading after all.
+ */
+function recoveryProgress(onProgress: NonNullable<Settings["onProgress"]>): {
+  told(done: number, total: number): void;
+  end(): void;
+} {
+  let share = 0;
+  let totalBytes = 0;
+  return {
+    told: (done, total) => {
+      const now = total > 0 ? Math.min(done / total, 1) : 0;
+      if (now === 0 || (now < 1 && now < share + PROGRESS_SHARE) || now <= share) return;
+      share = now;
+      totalBytes = total * BLOCK_SIZE;
+      onProgress({ phase: "recovery", done: Math.min(done, total) * BLOCK_SIZE, total: totalBytes });
+    },
+    end: () => {
+      if (share === 0 || share === 1) return;
+      try {
+        onProgress({ phase: "recovery", done: totalBytes, total: totalBytes });
+      } catch {
+        // A listener's failure is not the store's.
+      }
+    },
   };
 }
 

@@ -72,9 +72,12 @@ export type StoreEvent =
 
 /** How far something is that takes its time. */
 export interface StoreProgress {
-  /** What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments; copies of the store. */
-  phase: "recovery" | "compaction" | "backup" | "restore";
-  /** Bytes done. */
+  /**
+   * What is under way: `open` reads a checkpoint and the log behind it; `compact` looks at segments; copies of the store; `verify`
+   * reads the log.
+   */
+  phase: "recovery" | "compaction" | "backup" | "restore" | "verify";
+  /** Bytes done; as many as `total` when it has come to its end. */
   done: number;
   /** Bytes in all, as far as is known by then. */
   total: number;
@@ -120,7 +123,7 @@ export interface OpenOptions<K extends KeyEncoding = "utf8", V extends ValueEnco
   /** Called with each event; what it throws is ignored. */
   onEvent?: (event: StoreEvent) => void;
   /**
-   * Called now and then while `open`, `compact` and `backup` work, from inside `open` before the store is there; what it throws is
+   * Called now and then while `open`, `compact`, `backup` and `verify` work, from inside `open` before the store is there; what it throws is
    * ignored. It must not call the store.
    */
   onProgress?: (progress: StoreProgress) => void;

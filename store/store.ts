@@ -536,6 +536,7 @@ export class Store<K = string, V = string> {
           return session.guard(call);
         },
         options,
+        session.settings.onProgress,
       );
     try {
       session.ready("verify");

@@ -123,6 +123,9 @@ export interface VerifyOptions {
   onProgress?: (progress: VerifyProgress) => void;
 }
 
+/** What `onProgress` of the store takes. */
+type StoreListener = (progress: { phase: "verify"; done: number; total: number }) => void;
+
 /** Figures of the core, by number; see `verifyFigure` in the core. */
 const FIGURE = {
   blocksRead: 0,
@@ -152,12 +155,13 @@ export function checkVerifyOptions(options: unknown): void {
 /**
  * Runs one verification. `guard` runs a call of the core, and throws when the store takes none any more. Faults are
  * reported; what is thrown is `OUT_OF_MEMORY` (128 KiB are needed, 192 KiB where values may be
- * compressed), `CLOSED`, `POISONED`, and `SNAPSHOT_EXPIRED`.
+ * compressed), `CLOSED`, `POISONED`, and `SNAPSHOT_EXPIRED`. `progress` is told of the log, in bytes.
  */
 export async function verifyCore(
   core: Core,
   guard: <T>(run: () => T) => T,
   options: VerifyOptions,
+  progress?: StoreListener,
 ): Promise<VerifyReport> {
   const start = performance.now();
   const { exports } = core;
@@ -169,6 +173,7 @@ export async function verifyCore(
       const phase = guard(() => exports.verifyStep(STEP_MS));
       if (phase < 0) throw core.error(phase, "verify");
       takeFaults(core, faults);
+      tellStore(core, phase, progress);
       if (phase === PHASE_DONE) return guard(() => reportOf(core, faults, performance.now() - start));
       tell(core, phase, options);
       await turn();
@@ -237,6 +242,21 @@ function tell(core: Core, phase: number, { onProgress }: VerifyOptions): void {
     } else {
       onProgress({ phase: "index", done: entries, total: entries });
     }
+  } catch {
+    // A listener's failure is not the store's.
+  }
+}
+
+/** How much of the log is read; once it is, all. */
+function tellStore(core: Core, phase: number, progress: StoreListener | undefined): void {
+  if (progress === undefined || phase < PHASE_LOG) return;
+  const { verifyFigure } = core.exports;
+  const read = verifyFigure(FIGURE.blocksRead) + verifyFigure(FIGURE.blocksBuffered);
+  const total = Math.max(read, verifyFigure(FIGURE.blocksTotal));
+  // Behind the log come the indexes, which are in memory, and checkpoints.
+  const done = phase === PHASE_LOG ? read : total;
+  try {
+    progress({ phase: "verify", done: done * BLOCK_SIZE, total: total * BLOCK_SIZE });
   } catch {
     // A listener's failure is not the store's.
   }

@@ -137,6 +137,10 @@ test("block: header, segment header, records", () => {
   expect(out).toContain("6 records start here");
   expect(out).toMatch(/1052728 {2}set +1 {2}"first" +3 B +"one"/);
   expect(json("block", "0")).toMatchObject({ state: "damaged", offset: 0 });
+  // A sound superblock is no damaged block to whoever reads that.
+  const first = cairn(["inspect", path, "block", "0"]).out;
+  expect(first).toContain("copies of the superblock");
+  expect(first).not.toContain("damaged");
 });
 
 test("record: by address and by key", () => {

@@ -1,5 +1,6 @@
 /** `verify`: sound stores of many shapes are found sound, with exact counts; each planted damage is told with its place. */
 import { describe, expect, test } from "vitest";
+import type { StoreProgress } from "../../store/options.ts";
 import type { Store } from "../../store/store.ts";
 import type { VerifyFault, VerifyReport } from "../../store/verify.ts";
 import { codeOf, MemoryDevice, open, openTiny, pause, runSeed } from "./harness.ts";
@@ -286,6 +287,23 @@ describe("while the store is written to", () => {
       expect(steps.every(({ done, total }, i) => done <= total && done >= (steps[i - 1]?.done ?? 0))).toBe(true);
     }
     expect(seen.at(-1)).toEqual({ phase: "index", done: 60_000, total: 60_000 });
+    await store.close();
+  });
+
+  test("tells onProgress of the store, up to the end", async () => {
+    const told: StoreProgress[] = [];
+    const onProgress = (progress: StoreProgress): void => {
+      told.push(progress);
+      throw new Error("a listener's own failure");
+    };
+    const store = await open(new MemoryDevice(), { onProgress });
+    for (let i = 0; i < 3000; i++) store.set(`key ${i}`, "v".repeat(1000));
+    await store.flush();
+    const { ok, blocksRead } = await store.verify();
+    expect(ok).toBe(true);
+    expect(new Set(told.map(({ phase }) => phase))).toEqual(new Set(["verify"]));
+    expect(told.every(({ done, total }, i) => done <= total && done >= (told[i - 1]?.done ?? 0))).toBe(true);
+    expect(told.at(-1)).toEqual({ phase: "verify", done: blocksRead * 4096, total: blocksRead * 4096 });
     await store.close();
   });
 

@@ -195,10 +195,10 @@ function showBlock({ inspector, output, painter, width, options }: Page, which: 
   }
   const place =
     view.segment === undefined ? "" : `  segment ${formatCount(view.segment)}, block ${view.blockOfSegment} of it`;
+  const title = `${painter.bold(`block ${formatCount(view.block)}`)}  offset ${formatCount(view.offset)}${place}`;
+  // Before the first segment there are no blocks of the log, and so none that could be sound.
   const state = view.state === "sound" ? painter.good("sound") : painter.bad(view.state);
-  output.write(
-    `${painter.bold(`block ${formatCount(view.block)}`)}  offset ${formatCount(view.offset)}${place}  ${state}\n`,
-  );
+  output.write(view.segment === undefined ? `${title}\n` : `${title}  ${state}\n`);
   if (view.segment === undefined) {
     output.write('  The first MiB holds the copies of the superblock: "cairn inspect <store> superblock".\n');
     return EXIT_OK;
