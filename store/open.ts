@@ -269,7 +269,8 @@ function unsupportedFormat(core: Core): CairnError {
   const at = core.superblock + FEATURE_NAME_OFFSET;
   const feature = zeroEnded(core.bytes.subarray(at, at + FEATURE_NAME_SIZE));
   const version = zeroEnded(core.bytes.subarray(at + FEATURE_NAME_SIZE, at + FEATURE_NAME_SIZE + VERSION_NEEDED_SIZE));
-  const what = feature === "" ? "a newer format" : `the feature ${feature}`;
+  const format = found > FORMAT_VERSION ? `the newer format ${found}` : "a newer format";
+  const what = feature === "" ? format : `the feature ${feature}`;
   const need = version === "" ? "a newer version of cairn-kv" : `cairn-kv ${version} or later`;
   return new CairnError(
     "UNSUPPORTED_FORMAT",

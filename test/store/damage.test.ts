@@ -113,6 +113,12 @@ describe("superblocks", () => {
     }
   });
 
+  test("of a newer format without a name are refused with its number", async () => {
+    const image = await storeImage();
+    changeSuperblocks(image, (superblock) => superblock.setUint32(FIELD.formatVersion, 4, true));
+    expect((await expectRefused(image, "UNSUPPORTED_FORMAT")).message).toContain("the newer format 4");
+  });
+
   test("of an older format are refused, also for reading and for repair, and the version that reads them is named", async () => {
     const image = await storeImage();
     expect(new DataView(image.buffer).getUint32(FIELD.formatVersion, true)).toBe(3);
